@@ -1,0 +1,43 @@
+// Uninitialized scratch memory of a kernel, 64-byte aligned. It stands in the level's namespace, so that each level
+// has a copy of its own (see level.h).
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <type_traits>
+
+#include "level.h"
+
+namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+
+template <class T>
+class Buffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  explicit Buffer(int64_t size) : size_(size) {
+    const size_t bytes = (static_cast<size_t>(size) * sizeof(T) + 63) / 64 * 64;
+    data_ = static_cast<T*>(std::aligned_alloc(64, bytes == 0 ? 64 : bytes));
+    if (data_ == nullptr) {
+      throw std::bad_alloc();
+    }
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() { std::free(data_); }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  int64_t size() const { return size_; }
+  T& operator[](int64_t i) { return data_[i]; }
+  const T& operator[](int64_t i) const { return data_[i]; }
+  T* begin() { return data_; }
+  T* end() { return data_ + size_; }
+
+ private:
+  T* data_;
+  int64_t size_;
+};
+
+}  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -1,0 +1,63 @@
+#include "common.h"
+
+namespace refinedet::torch_ops {
+
+std::string shape_of(const Tensor& t) {
+  std::string text = "(";
+  for (int64_t i = 0; i < t.dim(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(t.size(i));
+  }
+  return text + ")";
+}
+
+DType dtype_of(const Tensor& t, const char* name) {
+  switch (t.scalar_type()) {
+    case ScalarType::Float:
+      return DType::f32;
+    case ScalarType::Double:
+      return DType::f64;
+    case ScalarType::Half:
+      return DType::f16;
+    case ScalarType::BFloat16:
+      return DType::bf16;
+    default:
+      REFINEDET_CHECK(false, name, ": expected a floating dtype, got ", torch::headeronly::toString(t.scalar_type()));
+  }
+}
+
+void check_dtype(const Tensor& t, ScalarType dtype, const char* name) {
+  REFINEDET_CHECK(t.scalar_type() == dtype, name, ": expected dtype ", torch::headeronly::toString(dtype), ", got ",
+                  torch::headeronly::toString(t.scalar_type()));
+}
+
+void check_cpu(const Tensor& t, const char* name) {
+  REFINEDET_CHECK(t.is_cpu(), name, ": expected a CPU tensor, got one on another device");
+}
+
+void check_variances(const std::vector<double>& variances) {
+  REFINEDET_CHECK(variances.size() == 4, "variances: expected 4 values, got ", variances.size());
+  for (const double v : variances) {
+    REFINEDET_CHECK(v > 0, "variances: expected positive values, got ", v);
+  }
+}
+
+void check_last_dim(const Tensor& t, int64_t last, const char* name) {
+  REFINEDET_CHECK(t.dim() >= 1 && t.size(t.dim() - 1) == last, name, ": expected shape (..., ", last, "), got ",
+                  shape_of(t));
+}
+
+cpu::ParallelFor torch_threads() {
+  const auto run = [](void*, int64_t n, int64_t grain, cpu::ParallelFor::Body body, void* context) {
+    torch::stable::parallel_for(0, n, grain, [=](int64_t begin, int64_t end) { body(context, begin, end); });
+  };
+  return {run, nullptr, static_cast<int64_t>(torch::stable::get_num_threads())};
+}
+
+Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype) { return torch::stable::empty(sizes, dtype); }
+
+std::vector<int64_t> sizes_of(const Tensor& t) {
+  const auto sizes = t.sizes();
+  return {sizes.begin(), sizes.end()};
+}
+
+}  // namespace refinedet::torch_ops

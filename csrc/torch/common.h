@@ -1,0 +1,57 @@
+// What the torch ops share: checks, element types, torch's threads. Only torch's stable ABI.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../cpu/dtype.h"
+#include "../cpu/parallel.h"
+
+namespace refinedet::torch_ops {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// "(2, 3, 4)"
+std::string shape_of(const Tensor& t);
+
+// The kernels' name of a floating element type; throws for others, naming the argument.
+DType dtype_of(const Tensor& t, const char* name);
+
+void check_dtype(const Tensor& t, ScalarType dtype, const char* name);
+void check_cpu(const Tensor& t, const char* name);
+void check_variances(const std::vector<double>& variances);
+
+// Throws unless the tensor is (..., last).
+void check_last_dim(const Tensor& t, int64_t last, const char* name);
+
+// torch's own pool, with torch.set_num_threads obeyed.
+cpu::ParallelFor torch_threads();
+
+// A new contiguous CPU tensor.
+Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype);
+
+std::vector<int64_t> sizes_of(const Tensor& t);
+
+template <class T>
+T* data(const Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+template <class T>
+const T* const_data(const Tensor& t) {
+  return static_cast<const T*>(t.const_data_ptr());
+}
+
+}  // namespace refinedet::torch_ops
+
+// REFINEDET_CHECK(condition, "boxes: expected ..., got ", x)
+#define REFINEDET_CHECK(condition, ...) STD_TORCH_CHECK(condition, __VA_ARGS__)

@@ -1,0 +1,80 @@
+#include "../cpu/decode_boxes.h"
+
+#include "common.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+// `deltas` (..., 4) and `anchors` as many or fewer rows, repeating; same dtype (the Python face sees to both).
+cpu::DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, const std::vector<double>& variances,
+                               const std::optional<std::vector<double>>& clip_to) {
+  check_cpu(deltas, "deltas");
+  check_cpu(anchors, "anchors");
+  check_last_dim(deltas, 4, "deltas");
+  check_last_dim(anchors, 4, "anchors");
+  check_dtype(anchors, deltas.scalar_type(), "anchors");
+  check_variances(variances);
+  const int64_t count = deltas.numel() / 4, anchor_count = anchors.numel() / 4;
+  REFINEDET_CHECK(count == 0 || (anchor_count > 0 && count % anchor_count == 0),
+                  "anchors: expected rows that repeat over those of deltas ", shape_of(deltas), ", got ",
+                  shape_of(anchors));
+  cpu::DecodeBoxesArgs args{};
+  args.dtype = dtype_of(deltas, "deltas");
+  args.deltas = deltas.const_data_ptr();
+  args.anchors = anchors.const_data_ptr();
+  args.count = count;
+  args.anchor_count = anchor_count;
+  std::copy(variances.begin(), variances.end(), args.variances);
+  args.clip = clip_to.has_value();
+  if (args.clip) {
+    REFINEDET_CHECK(clip_to->size() == 2, "clip_to: expected (width, height), got ", clip_to->size(), " values");
+    args.width = (*clip_to)[0];
+    args.height = (*clip_to)[1];
+  }
+  return args;
+}
+
+Tensor decode_boxes(const Tensor& deltas_in, const Tensor& anchors_in, std::vector<double> variances,
+                    std::optional<std::vector<double>> clip_to) {
+  const Tensor deltas = torch::stable::contiguous(deltas_in), anchors = torch::stable::contiguous(anchors_in);
+  cpu::DecodeBoxesArgs args = make_args(deltas, anchors, variances, clip_to);
+  Tensor boxes = new_tensor(sizes_of(deltas), deltas.scalar_type());
+  args.boxes = boxes.mutable_data_ptr();
+  cpu::decode_boxes(args, torch_threads());
+  return boxes;
+}
+
+std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Tensor& deltas_in,
+                                                 const Tensor& anchors_in, std::vector<double> variances,
+                                                 std::optional<std::vector<double>> clip_to) {
+  const Tensor grad = torch::stable::contiguous(grad_in);
+  const Tensor deltas = torch::stable::contiguous(deltas_in), anchors = torch::stable::contiguous(anchors_in);
+  cpu::DecodeBoxesBackwardArgs args{make_args(deltas, anchors, variances, clip_to), nullptr, nullptr, nullptr};
+  check_cpu(grad, "grad");
+  check_dtype(grad, deltas.scalar_type(), "grad");
+  REFINEDET_CHECK(sizes_of(grad) == sizes_of(deltas), "grad: expected shape ", shape_of(deltas), ", got ",
+                  shape_of(grad));
+  Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type());
+  Tensor grad_anchors = new_tensor(sizes_of(deltas), deltas.scalar_type());
+  args.grad_boxes = grad.const_data_ptr();
+  args.grad_deltas = grad_deltas.mutable_data_ptr();
+  args.grad_anchors = grad_anchors.mutable_data_ptr();
+  cpu::decode_boxes_backward(args, torch_threads());
+  return {grad_deltas, grad_anchors};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def("decode_boxes(Tensor deltas, Tensor anchors, float[] variances, float[]? clip_to) -> Tensor");
+  m.def(
+      "_decode_boxes_backward(Tensor grad, Tensor deltas, Tensor anchors, float[] variances, float[]? clip_to) "
+      "-> (Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+  m.impl("decode_boxes", TORCH_BOX(&decode_boxes));
+  m.impl("_decode_boxes_backward", TORCH_BOX(&decode_boxes_backward));
+}
+
+}  // namespace refinedet::torch_ops

@@ -1,0 +1,38 @@
+// The op library itself: creates the namespace and the ops that tell about the build. Each op adds its own schema in
+// a file of its own name.
+#include "../cpu/level.h"
+#include "common.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+int64_t cpu_level() { return static_cast<int64_t>(cpu::level()); }
+int64_t has_cuda() {
+#ifdef REFINEDET_WITH_CUDA
+  return 1;
+#else
+  return 0;
+#endif
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY(refinedet_ext, m) {
+  m.def("_cpu_level() -> int");
+  m.def("_has_cuda() -> int");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CompositeExplicitAutograd, m) {
+  m.impl("_cpu_level", TORCH_BOX(&cpu_level));
+  m.impl("_has_cuda", TORCH_BOX(&has_cuda));
+}
+
+}  // namespace refinedet::torch_ops
+
+extern "C" {
+
+// Read by refinedet_ext.build_info() through ctypes.
+__attribute__((visibility("default"))) const char* refinedet_ext_compiler() { return REFINEDET_COMPILER; }
+__attribute__((visibility("default"))) const char* refinedet_ext_torch_built_with() { return REFINEDET_TORCH_VERSION; }
+__attribute__((visibility("default"))) const char* refinedet_ext_torch_target() { return REFINEDET_TORCH_TARGET; }
+}

@@ -1,0 +1,70 @@
+"""RefineDet and its kin: detectors on the accelerated ops of `refinedet_ext`.
+
+    import refinedet
+
+    model = refinedet.create_model("refinedet320_vgg16", num_classes=21)
+
+The parts load at first use, so that `import refinedet` alone is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .anchors import AnchorGenerator, AnchorLevel
+    from .detectors import Detector, DetectorConfig, NMSConfig, RefineDet, RefineDetConfig
+    from .losses import MultiBoxLoss
+    from .outputs import HeadOutputs
+    from .predictor import Prediction, Predictor
+    from .registry import create_model, list_models, model_entry, register_model
+    from .structures import Batch, Sample
+    from .weights import Checkpoint, load_model, save_model
+
+_HOMES = {
+    "anchors": ("AnchorGenerator", "AnchorLevel"),
+    "detectors": ("Detector", "DetectorConfig", "NMSConfig", "RefineDet", "RefineDetConfig"),
+    "losses": ("MultiBoxLoss",),
+    "outputs": ("HeadOutputs",),
+    "predictor": ("Prediction", "Predictor"),
+    "registry": ("create_model", "list_models", "model_entry", "register_model"),
+    "structures": ("Batch", "Sample"),
+    "weights": ("Checkpoint", "load_model", "save_model"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AnchorGenerator",
+    "AnchorLevel",
+    "Batch",
+    "Checkpoint",
+    "Detector",
+    "DetectorConfig",
+    "HeadOutputs",
+    "MultiBoxLoss",
+    "NMSConfig",
+    "Prediction",
+    "Predictor",
+    "RefineDet",
+    "RefineDetConfig",
+    "Sample",
+    "create_model",
+    "list_models",
+    "load_model",
+    "model_entry",
+    "register_model",
+    "save_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,30 @@
+"""What a detector expects of its backbone."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from .checkpoint import load_strict, read_state_dict
+
+
+class Backbone(nn.Module, ABC):
+    """Turns images (B, 3, H, W) into a list of maps, the finest first.
+
+    out_channels: channels of the maps. strides: input pixels per cell of the maps. A subclass sets both.
+    """
+
+    out_channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> list[Tensor]: ...
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Load a local file with this backbone's own state dict.
+
+        ValueError names the keys that are missing, unexpected or of another shape; nothing is loaded then.
+        """
+        load_strict(self, read_state_dict(path), source=str(path))

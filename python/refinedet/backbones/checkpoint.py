@@ -1,0 +1,75 @@
+"""Reading weight files and fitting them to a module, with errors that name the keys."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+MAX_NAMED = 8
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a local `.safetensors` file or of one that `torch.save` wrote, on the CPU.
+
+    A torch file is read with `weights_only=True`, so that it cannot run code. If it holds its tensors under
+    "state_dict", those are taken. FileNotFoundError if there is no such file; ValueError if it is none of these.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"weights: no file {file}")
+    if file.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(file)
+        except SafetensorError as error:
+            raise ValueError(f"weights: {file} is not a safetensors file: {error}") from None
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"weights: {file} is not a file of plain tensors: {first}") from None
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"weights: expected a dict of tensors in {file}, got {type(content)}")
+    wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise ValueError(f"weights: expected only tensors in {file}, but not: {_names(wrong)}")
+    return dict(content)
+
+
+def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy `state` into `module`; ValueError naming the keys unless names and shapes fit exactly.
+
+    source: where the tensors come from, for the error. Nothing is copied in case of an error.
+    """
+    own = module.state_dict()
+    problems = []
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    if missing:
+        problems.append(f"missing: {_names(missing)}")
+    if unexpected:
+        problems.append(f"unexpected: {_names(unexpected)}")
+    shapes = [
+        f"{key} (expected {tuple(own[key].shape)}, got {tuple(state[key].shape)})"
+        for key in own
+        if key in state and own[key].shape != state[key].shape
+    ]
+    if shapes:
+        problems.append(f"shapes differ: {_names(shapes)}")
+    if problems:
+        raise ValueError(f"weights: {source} does not fit {type(module).__name__}; " + "; ".join(problems))
+    module.load_state_dict(dict(state))
+
+
+def _names(items: list[str]) -> str:
+    more = f" and {len(items) - MAX_NAMED} more" if len(items) > MAX_NAMED else ""
+    return ", ".join(items[:MAX_NAMED]) + more

@@ -1,0 +1,69 @@
+"""VGG-16 with fc6 and fc7 turned into convolutions, as RefineDet uses it."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..init import init_caffe
+from .base import Backbone
+from .checkpoint import load_strict, read_state_dict
+from .vgg_weights import convert_vgg16
+
+# conv blocks of VGG-16, each followed by a pooling layer
+STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+CONV4_3, CONV5_3, FC7 = 22, 29, 34  # index of the ReLU behind each source in `trunk`
+
+
+class VGG16(Backbone):
+    """VGG-16 without batch norm, fc6 as a 3x3 convolution of dilation 3, fc7 as a 1x1, then conv6_1 and conv6_2.
+
+    Maps: conv4_3 (512, stride 8), conv5_3 (512, 16), fc7 (1024, 32), conv6_2 (512, 64), each after its ReLU. Unlike
+    SSD's, pool5 has stride 2. The layers of `trunk` have the indices of the public "vgg16_reducedfc" file.
+
+    All layers start with Caffe's xavier; `load_weights` brings the pretrained trunk.
+    """
+
+    out_channels = (512, 512, 1024, 512)
+    strides = (8, 16, 32, 64)
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for stage in STAGES:
+            for width in stage:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                channels = width
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
+        layers += [nn.Conv2d(512, 1024, 3, padding=3, dilation=3), nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
+        self.trunk = nn.Sequential(*layers)
+        self.conv6_1 = nn.Conv2d(1024, 256, 1)
+        self.conv6_2 = nn.Conv2d(256, 512, 3, stride=2, padding=1)
+        init_caffe(self)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        conv4_3 = self.trunk[: CONV4_3 + 1](images)
+        conv5_3 = self.trunk[CONV4_3 + 1 : CONV5_3 + 1](conv4_3)
+        fc7 = self.trunk[CONV5_3 + 1 :](conv5_3)
+        conv6_2 = F.relu(self.conv6_2(F.relu(self.conv6_1(fc7))))
+        return [conv4_3, conv5_3, fc7, conv6_2]
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Load the trunk from a local ImageNet checkpoint; conv6_1 and conv6_2 keep their values.
+
+        The file is the public "vgg16_reducedfc" (keys "0.weight" to "33.bias"), a VGG-16 of torchvision (keys
+        "features.0.weight", "classifier.0.weight", ...), whose fully connected layers are subsampled and whose first
+        layer is adapted to this package's images, or a state dict of this class.
+
+        FileNotFoundError without the file; ValueError that names the keys if they or their shapes do not fit.
+        """
+        state = read_state_dict(path)
+        if any(key.startswith("trunk.") for key in state):
+            load_strict(self, state, source=str(path))
+        else:
+            load_strict(self.trunk, convert_vgg16(state, source=str(path)), source=str(path))

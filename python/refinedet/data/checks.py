@@ -1,0 +1,80 @@
+"""Checks that data sets of every format share: options, class names, a picture against its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from .image_io import ImageReadError, read_image_size
+from .report import AnnotationReport, ProblemKind
+
+OnError = Literal["skip", "raise"]
+CheckImages = Literal["header", "exists"]
+
+
+def check_options(on_error: str, check_images: str) -> None:
+    """Raises ValueError for an unknown value of these options of the data sets."""
+    if on_error not in ("skip", "raise"):
+        raise ValueError(f"on_error: expected 'skip' or 'raise', got {on_error!r}")
+    if check_images not in ("header", "exists"):
+        raise ValueError(f"check_images: expected 'header' or 'exists', got {check_images!r}")
+
+
+def check_class_names(classes: Sequence[str]) -> list[str]:
+    """The class names as a list. Raises TypeError or ValueError: not strings, none, or one twice."""
+    if isinstance(classes, str):
+        raise TypeError(f"classes: expected a list of names, got the string {classes!r}")
+    names = list(classes)
+    if not names:
+        raise ValueError("classes: expected at least one name, got none")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"classes: expected names, got {name!r}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"classes: expected distinct names, got {twice[0]!r} twice")
+    return names
+
+
+def settle_size(
+    path: Path,
+    annotated: tuple[int, int] | None,
+    annotation_file: str | Path,
+    report: AnnotationReport,
+    *,
+    check_images: CheckImages,
+    trust_picture_size: bool,
+) -> tuple[int, int] | None:
+    """The (width, height) of a picture, after comparing its file with its annotation.
+
+    annotated: what the annotation says; None: nothing usable. Problems go into the report. Returns
+    None where the picture is of no use.
+    """
+    if check_images == "exists" and annotated is not None:
+        if path.is_file():
+            return annotated
+        report.add(ProblemKind.MISSING_IMAGE, path, None, "no such picture")
+        return None
+    try:
+        actual = read_image_size(path)
+    except FileNotFoundError:
+        report.add(ProblemKind.MISSING_IMAGE, path, None, "no such picture")
+        return None
+    except (ImageReadError, OSError) as error:
+        detail = str(error).removeprefix(f"{path}: ")
+        report.add(ProblemKind.UNREADABLE_IMAGE, path, None, detail)
+        return None
+    if annotated is None:
+        detail = f"no usable width and height, the picture has {actual[0]} x {actual[1]} pixels"
+        report.add(ProblemKind.MISSING_SIZE, annotation_file, None, detail)
+        return actual
+    if annotated == actual:
+        return actual
+    detail = (
+        f"annotated as {annotated[0]} x {annotated[1]} pixels, "
+        f"{path.name} has {actual[0]} x {actual[1]}"
+    )
+    consequence = "size taken from the picture" if trust_picture_size else None
+    report.add(ProblemKind.SIZE_MISMATCH, annotation_file, None, detail, consequence)
+    return actual if trust_picture_size else None

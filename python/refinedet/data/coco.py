@@ -1,0 +1,273 @@
+"""Data sets with one annotation file in COCO's JSON format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..structures import ImageId
+from .annotations import AnnotationTable
+from .box_checks import check_boxes, describe
+from .checks import CheckImages, OnError, check_class_names, check_options, settle_size
+from .dataset import DetectionDataset
+from .report import AnnotationReport, ProblemKind
+
+
+class COCODetection(DetectionDataset):
+    """The pictures of a COCO annotation file with their objects, image_id as in the file.
+
+    Category ids, which need not be contiguous, become labels 1..C: `category_ids[label - 1]` is the
+    way back. `annotation_file` keeps the path, for evaluators that read it themselves.
+    """
+
+    def __init__(
+        self,
+        image_dir: str | Path,
+        annotation_file: str | Path,
+        *,
+        classes: Sequence[str] | None = None,
+        drop_crowd: bool = True,
+        drop_empty: bool = False,
+        on_error: OnError = "skip",
+        check_images: CheckImages = "header",
+        trust_picture_size: bool = False,
+        cache_images: bool = False,
+    ) -> None:
+        """Reads and checks the annotation file; pictures are read later, one by one.
+
+        image_dir: what the file names of the pictures are relative to.
+        classes: the foreground classes in order, out of the file's categories; None: all categories
+            by ascending id, for COCO itself the usual 80. Objects of other categories are left out.
+        drop_crowd: leave out iscrowd boxes, as the original training; False keeps them marked as
+            crowd, for evaluation or for anchors on them to be ignored.
+        drop_empty: leave out pictures that end up without an object.
+        on_error, check_images, trust_picture_size, cache_images: as for VOCDetection. In the report
+            object_index is the place in the file's list of annotations.
+        Raises FileNotFoundError; AnnotationError; ValueError for a file that is not COCO JSON.
+        """
+        check_options(on_error, check_images)
+        image_dir, annotation_file = Path(image_dir), Path(annotation_file)
+        if not image_dir.is_dir():
+            raise FileNotFoundError(f"image_dir: no such folder: {image_dir}")
+        content = _read_json(annotation_file)
+        report = AnnotationReport(f"COCO {annotation_file}")
+        names, category_ids, label_of = _read_categories(content, classes, annotation_file)
+        images = _Images(annotation_file, report)
+        for place, entry in enumerate(content["images"]):
+            images.add(place, entry, image_dir, check_images, trust_picture_size)
+        table = _read_annotations(content["annotations"], images, label_of, drop_crowd)
+        if drop_empty:
+            table = _without_empty(table, report)
+        self.annotation_file = annotation_file
+        super().__init__(
+            table, names, category_ids, report, on_error=on_error, cache_images=cache_images
+        )
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"annotation_file: no such file: {path}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"annotation_file: {path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"annotation_file: {path}: expected an object, got a {_kind(content)}")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
+            raise ValueError(
+                f"annotation_file: {path}: expected a list under {key!r}, "
+                f"got {_kind(content[key]) if key in content else f'only {sorted(content)}'}"
+            )
+    return content
+
+
+def _read_categories(
+    content: Mapping[str, Any], classes: Sequence[str] | None, path: Path
+) -> tuple[list[str], list[int], dict[int, int]]:
+    """Class names, their category ids, and the label of every category id, 0 for one left out."""
+    id_of: dict[str, int] = {}
+    for place, entry in enumerate(content["categories"]):
+        where = f"annotation_file: {path}: categories[{place}]"
+        if not isinstance(entry, dict) or not _is_int(entry.get("id")) or not entry.get("name"):
+            raise ValueError(f"{where}: expected an object with id and name, got {entry!r}")
+        if entry["name"] in id_of or entry["id"] in id_of.values():
+            raise ValueError(f"{where}: id or name comes twice: {entry!r}")
+        id_of[str(entry["name"])] = entry["id"]
+    names = check_class_names(sorted(id_of, key=lambda n: id_of[n]) if classes is None else classes)
+    missing = [name for name in names if name not in id_of]
+    if missing:
+        raise ValueError(f"classes: no category {missing[0]!r} in {path}, it has {list(id_of)}")
+    category_ids = [id_of[name] for name in names]
+    label_of = dict.fromkeys(id_of.values(), 0)
+    label_of.update({category: label for label, category in enumerate(category_ids, 1)})
+    return names, category_ids, label_of
+
+
+class _Images:
+    """The usable pictures so far; place_of gives a picture's row, -1 for one that was skipped."""
+
+    def __init__(self, annotation_file: Path, report: AnnotationReport) -> None:
+        self.annotation_file = annotation_file
+        self.report = report
+        self.ids: list[ImageId] = []
+        self.paths: list[str] = []
+        self.names: list[str] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.place_of: dict[ImageId, int] = {}
+
+    def add(
+        self,
+        place: int,
+        entry: Any,
+        image_dir: Path,
+        check_images: CheckImages,
+        trust_picture_size: bool,
+    ) -> None:
+        where = f"{self.annotation_file}, images[{place}]"
+        image_id = entry.get("id") if isinstance(entry, dict) else None
+        if not (_is_int(image_id) or isinstance(image_id, str)):
+            detail = f"expected an object with id and file_name, got {entry!r:.80}"
+            self.report.add(ProblemKind.INVALID_ANNOTATION, where, None, detail)
+            return
+        if image_id in self.place_of:
+            detail = f"the id {image_id!r} comes twice"
+            self.report.add(ProblemKind.DUPLICATE_IMAGE, where, None, detail)
+            return
+        self.place_of[image_id] = -1
+        name = entry.get("file_name")
+        if not isinstance(name, str) or not name:
+            detail = f"expected a file_name, got {name!r}"
+            self.report.add(ProblemKind.INVALID_ANNOTATION, where, None, detail)
+            return
+        width, height = entry.get("width"), entry.get("height")
+        known = _is_int(width) and _is_int(height) and width > 0 and height > 0
+        size = settle_size(
+            image_dir / name,
+            (width, height) if known else None,
+            where,
+            self.report,
+            check_images=check_images,
+            trust_picture_size=trust_picture_size,
+        )
+        if size is None:
+            return
+        self.place_of[image_id] = len(self.ids)
+        self.ids.append(image_id)
+        self.paths.append(str(image_dir / name))
+        self.names.append(name)
+        self.sizes.append(size)
+
+
+def _read_annotations(
+    entries: Sequence[Any], images: _Images, label_of: Mapping[int, int], drop_crowd: bool
+) -> AnnotationTable:
+    report = images.report
+    rows: list[tuple[int, int, int, bool, float]] = []  # index, image, label, crowd, area
+    boxes: list[list[float]] = []
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            detail = f"expected an object, got {entry!r:.80}"
+            report.add(ProblemKind.INVALID_OBJECT, images.annotation_file, index, detail)
+            continue
+        image_id = entry.get("image_id")
+        place = images.place_of.get(image_id) if isinstance(image_id, int | str) else None
+        if place == -1:
+            continue  # the picture was reported and skipped, its objects go with it
+        if place is None:
+            detail = f"{_name(entry)}: no picture has the id {image_id!r}"
+            report.add(ProblemKind.UNKNOWN_IMAGE, images.annotation_file, index, detail)
+            continue
+        category = entry.get("category_id")
+        label = label_of.get(category) if _is_int(category) else None
+        if label is None:
+            detail = f"{_name(entry)}: no category has the id {category!r}"
+            report.add(ProblemKind.UNKNOWN_CLASS, images.names[place], index, detail)
+            continue
+        fault = _fault(entry)
+        if fault:
+            detail = f"{_name(entry)}: {fault}"
+            report.add(ProblemKind.INVALID_OBJECT, images.names[place], index, detail)
+            continue
+        if label == 0:
+            report.excluded["class"] += 1
+        elif entry.get("iscrowd") and drop_crowd:
+            report.excluded["crowd"] += 1
+        else:
+            x, y, w, h = entry["bbox"]
+            boxes.append([x, y, x + w, y + h])
+            area = entry.get("area")
+            rows.append((index, place, label, bool(entry.get("iscrowd")), w * h if area is None else area))
+    return _table(rows, boxes, entries, images)
+
+
+def _table(
+    rows: Sequence[tuple[int, int, int, bool, float]],
+    boxes: Sequence[Sequence[float]],
+    entries: Sequence[Any],
+    images: _Images,
+) -> AnnotationTable:
+    columns = list(zip(*rows, strict=True)) or [(), (), (), (), ()]
+    index, place, labels = (np.array(column, np.int64) for column in columns[:3])
+    crowd, areas = np.array(columns[3], bool), np.array(columns[4], np.float64)
+    sizes = np.array(images.sizes, np.int64).reshape(-1, 2)
+    given = np.array(boxes, np.float64).reshape(-1, 4)
+    checked = check_boxes(given, sizes[place])
+    for kind, bad in checked.problems.items():
+        for row in bad:
+            detail = describe(kind, given[row], sizes[place[row]])
+            detail = f"{_name(entries[index[row]])}: {detail}"
+            images.report.add(kind, images.names[place[row]], int(index[row]), detail)
+    order = np.argsort(place, kind="stable")
+    order = order[checked.usable[order]]
+    counts = np.bincount(place[order], minlength=len(images.ids))
+    return AnnotationTable(
+        image_ids=images.ids,
+        paths=images.paths,
+        sizes=sizes,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes=checked.boxes[order],
+        labels=labels[order],
+        difficult=np.zeros(len(order), bool),
+        crowd=crowd[order],
+        areas=areas[order],
+    )
+
+
+def _fault(entry: Mapping[str, Any]) -> str | None:
+    """What is wrong with an annotation's own fields; numbers that are not finite come later."""
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) for v in box):
+        return f"expected bbox [x, y, width, height], got {box!r:.80}"
+    if entry.get("iscrowd", 0) not in (0, 1):
+        return f"expected iscrowd 0 or 1, got {entry['iscrowd']!r:.80}"
+    area = entry.get("area")
+    if area is not None and not (_is_number(area) and area >= 0):
+        return f"expected an area of 0 or more, got {area!r:.80}"
+    return None
+
+
+def _without_empty(table: AnnotationTable, report: AnnotationReport) -> AnnotationTable:
+    counts = np.diff(table.offsets)
+    report.excluded["empty picture"] += int((counts == 0).sum())
+    return AnnotationTable.from_records([table.record(i) for i in np.flatnonzero(counts).tolist()])
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return f"annotation id {entry['id']}" if "id" in entry else "annotation without id"
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__

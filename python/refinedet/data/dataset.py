@@ -1,0 +1,123 @@
+"""The part that all data sets share: checked annotations in memory, pictures read when asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ..structures import ImageId, Sample
+from .annotations import AnnotationTable, ImageRecord
+from .checks import OnError
+from .image_io import ImageReadError, read_image
+from .report import AnnotationError, AnnotationReport
+
+logger = logging.getLogger(__name__)
+
+
+class DetectionDataset(Dataset[Sample]):
+    """Pictures with their objects. VOCDetection and COCODetection are the ones to use.
+
+    class_names: the C foreground classes, label i is class_names[i - 1]. category_ids: the C ids
+    that stand for them in COCO files. report: what was wrong with the annotations. Picture i is
+    sample i, in the order of the split or annotation file, less the pictures that were skipped.
+    """
+
+    def __init__(
+        self,
+        table: AnnotationTable,
+        class_names: Sequence[str],
+        category_ids: Sequence[int],
+        report: AnnotationReport,
+        *,
+        on_error: OnError = "skip",
+        cache_images: bool = False,
+    ) -> None:
+        """cache_images: keep every decoded picture in memory, see `preload`.
+
+        Raises AnnotationError where the report holds a problem and on_error is "raise", and where
+        no picture is left.
+        """
+        self.table = table
+        self.class_names = list(class_names)
+        self.category_ids = list(category_ids)
+        self.report = report
+        self._cache: dict[int, np.ndarray] | None = {} if cache_images else None
+        report.images, report.objects = len(table), len(table.labels)
+        if on_error == "raise" and report.problems:
+            raise AnnotationError(report, "annotations refused, as on_error='raise' asks:")
+        if not len(table):
+            raise AnnotationError(report, "no picture left:")
+        if report.problems:
+            logger.warning("%s", report.summary())
+
+    @property
+    def image_ids(self) -> list[ImageId]:
+        """The id of every picture, in order."""
+        return list(self.table.image_ids)
+
+    @property
+    def caches_images(self) -> bool:
+        """Whether decoded pictures are kept in memory."""
+        return self._cache is not None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def record(self, index: int) -> ImageRecord:
+        """The annotations of a picture, without reading it."""
+        return self.table.record(self._check_index(index))
+
+    def __getitem__(self, index: int) -> Sample:
+        """Picture and objects. The pixels are read-only where cache_images is on.
+
+        Raises IndexError; FileNotFoundError or ImageReadError where the picture went bad since the
+        data set was made.
+        """
+        index = self._check_index(index)
+        record = self.table.record(index)
+        return Sample(
+            image=self._image(index, record),
+            boxes=record.boxes.astype(np.float32),
+            labels=record.labels,
+            difficult=record.difficult,
+            crowd=record.crowd,
+            image_id=record.image_id,
+            path=record.path,
+            original_size=record.original_size,
+        )
+
+    def preload(self) -> int:
+        """Decodes every picture now, where cache_images is on; returns the bytes the cache takes.
+
+        Worth calling before loader workers are forked: they then share one cache, where otherwise
+        each fills its own.
+        """
+        if self._cache is None:
+            return 0
+        for index in range(len(self)):
+            self._image(index, self.table.record(index))
+        size = sum(image.nbytes for image in self._cache.values())
+        logger.info("%s: %d MiB of pictures in memory", self.report.source, size >> 20)
+        return size
+
+    def _check_index(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index: expected {-len(self)} to {len(self) - 1}, got {index}")
+        return int(index) % len(self)
+
+    def _image(self, index: int, record: ImageRecord) -> np.ndarray:
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        image = read_image(record.path)
+        if (image.shape[1], image.shape[0]) != record.original_size:
+            raise ImageReadError(
+                f"{record.path}: expected {record.original_size[0]} x {record.original_size[1]} "
+                f"pixels as annotated, got {image.shape[1]} x {image.shape[0]}"
+            )
+        if self._cache is not None:
+            image.setflags(write=False)
+            self._cache[index] = image
+        return image

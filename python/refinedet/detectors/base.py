@@ -1,0 +1,141 @@
+"""What the two-stage single-shot detectors share around their networks: anchors, loss, detection."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+import refinedet_ext as rx
+
+from ..backbones.base import Backbone
+from ..checks import check_integer, check_shape
+from ..losses import MultiBoxLoss
+from ..outputs import HeadOutputs
+from ..registry import ModelSpec
+from .config import DetectorConfig, NMSConfig, resolve_nms
+
+MAX_CACHED_ANCHORS = 32
+
+
+class GroundTruth(Protocol):
+    """What `Detector.loss` reads of a batch; `refinedet.structures.Batch` has it."""
+
+    gt_boxes: Tensor
+    gt_labels: Tensor
+    gt_offsets: Tensor
+    gt_ignore: Tensor | None
+
+
+class Detector(nn.Module, ABC):
+    """A detector with an anchor refinement stage (ARM) and an object detection stage (ODM).
+
+        model.train(); outputs = model(images); losses = model.loss(outputs, batch); losses["total"].backward()
+        model.eval(); detections = model(images)
+
+    images: (B, 3, H, W) float, pixels as `normalization` says, H and W multiples of `size_multiple`. In train mode the call returns `HeadOutputs`, in eval mode `refinedet_ext.Detections` with boxes
+    as fractions of the input's width and height. `head_outputs(images)` gives the raw outputs in either mode.
+
+    A subclass builds its network and defines `head_outputs`.
+    """
+
+    backbone: Backbone
+    spec: ModelSpec | None = None
+    """How `create_model` built this model; None if it was built by hand."""
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        num_classes: int,
+        steps: Sequence[float | None],
+        size_multiple: int,
+        *,
+        two_step: bool = True,
+    ) -> None:
+        super().__init__()
+        check_integer("num_classes", num_classes, 2)
+        if config.input_size % size_multiple:
+            raise ValueError(f"input_size: expected a multiple of {size_multiple}, got {config.input_size}")
+        self.config = config
+        self.num_classes = num_classes
+        self.size_multiple = size_multiple
+        self.two_step = two_step
+        self.normalization = config.normalization()
+        self.nms: NMSConfig = resolve_nms(config.nms)
+        self.anchor_generator = config.anchor_generator(steps)
+        self.criterion = MultiBoxLoss(
+            variances=config.variances,
+            matching=config.matching,
+            arm_iou=(config.arm_pos_iou, config.arm_neg_iou),
+            odm_iou=(config.odm_pos_iou, config.odm_neg_iou),
+            theta=config.theta,
+            filtering=config.filtering,
+            negative_ratio=config.negative_ratio,
+            min_negatives=config.min_negatives,
+            two_step=two_step,
+        )
+        self._anchors: dict[Any, Tensor] = {}
+
+    @abstractmethod
+    def head_outputs(self, images: Tensor) -> HeadOutputs:
+        """Raw outputs of both stages, for the loss and for export."""
+
+    def forward(self, images: Tensor) -> HeadOutputs | rx.Detections:
+        self._check_images(images)
+        outputs = self.head_outputs(images)
+        return outputs if self.training else self.detect(outputs)
+
+    def loss(self, outputs: HeadOutputs, batch: GroundTruth) -> dict[str, Tensor]:
+        """The training loss: "total", its four terms and the counts, see `MultiBoxLoss.forward`."""
+        return self.criterion(outputs, batch.gt_boxes, batch.gt_labels, batch.gt_offsets, batch.gt_ignore)
+
+    @torch.no_grad()
+    def detect(self, outputs: HeadOutputs) -> rx.Detections:
+        """Filter, two-step decode, score and suppress, as `nms` and `config.theta` say; in float32."""
+        arm_logits, arm_deltas, odm_logits, odm_deltas, anchors = outputs
+        if not self.two_step:
+            arm_deltas = torch.zeros_like(arm_deltas)
+        nms = self.nms
+        return rx.detect(
+            arm_logits.float(),
+            arm_deltas.float(),
+            odm_logits.float(),
+            odm_deltas.float(),
+            anchors,
+            theta=self.config.theta,
+            variances=self.config.variances,
+            score_threshold=nms.score_threshold,
+            iou_threshold=nms.iou_threshold,
+            top_k_per_class=nms.top_k_per_class,
+            top_k=nms.top_k,
+            keep_top_k=nms.keep_top_k,
+            method=nms.method,
+            sigma=nms.sigma,
+            min_score=nms.min_score,
+        )
+
+    def anchors_for(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
+        """The anchors (A, 4) of these feature maps, made once per input size and device."""
+        sizes = tuple((int(m.shape[2]), int(m.shape[3])) for m in maps)
+        image_size = (int(images.shape[2]), int(images.shape[3]))
+        if torch.compiler.is_compiling():  # a constant of the graph; the cache would be a side effect
+            return self.anchor_generator(sizes, image_size, images.device)
+        key = (sizes, image_size, images.device)
+        if key not in self._anchors:
+            if len(self._anchors) >= MAX_CACHED_ANCHORS:
+                self._anchors.clear()
+            # anchors first asked for in inference mode must serve in training too
+            with torch.inference_mode(False):
+                self._anchors[key] = self.anchor_generator(sizes, image_size, images.device)
+        return self._anchors[key]
+
+    def _check_images(self, images: Tensor) -> None:
+        check_shape("images", images, ("B", 3, "H", "W"))
+        if not images.is_floating_point():
+            raise TypeError(f"images: expected a floating-point tensor, got {images.dtype}")
+        for side, size in zip(("height", "width"), images.shape[2:], strict=True):
+            if size < 1 or size % self.size_multiple:
+                raise ValueError(f"images: expected a {side} that is a multiple of {self.size_multiple}, got {size}")

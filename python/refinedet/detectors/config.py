@@ -1,0 +1,180 @@
+"""The options that every two-stage single-shot detector here shares: anchors, training rules, suppression."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..anchors import AnchorGenerator, AnchorLevel
+from ..checks import check_choice, check_integer, check_range
+from ..losses.filtering import FILTERINGS
+from ..structures import CAFFE_MEAN, Normalization
+
+MATCHINGS = ("bipartite", "argmax", "none")
+NMS_METHODS = ("hard", "linear", "gaussian")
+
+
+@dataclass(frozen=True)
+class NMSConfig:
+    """How the scored boxes of one image become detections; the arguments of `refinedet_ext.multiclass_nms`."""
+
+    score_threshold: float = 0.01
+    iou_threshold: float = 0.45
+    top_k_per_class: int | None = 1000
+    top_k: int | None = None
+    keep_top_k: int = 500
+    method: str = "hard"
+    sigma: float = 0.5
+    min_score: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "iou_threshold", "min_score"):
+            check_range(f"nms {name}", getattr(self, name), 0, 1)
+        check_choice("nms method", self.method, NMS_METHODS)
+        if not self.sigma > 0:
+            raise ValueError(f"nms sigma: expected a positive number, got {self.sigma}")
+        for name in ("top_k_per_class", "top_k", "keep_top_k"):
+            value = getattr(self, name)
+            if value is not None or name == "keep_top_k":
+                check_integer(f"nms {name}", value, 1)
+
+
+NMS_PRESETS: dict[str, NMSConfig] = {
+    # RefineDet's released scripts, which produced the published numbers
+    "code": NMSConfig(),
+    # the text of the paper: 400 before, 200 after, over all classes
+    "paper": NMSConfig(top_k_per_class=None, top_k=400, keep_top_k=200),
+    # COCO: linear soft-NMS alone
+    "coco": NMSConfig(iou_threshold=0.3, method="linear"),
+}
+
+
+def resolve_nms(value: str | NMSConfig | Mapping[str, Any]) -> NMSConfig:
+    """An `NMSConfig` from itself, a preset's name, or a mapping with the fields that differ.
+
+    The mapping may name the preset it starts from under "preset" (default "code"):
+    `{"preset": "coco", "keep_top_k": 100}`.
+    """
+    if isinstance(value, NMSConfig):
+        return value
+    changes: dict[str, Any] = {} if isinstance(value, str) else dict(value)
+    preset = value if isinstance(value, str) else changes.pop("preset", "code")
+    check_choice("nms", preset, tuple(NMS_PRESETS))
+    known = [field.name for field in dataclasses.fields(NMSConfig)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise ValueError(f"nms: unknown fields {unknown}; expected some of {known}")
+    return dataclasses.replace(NMS_PRESETS[preset], **changes)
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Options of a detector; the defaults are RefineDet's original (Caffe) rules.
+
+    Input and anchors
+        input_size: nominal side of the square input in pixels.
+        anchor_sizes: side of the square anchor of every level, in pixels.
+        anchor_max_sizes: if given, per level the M of a second square anchor of side sqrt(size * M).
+        anchor_ratios: aspect ratios besides 1; each also stands upside down. One list for all levels, or one each.
+        anchor_offset: position of the anchors' centers within a cell.
+        clip_anchors: clamp the center-size form of the anchors to the input (PyTorch ports).
+        variances: of the box coding, for center x, center y, width, height.
+        pixel_mean, pixel_std, channel_order: how pixels in 0..255 become input, see `structures.Normalization`.
+
+    Training rules
+        matching: how ground truths get an anchor whatever their overlap: "bipartite" (original), "argmax" (ports) or
+            "none".
+        arm_pos_iou, arm_neg_iou, odm_pos_iou, odm_neg_iou: overlap from which an anchor is positive, and below which
+            it is negative, of the tiled (ARM) and the refined (ODM) anchors.
+        theta: an anchor is easy background when the ARM's background confidence is above it; 1.0 never filters.
+        filtering: what that means for the ODM's training. "caffe": such negatives are not mined; "paper": neither
+            positives nor negatives train; "peers": such positives lose their place and compete as negatives, with
+            their class as target, as PyTorch ports have it; "none": nothing. Inference drops the anchors in all four.
+        negative_ratio: hard negatives per positive, per image.
+        min_negatives: hard negatives that an image gets at least, also without positives.
+
+    Inference
+        nms: a preset ("code", "paper", "coco") or a mapping of `NMSConfig` fields.
+    """
+
+    input_size: int = 320
+    anchor_sizes: tuple[float, ...] = (32, 64, 128, 256)
+    anchor_max_sizes: tuple[float, ...] | None = None
+    anchor_ratios: tuple[float, ...] | tuple[tuple[float, ...], ...] = (2.0,)
+    anchor_offset: float = 0.5
+    clip_anchors: bool = False
+    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    pixel_mean: tuple[float, float, float] = CAFFE_MEAN
+    pixel_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channel_order: Literal["bgr", "rgb"] = "bgr"
+    matching: str = "bipartite"
+    arm_pos_iou: float = 0.5
+    arm_neg_iou: float = 0.5
+    odm_pos_iou: float = 0.5
+    odm_neg_iou: float = 0.5
+    theta: float = 0.99
+    filtering: str = "caffe"
+    negative_ratio: float = 3.0
+    min_negatives: int = 0
+    nms: str | Mapping[str, Any] | NMSConfig = "code"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # lists come from JSON and YAML
+            object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
+        check_integer("input_size", self.input_size, 1)
+        check_integer("min_negatives", self.min_negatives, 0)
+        check_range("negative_ratio", self.negative_ratio, 0, float("inf"))
+        check_choice("matching", self.matching, MATCHINGS)
+        check_choice("filtering", self.filtering, FILTERINGS)
+        for name in ("arm_pos_iou", "arm_neg_iou", "odm_pos_iou", "odm_neg_iou", "theta"):
+            check_range(name, getattr(self, name), 0, 1)
+        for stage in ("arm", "odm"):
+            low, high = getattr(self, f"{stage}_neg_iou"), getattr(self, f"{stage}_pos_iou")
+            if low > high:
+                raise ValueError(f"{stage}_neg_iou: expected at most {stage}_pos_iou = {high}, got {low}")
+        if len(self.variances) != 4 or not all(v > 0 for v in self.variances):
+            raise ValueError(f"variances: expected 4 positive numbers, got {self.variances}")
+        resolve_nms(self.nms)  # the rest is for their checks
+        self.normalization()
+        self.anchor_levels((1,) * len(self.anchor_sizes))
+
+    def normalization(self) -> Normalization:
+        return Normalization(self.pixel_mean, self.pixel_std, self.channel_order)
+
+    def anchor_levels(self, steps: Sequence[float | None]) -> tuple[AnchorLevel, ...]:
+        """The anchors of each level of a detector whose levels lie `steps` pixels apart."""
+        count = len(self.anchor_sizes)
+        if len(steps) != count:
+            raise ValueError(f"anchor_sizes: expected one for each of {len(steps)} levels, got {self.anchor_sizes}")
+        max_sizes = self.anchor_max_sizes or (None,) * count
+        ratios = self.anchor_ratios
+        if not any(isinstance(entry, tuple) for entry in ratios):
+            ratios = (ratios,) * count
+        for name, values in (("anchor_max_sizes", max_sizes), ("anchor_ratios", ratios)):
+            if len(values) != count:
+                raise ValueError(f"{name}: expected one for each of {count} levels, got {values}")
+        return tuple(
+            AnchorLevel(size, step, max_size, tuple(ratio))
+            for size, step, max_size, ratio in zip(self.anchor_sizes, steps, max_sizes, ratios, strict=True)
+        )
+
+    def anchor_generator(self, steps: Sequence[float | None]) -> AnchorGenerator:
+        return AnchorGenerator(self.anchor_levels(steps), offset=self.anchor_offset, clip=self.clip_anchors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options as plain lists, numbers and strings: JSON goes round."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, NMSConfig):
+        return dataclasses.asdict(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return dict(value) if isinstance(value, Mapping) else value

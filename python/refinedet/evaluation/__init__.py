@@ -1,0 +1,43 @@
+"""Evaluation of detections: COCO and VOC metrics, result files, tables and plots."""
+
+from .coco import coco_evaluate
+from .evaluator import KINDS, Evaluator
+from .ground_truth import GroundTruth
+from .plots import plot_precision_recall, plot_training_curves
+from .report import format_table, versions, write_metrics
+from .results import (
+    ImageDetections,
+    from_coco_results,
+    from_padded,
+    read_results,
+    to_coco_results,
+    to_padded,
+    write_results,
+)
+from .schema import ResultsError, check_results
+from .voc import PrecisionRecall, average_precision, precision_recall_curves, voc_evaluate
+
+__all__ = [
+    "KINDS",
+    "Evaluator",
+    "GroundTruth",
+    "ImageDetections",
+    "PrecisionRecall",
+    "ResultsError",
+    "average_precision",
+    "check_results",
+    "coco_evaluate",
+    "format_table",
+    "from_coco_results",
+    "from_padded",
+    "plot_precision_recall",
+    "plot_training_curves",
+    "precision_recall_curves",
+    "read_results",
+    "to_coco_results",
+    "to_padded",
+    "versions",
+    "voc_evaluate",
+    "write_metrics",
+    "write_results",
+]

@@ -1,0 +1,197 @@
+"""Pictures of an evaluation and of a training run, by Matplotlib without a display."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .voc import PrecisionRecall, average_precision
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK = "#333333"
+_GRID = "#e3e3e3"
+# Ten colors told apart also by most color-blind readers; a line style is added beyond ten classes.
+_COLORS = (
+    "#3366aa",
+    "#dd7722",
+    "#2a9d55",
+    "#c23b4b",
+    "#8a5fb5",
+    "#8c6d46",
+    "#d070b0",
+    "#6f7a80",
+    "#9aa31c",
+    "#1fa3b5",
+)
+_STYLES = ("-", "--", ":", "-.")
+_MOST_IN_LEGEND = 24
+
+
+def plot_precision_recall(
+    curves: Mapping[str, PrecisionRecall], path: str | Path, *, title: str = "Precision and recall"
+) -> None:
+    """Draws the curve of every class into one PNG (or whatever the suffix of `path` says).
+
+    Each curve is shown as its envelope, the highest precision at that recall or beyond, with its
+    area in the legend, the best class first. Classes without objects are named there as such.
+    Beyond 24 classes the legend shows the 12 best and the 12 worst.
+    """
+    figure = _figure(8.0, 5.0)
+    axes = figure.add_subplot()
+    entries: list[tuple[float, str, Any]] = []
+    for i, (name, curve) in enumerate(curves.items()):
+        style = {
+            "color": _COLORS[i % len(_COLORS)],
+            "linestyle": _STYLES[i // len(_COLORS) % len(_STYLES)],
+        }
+        if curve.objects == 0:
+            (line,) = axes.plot([], [], linewidth=1.8, **style)
+            entries.append((-1.0, f"{name}  no objects", line))
+            continue
+        ap = average_precision(curve.recall, curve.precision)
+        envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]
+        # from recall 0 at the best precision, and down to 0 where the recall ends
+        x = np.concatenate([[0.0], curve.recall, curve.recall[-1:]])
+        y = np.concatenate([envelope[:1], envelope, np.zeros(min(1, len(envelope)))])
+        if len(envelope) == 0:
+            x, y = np.zeros(1), np.zeros(1)
+        # vertical falls, as the area under the curve is counted
+        (line,) = axes.plot(x, y, drawstyle="steps-pre", linewidth=1.8, **style)
+        entries.append((ap, f"{name}  {ap:.3f}", line))
+    entries.sort(key=lambda entry: -entry[0])
+    measured = [ap for ap, _, _ in entries if ap >= 0]
+    shown = entries
+    if len(entries) > _MOST_IN_LEGEND:
+        half = _MOST_IN_LEGEND // 2
+        shown = entries[:half] + entries[-half:]
+    if shown:
+        mean = f"mean {sum(measured) / len(measured):.3f}" if measured else "no objects"
+        legend = axes.legend(
+            [line for _, _, line in shown],
+            [text for _, text, _ in shown],
+            title=f"class, area under curve\n({mean})",
+            loc="center left",
+            bbox_to_anchor=(1.02, 0.5),
+            frameon=False,
+            fontsize=9 if len(shown) <= 16 else 7,
+            title_fontsize=9,
+            alignment="left",
+        )
+        legend.get_title().set_color(_INK)
+    axes.set(xlim=(0, 1.005), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.set_title(title, loc="left", color=_INK)
+    _clean(axes)
+    _save(figure, path)
+
+
+def plot_training_curves(log: str | Path, path: str | Path, *, x: str = "step") -> None:
+    """Draws a CSV of logged metrics, as Lightning's CSVLogger writes it, in one picture.
+
+    log: one row per logging step; empty cells are values not logged then. x: the column of the
+    horizontal axis; values that are not finite are left out. Columns with "loss" in their names
+    share a panel, learning rates ("lr") another, the other numbers a third; `epoch` is left out. A
+    loss with more than 40 points is drawn faint, with its running mean over it. Raises ValueError
+    where there is nothing to draw.
+    """
+    table = _read_log(Path(log), x)
+    panels: dict[str, list[str]] = {"loss": [], "metric": [], "learning rate": []}
+    for name in table:
+        key = name.lower()
+        if name in (x, "epoch", "step"):
+            continue
+        is_rate = key.startswith("lr") or key.endswith("lr") or "learning_rate" in key
+        panels["loss" if "loss" in key else "learning rate" if is_rate else "metric"].append(name)
+    used = {panel: names for panel, names in panels.items() if names}
+    if not used:
+        raise ValueError(f"{log}: no numbers to draw beside {x!r}, has {list(table)}")
+    figure = _figure(8.0, 0.6 + 2.6 * len(used))
+    for row, (panel, names) in enumerate(used.items(), start=1):
+        first = figure.axes[0] if figure.axes else None
+        axes = figure.add_subplot(len(used), 1, row, sharex=first)
+        for i, name in enumerate(names):
+            xs, ys = table[name]
+            color = _COLORS[i % len(_COLORS)]
+            style = _STYLES[i // len(_COLORS) % len(_STYLES)]
+            marker = "o" if len(xs) <= 40 and panel != "learning rate" else None
+            if panel == "loss" and len(xs) > 40:
+                axes.plot(xs, ys, color=color, linewidth=0.7, alpha=0.25)
+                ys = _running_mean(ys, max(5, len(ys) // 30))
+            axes.plot(
+                xs, ys, style, color=color, linewidth=1.6, marker=marker, markersize=3, label=name
+            )
+        axes.set_ylabel(panel)
+        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
+        low = min(float(np.min(table[name][1])) for name in names)
+        if low >= 0:
+            axes.set_ylim(bottom=0)
+        if row == len(used):
+            axes.set_xlabel(x)
+        _clean(axes)
+    _save(figure, path)
+
+
+def _read_log(log: Path, x: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The columns of numbers by name, each as the places and the values where it was logged."""
+    with log.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or [])
+        rows = list(reader)
+    if x not in columns:
+        raise ValueError(f"x: no column {x!r} in {log}, has {columns}")
+    table = {}
+    for name in columns:
+        points = []
+        for number, row in enumerate(rows, start=2):
+            try:
+                if row[name] and row[x]:
+                    points.append((float(row[x]), float(row[name])))
+            except ValueError as error:
+                raise ValueError(f"{log}: line {number}: {name}: {error}") from error
+        points = [point for point in points if math.isfinite(point[1])]
+        if points:
+            xs, ys = zip(*points, strict=True)
+            table[name] = (np.array(xs), np.array(ys))
+    return table
+
+
+def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean over `width` values around each place, fewer at the ends; same shape (N,)."""
+    kernel = np.ones(min(width, len(values)))
+    total = np.convolve(values, kernel, mode="same")
+    return total / np.convolve(np.ones(len(values)), kernel, mode="same")
+
+
+def _figure(width: float, height: float) -> Figure:
+    # A Figure of its own with the Agg canvas: pyplot would keep state and look for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _clean(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(_INK)
+    axes.tick_params(colors=_INK, labelsize=9)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, facecolor="white")

@@ -1,0 +1,45 @@
+"""Negative anchor filtering in training: which anchors the second stage may learn from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..checks import check_choice
+
+FILTERINGS = ("caffe", "paper", "peers", "none")
+
+
+class Candidates(NamedTuple):
+    """Who takes part in the second stage's loss.
+
+    positive: (B, A) bool, anchors that train as objects.
+    mining_labels: (B, A) int64 for `refinedet_ext.mine_hard_negatives`: > 0 counts for the quota, 0 may be mined,
+        -1 is out.
+    eligible: (B, A) bool or None, a further condition for being mined.
+    """
+
+    positive: Tensor
+    mining_labels: Tensor
+    eligible: Tensor | None
+
+
+def filter_candidates(rule: str, labels: Tensor, kept: Tensor) -> Candidates:
+    """Apply one reading of the paper's negative anchor filtering (section 3.2) to the second stage's matches.
+
+    rule: "caffe", "paper", "peers" or "none", as `DetectorConfig.filtering` explains them.
+    labels: (B, A) int64 class of each refined anchor, 0 background, -1 ignore.
+    kept: (B, A) bool, false where the first stage is sure of background.
+    """
+    check_choice("filtering", rule, FILTERINGS)
+    positive = labels > 0
+    if rule == "none":
+        return Candidates(positive, labels, None)
+    if rule == "caffe":
+        return Candidates(positive, labels, kept)
+    positive = positive & kept
+    if rule == "paper":
+        return Candidates(positive, torch.where(kept, labels, -1), None)
+    return Candidates(positive, torch.where(labels < 0, -1, positive.long()), None)

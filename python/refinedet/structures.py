@@ -1,0 +1,228 @@
+"""What flows from the data sets to a detector: Sample, Batch, and the step from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+
+ImageId = int | str
+
+# Mean colour of the VGG-16 weights of the original RefineDet code, in BGR order, pixels 0..255.
+CAFFE_MEAN = (104.0, 117.0, 123.0)
+
+
+@dataclass
+class Sample:
+    """One picture and its objects on the way through the data pipeline.
+
+    image (H, W, 3) uint8 in BGR order; boxes (N, 4) float32, (x1, y1, x2, y2) in pixels of image;
+    labels (N,) int64 in 1..C; difficult (N,) bool, VOC's flag; crowd (N,) bool, COCO's iscrowd;
+    original_size (width, height) of the picture in the file, whatever became of image since.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+    crowd: np.ndarray
+    image_id: ImageId
+    path: str
+    original_size: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of image as it is now."""
+        return self.image.shape[1], self.image.shape[0]
+
+    def select(self, keep: np.ndarray) -> Sample:
+        """The same picture with some of its objects. keep: (N,) bool, or indices."""
+        return replace(
+            self,
+            boxes=self.boxes[keep],
+            labels=self.labels[keep],
+            difficult=self.difficult[keep],
+            crowd=self.crowd[keep],
+        )
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError, naming picture and field, where a field is malformed."""
+        where = f"sample {self.image_id!r}"
+        _check_array(f"{where}: image", self.image, np.uint8, "H, W, 3")
+        if self.image.size == 0:
+            raise ValueError(f"{where}: image: expected at least one pixel, got {self.image.shape}")
+        _check_array(f"{where}: boxes", self.boxes, np.float32, "N, 4")
+        count = len(self.boxes)
+        _check_array(f"{where}: labels", self.labels, np.int64, f"{count}")
+        _check_array(f"{where}: difficult", self.difficult, np.bool_, f"{count}")
+        _check_array(f"{where}: crowd", self.crowd, np.bool_, f"{count}")
+        if not np.isfinite(self.boxes).all():
+            raise ValueError(f"{where}: boxes: expected finite numbers, got {self.boxes.tolist()}")
+        if count and self.labels.min() < 1:
+            raise ValueError(f"{where}: labels: expected 1 or more, got {self.labels.min()}")
+
+
+@dataclass
+class Batch:
+    """What a detector trains and evaluates on: B pictures of one size, G objects over all of them.
+
+    images (B, 3, H, W) float32, pixels as `Normalization` says; gt_boxes (G, 4) float32, fractions
+    of the picture's width and height; gt_labels (G,) int64 in 1..C; gt_offsets (B + 1,) int64:
+    picture b owns rows gt_offsets[b] to gt_offsets[b + 1]; gt_ignore (G,) bool: crowd boxes, which
+    are no objects to learn. image_ids, paths and original_sizes (width, height) have B entries.
+    """
+
+    images: torch.Tensor
+    gt_boxes: torch.Tensor
+    gt_labels: torch.Tensor
+    gt_offsets: torch.Tensor
+    gt_ignore: torch.Tensor
+    image_ids: list[ImageId]
+    paths: list[str]
+    original_sizes: list[tuple[int, int]]
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        _check_shape("images", self.images, "B, 3, H, W")
+        _check_shape("gt_boxes", self.gt_boxes, "G, 4")
+        _check_shape("gt_labels", self.gt_labels, f"{len(self.gt_boxes)}")
+        _check_shape("gt_offsets", self.gt_offsets, f"{count + 1}")
+        _check_shape("gt_ignore", self.gt_ignore, f"{len(self.gt_boxes)}")
+        for name in ("image_ids", "paths", "original_sizes"):
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"{name}: expected {count} entries, got {len(getattr(self, name))}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The batch with its tensors on a device."""
+        return replace(
+            self,
+            **{k: v.to(device, non_blocking=non_blocking) for k, v in self._tensors().items()},
+        )
+
+    def pin_memory(self) -> Batch:
+        """The batch with its tensors in page-locked memory; a DataLoader calls this."""
+        return replace(self, **{k: v.pin_memory() for k, v in self._tensors().items()})
+
+    def ground_truth(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Boxes (N, 4) and labels (N,) of one picture. Reads gt_offsets: waits for a GPU."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"index: expected 0 to {len(self) - 1}, got {index}")
+        begin, end = self.gt_offsets[index : index + 2].tolist()
+        return self.gt_boxes[begin:end], self.gt_labels[begin:end]
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: v for name, v in values.items() if isinstance(v, torch.Tensor)}
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How 8-bit pixels become the numbers a network reads: (pixel - mean) / std, then reordered.
+
+    mean, std: one number per channel, always in BGR order, in units of 0..255 pixels. order: the
+    order of the channels that the network reads. The default is the original code's: BGR minus mean.
+    """
+
+    mean: tuple[float, float, float] = CAFFE_MEAN
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    order: Literal["bgr", "rgb"] = "bgr"
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not np.isfinite(values).all():
+                raise ValueError(f"{name}: expected 3 finite numbers, got {tuple(values)}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std: expected positive numbers, got {tuple(self.std)}")
+        if self.order not in ("bgr", "rgb"):
+            raise ValueError(f"order: expected 'bgr' or 'rgb', got {self.order!r}")
+
+
+def to_tensor(image: np.ndarray, normalization: Normalization | None = None) -> torch.Tensor:
+    """A picture (H, W, 3) uint8 BGR of any size as a (3, H, W) float32 tensor.
+
+    normalization: None is the default one. The picture may be a view, flipped or read-only, and is
+    not changed. Raises TypeError or ValueError for any other array.
+    """
+    _check_array("image", image, np.uint8, "H, W, 3")
+    out = np.empty((3, *image.shape[:2]), np.float32)
+    _normalize_into(out, image, normalization or Normalization())
+    return torch.from_numpy(out)
+
+
+def collate(
+    samples: Sequence[Sample],
+    *,
+    normalization: Normalization | None = None,
+    size: tuple[int, int] | None = None,
+) -> Batch:
+    """Samples, resized to one size, as a Batch.
+
+    size: the (width, height) that all pictures must have; None: that of the first. A batch without
+    pictures has the shape (0, 3, height, width), where size is None (0, 3, 0, 0). Raises ValueError
+    or TypeError, naming the picture, where a sample is malformed or of another size.
+    """
+    for sample in samples:
+        sample.check()
+    width, height = size or (samples[0].size if samples else (0, 0))
+    for sample in samples:
+        if sample.size != (width, height):
+            raise ValueError(
+                f"sample {sample.image_id!r}: image: expected width x height {width} x {height} "
+                f"as the rest of the batch, got {sample.size[0]} x {sample.size[1]}"
+            )
+    images = torch.empty((len(samples), 3, height, width), dtype=torch.float32)
+    for row, sample in zip(images.numpy(), samples, strict=True):
+        _normalize_into(row, sample.image, normalization or Normalization())
+
+    counts = [len(sample.boxes) for sample in samples]
+    scale = np.array([width, height, width, height], np.float32)
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(s.boxes / scale for s in samples)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(s.labels for s in samples)])
+    crowd = np.concatenate([np.zeros(0, np.bool_), *(s.crowd for s in samples)])
+    return Batch(
+        images=images,
+        gt_boxes=torch.from_numpy(boxes),
+        gt_labels=torch.from_numpy(labels),
+        gt_offsets=torch.from_numpy(np.cumsum([0, *counts], dtype=np.int64)),
+        gt_ignore=torch.from_numpy(crowd),
+        image_ids=[sample.image_id for sample in samples],
+        paths=[sample.path for sample in samples],
+        original_sizes=[sample.original_size for sample in samples],
+    )
+
+
+def _normalize_into(out: np.ndarray, image: np.ndarray, normalization: Normalization) -> None:
+    """Writes image (H, W, 3) uint8 into out (3, H, W) float32."""
+    # Plane by plane through OpenCV: six times faster than subtracting from a transposed view.
+    planes = cv2.split(np.ascontiguousarray(image)) if image.size else image.transpose(2, 0, 1)
+    channels = (0, 1, 2) if normalization.order == "bgr" else (2, 1, 0)
+    for target, channel in zip(out, channels, strict=True):
+        np.subtract(planes[channel], np.float32(normalization.mean[channel]), out=target)
+        if normalization.std[channel] != 1.0:
+            target /= np.float32(normalization.std[channel])
+
+
+def _check_array(name: str, value: object, dtype: type, shape: str) -> None:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name}: expected a NumPy array, got {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {np.dtype(dtype)}, got {value.dtype}")
+    _check_shape(name, value, shape)
+
+
+def _check_shape(name: str, value: np.ndarray | torch.Tensor, shape: str) -> None:
+    """shape: what a person reads, "N, 4": a number stands for itself, a letter for any length."""
+    want = shape.split(", ")
+    got = tuple(value.shape)
+    same = len(want) == len(got) and all(
+        not w.isdigit() or int(w) == g for w, g in zip(want, got, strict=True)
+    )
+    if not same:
+        raise ValueError(f"{name}: expected shape ({shape}{',' * (len(want) == 1)}), got {got}")

@@ -1,0 +1,123 @@
+"""A model in one file: its weights, and what is needed to build it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .backbones.checkpoint import load_strict, read_state_dict
+from .registry import create_model
+
+if TYPE_CHECKING:
+    from .detectors import Detector
+
+FORMAT = "refinedet-model"
+VERSION = 1
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model read from a file, in eval mode.
+
+    class_names: of the labels 1, 2, ...; None if the file has none. info: whatever `save_model` was told to keep.
+    """
+
+    model: Detector
+    class_names: list[str] | None
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def save_model(
+    model: Detector,
+    path: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a model of the registry with its options into one safetensors file, and return the path.
+
+    model: built by `create_model` or `load_model`. class_names: one per foreground class. info: anything that JSON
+    can hold, such as the step and the metrics.
+
+    The file replaces an older one only when it is complete.
+    """
+    file = Path(path)
+    if file.suffix != SUFFIX:
+        raise ValueError(f"path: expected a file name that ends in {SUFFIX}, got {file}")
+    spec = model.spec
+    if spec is None:
+        raise ValueError("model: expected one that create_model built, so that it can be rebuilt")
+    names = None if class_names is None else list(class_names)
+    _check_names(names, spec.num_classes)
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": dataclasses.asdict(spec),
+        "class_names": names,
+        "info": dict(info or {}),
+    }
+    from safetensors.torch import save_file
+
+    # contiguous: a model in channels_last layout keeps its weights that way
+    tensors = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, partial, metadata={"refinedet": json.dumps(header)})
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return file
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> Checkpoint:
+    """Rebuild the model of a file that `save_model` wrote.
+
+    options: changes to the stored options that leave the weights' shapes alone, such as `nms="coco"`.
+
+    FileNotFoundError without the file; ValueError if it is something else or its weights do not fit.
+    """
+    header = read_header(path)
+    spec = header["model"]
+    model = create_model(spec["name"], spec["num_classes"], **{**spec["options"], **options})
+    load_strict(model, read_state_dict(path), source=str(path))
+    model.to(device).eval()
+    return Checkpoint(model, header["class_names"], header["info"])
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model file says about itself: "model" (name, num_classes, options), "class_names" and "info"."""
+    from safetensors import SafetensorError, safe_open
+
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"weights: no file {file}")
+    try:
+        with safe_open(file, framework="pt") as content:
+            text = (content.metadata() or {}).get("refinedet")
+    except SafetensorError as error:
+        raise ValueError(f"weights: {file} is not a safetensors file: {error}") from None
+    header = None if text is None else json.loads(text)
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f"weights: {file} was not written by refinedet.save_model")
+    if header["version"] > VERSION:
+        raise ValueError(f"weights: {file} has format version {header['version']}, this package reads up to {VERSION}")
+    return header
+
+
+def _check_names(names: list[str] | None, num_classes: int) -> None:
+    if names is not None and len(names) != num_classes - 1:
+        raise ValueError(f"class_names: expected {num_classes - 1} names, one per foreground class, got {len(names)}")

@@ -1,0 +1,28 @@
+"""Deltas to boxes, on NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from ..checks import check_clip_to, check_variances
+from ._arrays import VARIANCES, aligned, op
+
+_decode_boxes = op("decode_boxes")
+
+
+def decode_boxes(
+    deltas: ArrayLike,
+    anchors: ArrayLike,
+    variances: tuple[float, float, float, float] = VARIANCES,
+    *,
+    clip_to: tuple[float, float] | None = None,
+) -> NDArray[Any]:
+    """As `refinedet_ext.decode_boxes`, on arrays: deltas (..., 4), anchors (..., 4), the shapes broadcast.
+
+    >>> decode_boxes([[1.0, 0.0, 0.0, 0.0]], [[0.0, 0.0, 10.0, 10.0]])
+    array([[ 1.,  0., 11., 10.]], dtype=float32)
+    """
+    x, y = aligned("deltas", deltas, "anchors", anchors)
+    return _decode_boxes(x, y, check_variances(variances), check_clip_to(clip_to))
