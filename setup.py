@@ -37,8 +37,11 @@ def torch_dir() -> Path | None:
 class CMakeBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         torch = torch_dir()
-        target = Path(self.get_ext_fullpath(ext.name)).parent.parent.resolve()
-        build = Path(self.build_temp).resolve()
+        # an editable install keeps its build folder, so that the next one compiles only what changed
+        build = ROOT / "build/editable" if self.editable_mode else Path(self.build_temp).resolve()
+        targets = [Path(self.get_ext_fullpath(ext.name)).parent.parent.resolve()]
+        if self.editable_mode:
+            targets.append(ROOT)
         build.mkdir(parents=True, exist_ok=True)
         try:
             import ninja  # the one of the build environment
@@ -58,7 +61,9 @@ class CMakeBuild(build_ext):
         ]
         subprocess.run(["cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *arguments], check=True)
         subprocess.run(["cmake", "--build", str(build)], check=True)
-        subprocess.run(["cmake", "--install", str(build), "--component", "python", "--prefix", str(target)], check=True)
+        for target in targets:
+            install = ["cmake", "--install", str(build), "--component", "python", "--prefix", str(target)]
+            subprocess.run(install, check=True)
         if torch is None:
             print(
                 "refinedet-ext: torch is not installed here, so the torch ops were left out; the NumPy face works. "

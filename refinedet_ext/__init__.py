@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .build_info import build_info
 from .results import Detections, KeptAnchors, Matches
 
 try:
@@ -29,6 +30,7 @@ __all__ = [
     "Detections",
     "KeptAnchors",
     "Matches",
+    "build_info",
     "decode_boxes",
     "nn",
     "reference",

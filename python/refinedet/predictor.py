@@ -107,7 +107,7 @@ class Predictor:
         return cls(checkpoint.model, checkpoint.class_names, batch_size=batch_size, input_size=input_size)
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
         self, images: str | os.PathLike[str] | np.ndarray | Image, *, score_threshold: float = 0.0
     ) -> Prediction: ...
 

@@ -1,9 +1,9 @@
-"""What flows from the data sets to a detector: Sample, Batch, and the step from one to the other."""
+"""What flows from the data sets to a detector: Sample, Batch, and the step between the two."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -101,14 +101,11 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch with its tensors on a device."""
-        return replace(
-            self,
-            **{k: v.to(device, non_blocking=non_blocking) for k, v in self._tensors().items()},
-        )
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """The batch with its tensors in page-locked memory; a DataLoader calls this."""
-        return replace(self, **{k: v.pin_memory() for k, v in self._tensors().items()})
+        return self._map(torch.Tensor.pin_memory)
 
     def ground_truth(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Boxes (N, 4) and labels (N,) of one picture. Reads gt_offsets: waits for a GPU."""
@@ -117,17 +114,23 @@ class Batch:
         begin, end = self.gt_offsets[index : index + 2].tolist()
         return self.gt_boxes[begin:end], self.gt_labels[begin:end]
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: v for name, v in values.items() if isinstance(v, torch.Tensor)}
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        return replace(
+            self,
+            images=function(self.images),
+            gt_boxes=function(self.gt_boxes),
+            gt_labels=function(self.gt_labels),
+            gt_offsets=function(self.gt_offsets),
+            gt_ignore=function(self.gt_ignore),
+        )
 
 
 @dataclass(frozen=True)
 class Normalization:
     """How 8-bit pixels become the numbers a network reads: (pixel - mean) / std, then reordered.
 
-    mean, std: one number per channel, always in BGR order, in units of 0..255 pixels. order: the
-    order of the channels that the network reads. The default is the original code's: BGR minus mean.
+    mean, std: one number per channel, always in BGR order, in units of 0..255 pixels. order: of
+    the channels that the network reads. The default is the original code's: BGR minus its mean.
     """
 
     mean: tuple[float, float, float] = CAFFE_MEAN
@@ -221,8 +224,6 @@ def _check_shape(name: str, value: np.ndarray | torch.Tensor, shape: str) -> Non
     """shape: what a person reads, "N, 4": a number stands for itself, a letter for any length."""
     want = shape.split(", ")
     got = tuple(value.shape)
-    same = len(want) == len(got) and all(
-        not w.isdigit() or int(w) == g for w, g in zip(want, got, strict=True)
-    )
+    same = len(want) == len(got) and all(not w.isdigit() or int(w) == g for w, g in zip(want, got, strict=True))
     if not same:
         raise ValueError(f"{name}: expected shape ({shape}{',' * (len(want) == 1)}), got {got}")

@@ -10,7 +10,7 @@ from .report import ProblemKind
 
 
 class CheckedBoxes(NamedTuple):
-    """boxes (N, 4) float64 clipped to the picture; usable (N,) bool; rows of each kind's problems."""
+    """boxes (N, 4) float64, clipped; usable (N,) bool; problems: the rows that have one, by kind."""
 
     boxes: np.ndarray
     usable: np.ndarray
@@ -27,9 +27,9 @@ def check_boxes(boxes: np.ndarray, sizes: np.ndarray) -> CheckedBoxes:
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     limits = np.broadcast_to(np.concatenate([sizes, sizes], axis=-1), boxes.shape)
-    finite = np.isfinite(boxes).all(axis=1)
+    finite = np.asarray(np.isfinite(boxes).all(axis=1))
     clean = np.where(finite[:, None], boxes, 0.0)
-    x1, y1, x2, y2 = clean.T
+    x1, y1, x2, y2 = clean[:, 0], clean[:, 1], clean[:, 2], clean[:, 3]
     no_area = finite & ((x2 <= x1) | (y2 <= y1))
     width, height = limits[:, 0], limits[:, 1]
     outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)

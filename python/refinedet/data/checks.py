@@ -22,7 +22,7 @@ def check_options(on_error: str, check_images: str) -> None:
 
 
 def check_class_names(classes: Sequence[str]) -> list[str]:
-    """The class names as a list. Raises TypeError or ValueError: not strings, none, or one twice."""
+    """The class names as a list. Raises TypeError or ValueError: no strings, none, or one twice."""
     if isinstance(classes, str):
         raise TypeError(f"classes: expected a list of names, got the string {classes!r}")
     names = list(classes)
@@ -71,10 +71,7 @@ def settle_size(
         return actual
     if annotated == actual:
         return actual
-    detail = (
-        f"annotated as {annotated[0]} x {annotated[1]} pixels, "
-        f"{path.name} has {actual[0]} x {actual[1]}"
-    )
+    detail = f"annotated as {annotated[0]} x {annotated[1]} pixels, {path.name} has {actual[0]} x {actual[1]}"
     consequence = "size taken from the picture" if trust_picture_size else None
     report.add(ProblemKind.SIZE_MISMATCH, annotation_file, None, detail, consequence)
     return actual if trust_picture_size else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -63,9 +63,7 @@ class COCODetection(DetectionDataset):
         if drop_empty:
             table = _without_empty(table, report)
         self.annotation_file = annotation_file
-        super().__init__(
-            table, names, category_ids, report, on_error=on_error, cache_images=cache_images
-        )
+        super().__init__(table, names, category_ids, report, on_error=on_error, cache_images=cache_images)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -130,7 +128,7 @@ class _Images:
     ) -> None:
         where = f"{self.annotation_file}, images[{place}]"
         image_id = entry.get("id") if isinstance(entry, dict) else None
-        if not (_is_int(image_id) or isinstance(image_id, str)):
+        if not _is_id(image_id):
             detail = f"expected an object with id and file_name, got {entry!r:.80}"
             self.report.add(ProblemKind.INVALID_ANNOTATION, where, None, detail)
             return
@@ -175,7 +173,7 @@ def _read_annotations(
             report.add(ProblemKind.INVALID_OBJECT, images.annotation_file, index, detail)
             continue
         image_id = entry.get("image_id")
-        place = images.place_of.get(image_id) if isinstance(image_id, int | str) else None
+        place = images.place_of.get(image_id) if _is_id(image_id) else None
         if place == -1:
             continue  # the picture was reported and skipped, its objects go with it
         if place is None:
@@ -261,7 +259,11 @@ def _name(entry: Mapping[str, Any]) -> str:
     return f"annotation id {entry['id']}" if "id" in entry else "annotation without id"
 
 
-def _is_int(value: Any) -> bool:
+def _is_id(value: Any) -> TypeGuard[ImageId]:
+    return _is_int(value) or isinstance(value, str)
+
+
+def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -83,10 +83,7 @@ def coco_dict(
     return {
         "images": images,
         "annotations": annotations,
-        "categories": [
-            {"id": category, "name": name}
-            for category, name in zip(categories, names, strict=True)
-        ],
+        "categories": [{"id": category, "name": name} for category, name in zip(categories, names, strict=True)],
     }
 
 
@@ -131,9 +128,7 @@ def write_coco_annotations(
     Path(path).write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _annotations(
-    picture: Annotated, categories: Sequence[int], difficult: Difficult
-) -> Iterable[dict[str, Any]]:
+def _annotations(picture: Annotated, categories: Sequence[int], difficult: Difficult) -> Iterable[dict[str, Any]]:
     areas = getattr(picture, "areas", None)
     for row in range(len(picture.labels)):
         is_difficult, is_crowd = bool(picture.difficult[row]), bool(picture.crowd[row])
@@ -142,8 +137,7 @@ def _annotations(
         label = int(picture.labels[row])
         if not 1 <= label <= len(categories):
             raise ValueError(
-                f"pictures: image {picture.image_id!r}: expected labels 1 to {len(categories)}, "
-                f"got {label}"
+                f"pictures: image {picture.image_id!r}: expected labels 1 to {len(categories)}, got {label}"
             )
         x1, y1, x2, y2 = (float(value) for value in picture.boxes[row])
         yield {

@@ -1,4 +1,4 @@
-"""The part that all data sets share: checked annotations in memory, pictures read when asked for."""
+"""What all data sets share: checked annotations in memory, pictures read when asked for."""
 
 from __future__ import annotations
 

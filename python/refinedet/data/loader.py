@@ -31,8 +31,8 @@ class Pipeline(Protocol):
 class PipelineDataset(Dataset[Sample]):
     """A data set whose samples have gone through a pipeline.
 
-    Asked for SampleKey(epoch, index), or for index alone, which is epoch 0. The random numbers of a
-    sample come from seed, epoch and index and nothing else.
+    Asked for SampleKey(epoch, item), or for item alone, which is epoch 0. The random numbers of a
+    sample come from seed, epoch and item and nothing else.
     """
 
     def __init__(self, dataset: Dataset[Sample], pipeline: Pipeline, *, seed: int = 0) -> None:
@@ -44,8 +44,8 @@ class PipelineDataset(Dataset[Sample]):
         return len(cast(Sized, self.dataset))
 
     def __getitem__(self, key: SampleKey | int) -> Sample:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        return self.pipeline(self.dataset[index], sample_rng(self.seed, epoch, index))
+        epoch, item = key if isinstance(key, tuple) else (0, key)
+        return self.pipeline(self.dataset[item], sample_rng(self.seed, epoch, item))
 
 
 def build_loader(
@@ -103,9 +103,7 @@ def build_loader(
         sampler=cast(Any, sampler),
         drop_last=drop_last,
         num_workers=workers,
-        collate_fn=partial(
-            collate, normalization=pipeline.normalization, size=pipeline.output_size
-        ),
+        collate_fn=partial(collate, normalization=pipeline.normalization, size=pipeline.output_size),
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(seed),
         **for_workers,

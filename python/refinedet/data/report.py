@@ -93,9 +93,7 @@ class AnnotationReport:
         consequence: str | None = None,
     ) -> None:
         """Records a problem. consequence: what was done; None: what its kind says."""
-        self.problems.append(
-            Problem(kind, str(file), object_index, detail, consequence or kind.consequence)
-        )
+        self.problems.append(Problem(kind, str(file), object_index, detail, consequence or kind.consequence))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ class SampleKey(NamedTuple):
     """What a sampler asks a data set for: a sample, as augmented in an epoch."""
 
     epoch: int
-    index: int
+    item: int
 
 
 class EpochSampler(DistributedSampler[SampleKey]):
@@ -79,7 +79,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
 
     def __iter__(self) -> Iterator[SampleKey]:
         epoch = self.epoch
-        return iter([SampleKey(epoch, index) for index in self.indices().tolist()])
+        return iter([SampleKey(epoch, item) for item in self.indices().tolist()])
 
     def __len__(self) -> int:
         return len(range(self.rank, self._total(), self.num_replicas))

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what is drawn for, never on which process draws or in what order."""
+"""Random numbers that depend on what they are for, not on which process draws them, and when."""
 
 from __future__ import annotations
 

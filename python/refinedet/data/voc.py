@@ -17,9 +17,27 @@ from .report import AnnotationReport, ProblemKind
 from .voc_files import VOCFile, VOCObject, read_parts
 
 VOC_CLASSES = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
-    "person pottedplant sheep sofa train tvmonitor"
-).split()
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
 
 Coordinates = Literal["as_given", "zero_based", "pixel_edges"]
 
@@ -59,13 +77,13 @@ class VOCDetection(DetectionDataset):
 
         extra_parts: further (root, split) to append, as VOC 2012 to VOC 2007.
         classes: the foreground classes in order; None: the 20 of VOC; "auto": those that occur in
-            these annotations, sorted by name (for a second split pass the class_names of the first).
+            these annotations, sorted by name (give a second split the class_names of the first).
         ignore_classes: classes to leave out on purpose; any other name is a problem.
-        use_difficult: False leaves out the objects marked difficult. True is the original training.
-        coordinates: VOC counts pixels from 1 and xmin to xmax are all part of the object. "as_given"
-            takes the numbers as they are, as the original code trains; "zero_based" takes 1 from
-            all four, as many ports do; "pixel_edges" takes 1 from xmin and ymin only, which is the
-            exact outline.
+        use_difficult: False leaves out the objects marked difficult; the original trains on them.
+        coordinates: VOC counts pixels from 1, and pixels xmin to xmax all belong to the object.
+            "as_given" takes the numbers as they are, as the original code trains; "zero_based"
+            takes 1 from all four, as many ports do; "pixel_edges" takes 1 from xmin and ymin only,
+            which is the exact outline.
         on_error: "skip" leaves out what is broken, reports it and logs a summary; "raise" refuses
             the data set with AnnotationError where anything is broken.
         check_images: "header" compares the size in every picture's file with its annotation, and

@@ -16,7 +16,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass
 class VOCObject:
-    """One <object>: index is its place among the file's objects; box is (xmin, ymin, xmax, ymax)."""
+    """One <object>: index is its place among the objects; box is (xmin, ymin, xmax, ymax)."""
 
     index: int
     name: str
@@ -35,9 +35,7 @@ class VOCFile:
     objects: list[VOCObject] = field(default_factory=list)
 
 
-def read_parts(
-    parts: Sequence[tuple[Path, str]], report: AnnotationReport
-) -> Iterator[VOCFile]:
+def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> Iterator[VOCFile]:
     """The pictures of several (root, split) that have picture and annotation, in order.
 
     An id that two parts share becomes "<part number>:<id>" in the later one; the same file listed
@@ -71,8 +69,7 @@ def _open_layout(root: Path, split: str) -> tuple[Path, dict[str, Path]]:
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         if not (root / folder).is_dir():
             raise FileNotFoundError(
-                f"root: expected folders JPEGImages, Annotations and ImageSets/Main in {root}, "
-                f"no {folder} there"
+                f"root: expected folders JPEGImages, Annotations and ImageSets/Main in {root}, no {folder} there"
             )
     split_file = root / "ImageSets" / "Main" / f"{split}.txt"
     if not split_file.is_file():
@@ -99,18 +96,14 @@ def _read_split(split_file: Path) -> list[str]:
     for number, line in enumerate(split_file.read_text(encoding="utf-8").splitlines(), 1):
         words = line.split()
         if len(words) > 1:
-            raise ValueError(
-                f"{split_file}, line {number}: expected one picture id, got {line.strip()!r}"
-            )
+            raise ValueError(f"{split_file}, line {number}: expected one picture id, got {line.strip()!r}")
         names += words
     if not names:
         raise ValueError(f"split: {split_file} lists no pictures")
     return names
 
 
-def _parse_file(
-    path: Path, image_id: ImageId, image: Path, report: AnnotationReport
-) -> VOCFile | None:
+def _parse_file(path: Path, image_id: ImageId, image: Path, report: AnnotationReport) -> VOCFile | None:
     try:
         tree = ElementTree.parse(path).getroot()
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import refinedet_entries as _refinedet_entries  # registers its models
+from . import refinedet_entries  # noqa: F401  (registers its models)
 from .base import Detector
 from .config import NMS_PRESETS, DetectorConfig, NMSConfig
 from .refinedet import RefineDet, RefineDetConfig

@@ -36,8 +36,9 @@ class Detector(nn.Module, ABC):
         model.train(); outputs = model(images); losses = model.loss(outputs, batch); losses["total"].backward()
         model.eval(); detections = model(images)
 
-    images: (B, 3, H, W) float, pixels as `normalization` says, H and W multiples of `size_multiple`. In train mode the call returns `HeadOutputs`, in eval mode `refinedet_ext.Detections` with boxes
-    as fractions of the input's width and height. `head_outputs(images)` gives the raw outputs in either mode.
+    images: (B, 3, H, W) float, pixels as `normalization` says, H and W multiples of `size_multiple`. In train mode the
+    call returns `HeadOutputs`, in eval mode `refinedet_ext.Detections` with boxes as fractions of the input's width and
+    height. `head_outputs(images)` gives the raw outputs in either mode.
 
     A subclass builds its network and defines `head_outputs`.
     """

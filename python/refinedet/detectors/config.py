@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ..anchors import AnchorGenerator, AnchorLevel
 from ..checks import check_choice, check_integer, check_range
@@ -148,15 +148,15 @@ class DetectorConfig:
         count = len(self.anchor_sizes)
         if len(steps) != count:
             raise ValueError(f"anchor_sizes: expected one for each of {len(steps)} levels, got {self.anchor_sizes}")
-        max_sizes = self.anchor_max_sizes or (None,) * count
-        ratios = self.anchor_ratios
-        if not any(isinstance(entry, tuple) for entry in ratios):
-            ratios = (ratios,) * count
-        for name, values in (("anchor_max_sizes", max_sizes), ("anchor_ratios", ratios)):
-            if len(values) != count:
-                raise ValueError(f"{name}: expected one for each of {count} levels, got {values}")
+        max_sizes: tuple[float | None, ...] = self.anchor_max_sizes or (None,) * count
+        ratios = [entry for entry in self.anchor_ratios if isinstance(entry, tuple)]
+        if not ratios:  # one list for all levels
+            ratios = [cast("tuple[float, ...]", self.anchor_ratios)] * count
+        for name, number in (("anchor_max_sizes", len(max_sizes)), ("anchor_ratios", len(ratios))):
+            if number != count:
+                raise ValueError(f"{name}: expected one for each of {count} levels, got {getattr(self, name)}")
         return tuple(
-            AnchorLevel(size, step, max_size, tuple(ratio))
+            AnchorLevel(size, step, max_size, ratio)
             for size, step, max_size, ratio in zip(self.anchor_sizes, steps, max_sizes, ratios, strict=True)
         )
 

@@ -1,0 +1,71 @@
+// Non-maximum suppression of one image's scored boxes, class by class: the core that multiclass_nms and detect share.
+#pragma once
+
+#include <cstdint>
+
+#include "box_io.h"
+#include "level.h"
+
+namespace refinedet::cpu {
+
+enum class SuppressionMethod : int8_t { hard, linear, gaussian };
+
+inline constexpr int64_t kNoLimit = INT64_MAX;
+
+struct SuppressionSettings {
+  double iou_threshold;
+  int64_t top_k_per_class;   // candidates that go in, of a class and of the image: at least 1, or kNoLimit
+  int64_t top_k;
+  int64_t keep_top_k;        // detections that come out: at least 0
+  SuppressionMethod method;
+  double sigma, min_score;   // of the soft methods; positive, at least 0
+};
+
+namespace REFINEDET_CPU_LEVEL {
+
+// One image, in float or double. The candidates stand in the order of their boxes, those of one box in the order of
+// their classes, as a scan over a table of (boxes, classes) meets them; each pair at most once.
+template <class W>
+struct Candidates {
+  const W* scores;        // no NaN
+  const int32_t* labels;  // 0 .. classes - 1
+  const int32_t* rows;    // the candidate's row of `boxes`
+  int64_t count;
+  const W* boxes;  // (rows, 4); only the rows that candidates name are read
+};
+
+// What is left: (images, keep_top_k) candidates, the best first, and their number per image. Behind that number the
+// rows are not written.
+template <class W>
+struct Kept {
+  W* scores;  // after the decay of the soft methods
+  int32_t* labels;
+  int32_t* rows;
+  int64_t* counts;
+};
+
+// Per image: the best top_k_per_class of each class, of these the best top_k; suppression within each class; the best
+// keep_top_k. Ties fall to the lower class, then to the lower row. Takes scratch memory linear in the candidates.
+template <class W>
+void suppress(const Candidates<W>* images, int64_t image_count, int64_t classes, const SuppressionSettings& settings,
+              const Kept<W>& kept, const ParallelFor& parallel);
+
+// Writes one image's `keep_top_k` rows of Detections: labels count from 1, zeros behind the kept ones. `finish` maps
+// each box before it is stored.
+template <class TBox, class TScore, class W, class F>
+REFINEDET_HD void write_detections(const Candidates<W>& image, const Kept<W>& kept, int64_t index, int64_t keep_top_k,
+                                   TBox* boxes, TScore* scores, int64_t* labels, const F& finish) {
+  const int64_t first = index * keep_top_k, count = kept.counts[index];
+  for (int64_t k = 0; k < keep_top_k; ++k) {
+    const int64_t at = first + k;
+    const bool filled = k < count;
+    const Box<W> box = filled ? finish(load_box(image.boxes + 4 * int64_t{kept.rows[at]})) : Box<W>{0, 0, 0, 0};
+    store_box(boxes + 4 * at, Box<Work<TBox>>{static_cast<Work<TBox>>(box.x1), static_cast<Work<TBox>>(box.y1),
+                                              static_cast<Work<TBox>>(box.x2), static_cast<Work<TBox>>(box.y2)});
+    scores[at] = store<TScore>(static_cast<Work<TScore>>(filled ? kept.scores[at] : W(0)));
+    labels[at] = filled ? kept.labels[at] + 1 : 0;
+  }
+}
+
+}  // namespace REFINEDET_CPU_LEVEL
+}  // namespace refinedet::cpu

@@ -1,0 +1,122 @@
+"""The command `refinedet`: train, eval, predict, demo, info."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+CONFIGS = Path(__file__).parent / "configs"
+FUNCTIONS = {"train": "train", "eval": "evaluate", "predict": "predict", "demo": "demo", "info": "info"}
+NEEDED = ("torch", "lightning", "cv2", "jsonargparse", "pycocotools", "matplotlib", "tensorboard", "safetensors")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status. Errors are one line on stderr (REFINEDET_TRACEBACK=1 shows it all)."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        print(
+            f"refinedet: error: the detectors need {', '.join(missing)}, not installed here: "
+            "pip install 'refinedet-ext[train]'",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        return _run(_resolve_configs(argv))
+    except KeyboardInterrupt:
+        print("refinedet: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("REFINEDET_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"refinedet: error: {text}", file=sys.stderr)
+        return 1
+
+
+def list_configs() -> list[str]:
+    """Names of the configurations that come with the package."""
+    return sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
+
+
+def find_config(name: str) -> Path:
+    """A configuration by path, or by the name of one that comes with the package."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = CONFIGS / f"{name}.yaml"
+    if not shipped.is_file():
+        raise FileNotFoundError(f"config: no file {name}, and none of that name comes along: {', '.join(list_configs())}")
+    return shipped
+
+
+def _resolve_configs(argv: list[str]) -> list[str]:
+    """`--config bccd` to the path of the shipped file; jsonargparse takes it from there."""
+    resolved = []
+    for position, argument in enumerate(argv):
+        if position > 0 and argv[position - 1] == "--config":
+            argument = str(find_config(argument))
+        elif argument.startswith("--config="):
+            argument = f"--config={find_config(argument.removeprefix('--config='))}"
+        resolved.append(argument)
+    return resolved
+
+
+def _run(argv: list[str]) -> int:
+    from jsonargparse import ArgumentError
+
+    from . import commands
+
+    parser = build_parser()
+    try:
+        namespace = parser.parse_args(argv)
+    except ArgumentError as error:
+        raise ValueError(str(error)) from None
+    options = parser.instantiate_classes(namespace)
+    name: str = options.command
+    arguments = {key: value for key, value in vars(options[name]).items() if key != "config"}
+    getattr(commands, FUNCTIONS[name])(**arguments)
+    return 0
+
+
+def build_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    from . import commands
+    from .engine.config import RunConfig
+
+    parser = ArgumentParser(prog="refinedet", description=__doc__, exit_on_error=False)
+    subcommands = parser.add_subcommands(dest="command", required=True)
+
+    run = ArgumentParser(exit_on_error=False, description="Train a detector.")
+    run.add_argument("--config", action="config", help="YAML file, or the name of a shipped one (see refinedet info)")
+    run.add_class_arguments(RunConfig)
+    subcommands.add_subcommand("train", run, help="train a detector")
+
+    for name in ("eval", "predict", "demo", "info"):
+        function = getattr(commands, FUNCTIONS[name])
+        about = (function.__doc__ or "").split("\n")[0]
+        sub = ArgumentParser(exit_on_error=False, description=about)
+        if name == "eval":
+            sub.add_argument("--config", action="config", help="YAML file with these options")
+        if name == "predict":
+            sub.add_argument("images", nargs="+", type=str, help="picture files, or folders of them")
+        if name == "info":
+            sub.add_argument("name", nargs="?", type=str, help="a model of the registry")
+        sub.add_function_arguments(function, as_positional=False, skip={"images", "name"})
+        subcommands.add_subcommand(name, sub, help=about)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

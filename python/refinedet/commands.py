@@ -1,0 +1,180 @@
+"""What the subcommands of `refinedet` do. Their arguments and help come from these signatures and docstrings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from .engine.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def train(
+    model: ModelConfig, data: DataConfig, optim: OptimConfig, train: TrainConfig, evaluation: EvalConfig, output: str
+) -> None:
+    """Train a detector."""
+    from .engine.train import train as run
+
+    result = run(RunConfig(model, data, optim, train, evaluation, output))
+    print(f"best {result.best}\nlast {result.last}")
+
+
+def evaluate(
+    weights: str,
+    data: DataConfig,
+    split: Literal["train", "val", "test"] = "test",
+    kind: Literal["coco", "voc07", "voc12"] = "coco",
+    output: str = "runs/eval",
+    device: str = "cpu",
+    input_size: int | None = None,
+    nms: Literal["code", "paper", "coco"] | None = None,
+) -> None:
+    """Measure a trained detector on a data set.
+
+    Args:
+        weights: a model file that `refinedet train` wrote.
+        data: the data set, as for train.
+        split: which part of it.
+        kind: COCO metrics, or VOC's 11-point (voc07) or area (voc12) mAP.
+        output: folder for metrics.json, table.txt, detections.json and precision_recall.png.
+        device: where to run, such as cpu or cuda.
+        input_size: side in pixels that pictures are resized to; the model's own by default.
+        nms: suppression preset; the model's own by default.
+    """
+    from .engine.data import open_split
+    from .engine.evaluate import evaluate as run
+    from .evaluation import format_table
+    from .weights import load_model
+
+    checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
+    dataset = open_split(data, split, checkpoint.class_names)
+    metrics = run(
+        checkpoint.model,
+        dataset,
+        kind=kind,
+        output=output,
+        batch_size=data.eval_batch_size,
+        workers=data.workers,
+        device=device,
+        input_size=input_size,
+        extra={"weights": weights, "split": split},
+    )
+    print(format_table(metrics))
+    print(f"\nwritten to {output}/: metrics.json, table.txt, detections.json, precision_recall.png")
+
+
+def predict(
+    images: list[str],
+    weights: str,
+    output: str = "runs/predict",
+    score_threshold: float = 0.5,
+    device: str = "cpu",
+    input_size: int | None = None,
+    batch_size: int = 8,
+    nms: Literal["code", "paper", "coco"] | None = None,
+) -> None:
+    """Detect in pictures: draws the boxes and writes detections.json.
+
+    Args:
+        images: picture files, or folders of them.
+        weights: a model file that `refinedet train` wrote.
+        output: folder for the drawn pictures and detections.json.
+        score_threshold: leave out detections with lower scores.
+        device: where to run, such as cpu or cuda.
+        input_size: side in pixels that pictures are resized to; the model's own by default.
+        batch_size: pictures in one pass of the network.
+        nms: suppression preset; the model's own by default.
+    """
+    import cv2
+
+    from .predictor import Predictor, load_picture
+    from .visualize import draw_detections
+
+    paths = list(picture_files(images))
+    options = {} if nms is None else {"nms": nms}
+    predictor = Predictor.from_file(weights, device=device, batch_size=batch_size, input_size=input_size, **options)
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = predictor(paths, score_threshold=score_threshold)
+    for path, prediction, name in zip(paths, found, unique_names(paths), strict=True):
+        drawn = draw_detections(
+            load_picture(path), prediction.boxes, prediction.labels, prediction.scores, predictor.class_names
+        )
+        if not cv2.imwrite(str(folder / name), drawn):
+            raise OSError(f"output: {folder / name} could not be written")
+    content = {"class_names": predictor.class_names, "images": [prediction.to_dict() for prediction in found]}
+    (folder / "detections.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    count = sum(map(len, found))
+    print(f"{count} detections in {len(found)} pictures, drawn in {folder}/, listed in {folder / 'detections.json'}")
+
+
+def demo(
+    output: str = "runs/demo", train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
+) -> None:
+    """Render a data set, train a small RefineDet on it from scratch, evaluate, draw.
+
+    Args:
+        output: folder for everything; must not hold a run yet.
+        train_pictures: pictures to train on.
+        test_pictures: held-out pictures.
+        epochs: passes over the training pictures.
+        seed: decides pictures, weights and augmentation.
+    """
+    from .engine.demo import demo as run
+
+    run(output, train_pictures=train_pictures, test_pictures=test_pictures, epochs=epochs, seed=seed)
+
+
+def info(name: str | None = None) -> None:
+    """Tell about the build, the models and the configurations, or about one model.
+
+    Args:
+        name: a model of the registry.
+    """
+    import refinedet_ext as rx
+
+    from .cli import list_configs
+    from .registry import create_model, list_models, model_entry
+
+    if name is None:
+        for key, value in rx.build_info().items():
+            print(f"{key:16} {value}")
+        print("\nmodels:")
+        for model_name in list_models():
+            print(f"  {model_name:32} {model_entry(model_name).description}")
+        print("\nconfigurations:\n  " + "\n  ".join(list_configs()))
+        return
+    entry = model_entry(name)
+    model = create_model(name)
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{name}: {entry.description}\nparameters with 20 classes and background: {parameters:,}\n\noptions:")
+    for key, value in entry.options.items():
+        print(f"  {key:20} {value}")
+
+
+def picture_files(images: Iterable[str]) -> Iterable[str]:
+    """The files that were named, and those in the folders that were named."""
+    for image in images:
+        path = Path(image)
+        if not path.is_dir():
+            yield str(path)  # a missing file is the predictor's to report
+            continue
+        inside = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in PICTURES)
+        if not inside:
+            raise ValueError(f"images: no picture in the folder {path}")
+        yield from inside
+
+
+def unique_names(paths: Iterable[str]) -> list[str]:
+    """A file name per picture for the drawn copies; pictures of one name in several folders get numbers."""
+    names: list[str] = []
+    for path in paths:
+        stem, number = Path(path).stem, 2
+        name = f"{stem}.png"
+        while name in names:
+            name, number = f"{stem}_{number}.png", number + 1
+        names.append(name)
+    return names

@@ -1,0 +1,48 @@
+"""Data sets in VOC and COCO formats, SSD's augmentation, and loaders that give batches."""
+
+from ..structures import Batch, Normalization, Sample, collate, to_tensor
+from .annotations import ImageRecord
+from .augment import EvalPipeline, TrainPipeline
+from .build import build_dataset
+from .coco import COCODetection
+from .coco_format import coco_dict, to_coco_dict, write_coco_annotations
+from .dataset import DetectionDataset
+from .image_io import ImageReadError, read_image, read_image_size
+from .loader import PipelineDataset, build_loader, set_epoch
+from .report import AnnotationError, AnnotationReport, Problem, ProblemKind
+from .sampler import EpochSampler, SampleKey
+from .seeding import sample_rng
+from .voc import VOC_CLASSES, VOCDetection, discover_voc_classes
+
+__all__ = [
+    "VOC_CLASSES",
+    "AnnotationError",
+    "AnnotationReport",
+    "Batch",
+    "COCODetection",
+    "DetectionDataset",
+    "EpochSampler",
+    "EvalPipeline",
+    "ImageReadError",
+    "ImageRecord",
+    "Normalization",
+    "PipelineDataset",
+    "Problem",
+    "ProblemKind",
+    "Sample",
+    "SampleKey",
+    "TrainPipeline",
+    "VOCDetection",
+    "build_dataset",
+    "build_loader",
+    "coco_dict",
+    "collate",
+    "discover_voc_classes",
+    "read_image",
+    "read_image_size",
+    "sample_rng",
+    "set_epoch",
+    "to_coco_dict",
+    "to_tensor",
+    "write_coco_annotations",
+]

@@ -1,0 +1,120 @@
+"""Zooming in: SSD's batch sampler, which crops so that some object keeps a wanted overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...structures import Sample
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How crops are tried; the defaults are the original ones.
+
+    min_ious: one sampler each, with the IoU that some object must have with the crop; None asks for
+    nothing but an object in the picture. trials: per sampler. scale: range of the square root of
+    the crop's share of the picture's area. ratio: range of width over height, as fractions of the
+    picture, before it is limited to what fits.
+    """
+
+    min_ious: tuple[float | None, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, None)
+    trials: int = 50
+    scale: tuple[float, float] = (0.3, 1.0)
+    ratio: tuple[float, float] = (0.5, 2.0)
+
+
+def random_crop(
+    sample: Sample,
+    rng: np.random.Generator,
+    *,
+    probability: float = 1.0,
+    options: CropOptions | None = None,
+) -> Sample:
+    """One of the pool of crops, each as likely; the full picture is always in the pool."""
+    if rng.random() >= probability:
+        return sample
+    pool = crop_pool(sample, rng, options)
+    choice = int(rng.integers(len(pool) + 1))
+    return sample if choice == 0 else crop(sample, pool[choice - 1])
+
+
+def crop_pool(sample: Sample, rng: np.random.Generator, options: CropOptions | None = None) -> np.ndarray:
+    """(P, 4) int64, P at most the number of samplers: the first crop that each one accepts.
+
+    In the original every sampler has a condition on the objects, also the one that asks for no
+    overlap, so a picture without objects has no crops. Crowd boxes count as no objects here.
+    """
+    options = options or CropOptions()
+    objects = sample.boxes[~sample.crowd]
+    samplers = len(options.min_ious)
+    if not len(objects) or not samplers:
+        return np.zeros((0, 4), np.int64)
+    # All trials of all samplers at once: independent draws, so which of them are looked at first
+    # changes nothing in the distribution.
+    rectangles = sample_rectangles(rng, samplers * options.trials, sample.size, options)
+    best = best_overlap(rectangles, objects).reshape(samplers, options.trials)
+    wanted = np.array([0.0 if iou is None else iou for iou in options.min_ious])
+    accepted = best >= wanted[:, None]
+    first = accepted.argmax(axis=1)
+    rows = np.arange(samplers) * options.trials + first
+    pool: np.ndarray = rectangles[rows[accepted.any(axis=1)]]
+    return pool
+
+
+def sample_rectangles(
+    rng: np.random.Generator,
+    count: int,
+    size: tuple[int, int],
+    options: CropOptions | None = None,
+) -> np.ndarray:
+    """(count, 4) int64: random rectangles (x1, y1, x2, y2) of whole pixels in a picture of `size`.
+
+    Scale s and ratio q uniform, q limited to [s^2, 1 / s^2]; the rectangle is s * sqrt(q) of the
+    width and s / sqrt(q) of the height, at a uniform place.
+    """
+    options = options or CropOptions()
+    scale = rng.uniform(*options.scale, size=count)
+    ratio = rng.uniform(*options.ratio, size=count)
+    ratio = np.clip(ratio, scale**2, 1 / scale**2)
+    sides = np.stack([scale * np.sqrt(ratio), scale / np.sqrt(ratio)], axis=1)
+    sides = np.minimum(sides, 1.0)  # rounding can leave one a little above
+    corner = rng.random((count, 2)) * (1 - sides)
+    limits = np.array(size)
+    # As the original: corner and sides are cut down to whole pixels. Boxes are moved by the same
+    # whole pixels, where the original moves them by the fraction and so up to a pixel off.
+    sides = np.maximum((sides * limits).astype(np.int64), 1)
+    corner = np.minimum((corner * limits).astype(np.int64), limits - sides)
+    return np.concatenate([corner, corner + sides], axis=1)
+
+
+def best_overlap(rectangles: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(R,) float64: the largest IoU of each of rectangles (R, 4) with any of boxes (N, 4), N > 0."""
+    rectangles, boxes = rectangles.astype(np.float64)[:, None], boxes.astype(np.float64)[None]
+    sides = np.minimum(rectangles[..., 2:], boxes[..., 2:])
+    sides -= np.maximum(rectangles[..., :2], boxes[..., :2])
+    shared = np.maximum(sides, 0).prod(axis=-1)
+    areas = (rectangles[..., 2:] - rectangles[..., :2]).prod(axis=-1)
+    areas = areas + (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1)
+    best: np.ndarray = (shared / (areas - shared)).max(axis=1)
+    return best
+
+
+def crop(sample: Sample, rectangle: Sequence[int] | np.ndarray) -> Sample:
+    """The part of the picture in (x1, y1, x2, y2), whole pixels, as a view of its pixels.
+
+    Objects stay if their centre lies inside or on the edge, and are clipped. Raises ValueError for
+    a rectangle that is empty or not inside the picture.
+    """
+    x1, y1, x2, y2 = (int(value) for value in rectangle)
+    width, height = sample.size
+    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+        raise ValueError(f"rectangle: expected one inside {width} x {height} pixels, got {(x1, y1, x2, y2)}")
+    low, high = np.array([x1, y1], np.float32), np.array([x2, y2], np.float32)
+    centers = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2
+    keep = ((centers >= low) & (centers <= high)).all(axis=1)
+    kept = sample.select(keep)
+    corners = np.clip(kept.boxes.reshape(-1, 2, 2), low, high) - low
+    return replace(kept, image=sample.image[y1:y2, x1:x2], boxes=corners.reshape(-1, 4))

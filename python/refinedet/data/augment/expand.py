@@ -1,0 +1,52 @@
+"""Zooming out: the picture on a larger canvas of one colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from ...structures import CAFFE_MEAN, Sample
+
+
+def random_expand(
+    sample: Sample,
+    rng: np.random.Generator,
+    *,
+    probability: float = 0.5,
+    max_ratio: float = 4.0,
+    fill: Sequence[float] = CAFFE_MEAN,
+) -> Sample:
+    """With a probability, the picture at a random place of a canvas 1 to max_ratio times as wide and
+    high.
+    """
+    if rng.random() >= probability:
+        return sample
+    ratio = rng.uniform(1.0, max_ratio)
+    width, height = sample.size
+    canvas = int(width * ratio), int(height * ratio)
+    left = int(rng.uniform(0, canvas[0] - width))
+    top = int(rng.uniform(0, canvas[1] - height))
+    return expand(sample, canvas, (left, top), fill)
+
+
+def expand(
+    sample: Sample,
+    canvas: tuple[int, int],
+    offset: tuple[int, int],
+    fill: Sequence[float] = CAFFE_MEAN,
+) -> Sample:
+    """The picture on a canvas of (width, height), its corner at offset (x, y).
+
+    fill: colour of the rest, BGR in 0..255, rounded. Raises ValueError where it does not fit.
+    """
+    width, height = sample.size
+    left, top = offset
+    right, bottom = canvas[0] - width - left, canvas[1] - height - top
+    if min(left, top, right, bottom) < 0:
+        raise ValueError(f"canvas: expected room for {width} x {height} pixels at {offset}, got {canvas}")
+    image = cv2.copyMakeBorder(sample.image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=list(fill))
+    shift = np.array([left, top, left, top], np.float32)
+    return replace(sample, image=image, boxes=sample.boxes + shift)

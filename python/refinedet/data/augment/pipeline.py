@@ -1,0 +1,168 @@
+"""The steps in order: what a picture goes through to train on, and to be evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...structures import CAFFE_MEAN, Normalization, Sample
+from .crop import CropOptions, random_crop
+from .expand import random_expand
+from .flip import random_flip
+from .photometric import Distortion, distort
+from .resize import INTERPOLATIONS, random_resize, resize
+
+Size = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class TrainPipeline:
+    """SSD's augmentation as in the original RefineDet code: distort, expand, crop, resize, flip.
+
+    size: side of the network's input, or its (width, height). mean, std, order: see Normalization;
+    the subtraction comes last, in `collate`, so that all steps work on 8 bits. Expanding fills with
+    mean. The other options are those of distort, random_expand, random_crop, random_resize and
+    random_flip. min_object: objects whose width or height is less than this many pixels of the
+    network's input are left out; 0, as the original, keeps all.
+
+    pipeline(sample, rng) gives the augmented sample, (height, width, 3) uint8, and changes nothing
+    in its argument. The same sample and the same random numbers give the same result.
+    """
+
+    size: Size
+    _: KW_ONLY
+    mean: tuple[float, float, float] = CAFFE_MEAN
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    order: Literal["bgr", "rgb"] = "bgr"
+    distort_probability: float = 0.5
+    brightness: float = 32.0
+    contrast: tuple[float, float] = (0.5, 1.5)
+    saturation: tuple[float, float] = (0.5, 1.5)
+    hue: float = 18.0
+    channel_swap_probability: float = 0.0
+    expand_probability: float = 0.5
+    max_expand: float = 4.0
+    crop_probability: float = 1.0
+    min_ious: tuple[float | None, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, None)
+    crop_trials: int = 50
+    crop_scale: tuple[float, float] = (0.3, 1.0)
+    crop_ratio: tuple[float, float] = (0.5, 2.0)
+    interpolations: tuple[str, ...] = tuple(INTERPOLATIONS)
+    flip_probability: float = 0.5
+    min_object: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        _ = self.normalization  # its own checks
+        for name in ("distort", "channel_swap", "expand", "crop", "flip"):
+            value = getattr(self, f"{name}_probability")
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}_probability: expected 0 to 1, got {value}")
+        for name in ("brightness", "hue", "min_object"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("contrast", "saturation", "crop_scale", "crop_ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name}: expected 0 < low <= high, got {(low, high)}")
+        if self.crop_scale[1] > 1:
+            raise ValueError(f"crop_scale: expected 1 at most, got {self.crop_scale}")
+        if self.max_expand < 1:
+            raise ValueError(f"max_expand: expected 1 or more, got {self.max_expand}")
+        if self.crop_trials < 1:
+            raise ValueError(f"crop_trials: expected 1 or more, got {self.crop_trials}")
+        unknown = [name for name in self.interpolations if name not in INTERPOLATIONS]
+        if unknown or not self.interpolations:
+            raise ValueError(
+                f"interpolations: expected some of {list(INTERPOLATIONS)}, got {list(self.interpolations)}"
+            )
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(width, height) of the samples that come out."""
+        return _as_pair(self.size)
+
+    @property
+    def normalization(self) -> Normalization:
+        """What is to become of the pixels of the samples that come out."""
+        return Normalization(self.mean, self.std, self.order)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        sample = distort(sample, rng, self._distortion())
+        sample = random_expand(
+            sample,
+            rng,
+            probability=self.expand_probability,
+            max_ratio=self.max_expand,
+            fill=self.mean,
+        )
+        sample = random_crop(sample, rng, probability=self.crop_probability, options=self._crop_options())
+        sample = random_resize(sample, rng, self.output_size, self.interpolations)
+        sample = random_flip(sample, rng, probability=self.flip_probability)
+        return drop_small(sample, self.min_object) if self.min_object else sample
+
+    def _distortion(self) -> Distortion:
+        return Distortion(
+            probability=self.distort_probability,
+            brightness=self.brightness,
+            contrast=self.contrast,
+            saturation=self.saturation,
+            hue=self.hue,
+            channel_swap=self.channel_swap_probability,
+        )
+
+    def _crop_options(self) -> CropOptions:
+        return CropOptions(self.min_ious, self.crop_trials, self.crop_scale, self.crop_ratio)
+
+
+@dataclass(frozen=True)
+class EvalPipeline:
+    """What a picture goes through to be evaluated: resized, nothing else.
+
+    size, mean, std, order: as for TrainPipeline. interpolation: linear, as the original.
+    """
+
+    size: Size
+    _: KW_ONLY
+    mean: tuple[float, float, float] = CAFFE_MEAN
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    order: Literal["bgr", "rgb"] = "bgr"
+    interpolation: str = "linear"
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        _ = self.normalization
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation: expected one of {list(INTERPOLATIONS)}, got {self.interpolation!r}")
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(width, height) of the samples that come out."""
+        return _as_pair(self.size)
+
+    @property
+    def normalization(self) -> Normalization:
+        """What is to become of the pixels of the samples that come out."""
+        return Normalization(self.mean, self.std, self.order)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
+        """rng is not used; it is there so that both pipelines are called alike."""
+        return resize(sample, self.output_size, self.interpolation)
+
+
+def drop_small(sample: Sample, min_object: float) -> Sample:
+    """The sample without the objects that are less than min_object pixels wide or high."""
+    sides = sample.boxes[:, 2:] - sample.boxes[:, :2]
+    return sample.select((sides >= min_object).all(axis=1))
+
+
+def _as_pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _check_size(size: Size) -> None:
+    pair = size if isinstance(size, tuple | list) else (size, size)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise ValueError(f"size: expected a positive side or (width, height), got {size!r}")

@@ -1,0 +1,195 @@
+"""What a run is made of. The command line, YAML files and Python all fill these in; defaults are RefineDet's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..checks import check_choice, check_integer, check_range
+
+
+@dataclass
+class ModelConfig:
+    """Which detector, and what it starts from.
+
+    name: a name of the registry (`refinedet info` lists them).
+    options: changes to the model's defaults, such as {"matching": "argmax"}.
+    backbone_weights: a file with pretrained weights of the backbone; null starts from random weights.
+    weights: a model file of an earlier run to start from (fine-tuning); its options are not read.
+    """
+
+    name: str = "refinedet320_vgg16"
+    options: dict[str, Any] = field(default_factory=dict)
+    backbone_weights: str | None = None
+    weights: str | None = None
+
+
+@dataclass
+class SplitConfig:
+    """One part of a data set.
+
+    split: VOC layout: the name of a list in ImageSets/Main.
+    extra_parts: VOC layout: further [root, split] pairs, for training on 07+12.
+    image_dir, annotation_file: COCO: relative to `root` where that is given.
+    """
+
+    split: str | None = None
+    extra_parts: list[list[str]] | None = None
+    image_dir: str | None = None
+    annotation_file: str | None = None
+
+
+@dataclass
+class DataConfig:
+    """Where the pictures come from and how they reach the network.
+
+    format: "voc" or "coco". root: folder of the data set. classes: names in the order of their labels; "auto" takes
+    those in the data; null takes VOC's 20, or the categories of the COCO file.
+    train, val, test: the parts; training watches val, `refinedet eval` measures test (or val where test is empty).
+    use_difficult: VOC: train on boxes marked difficult, as the original code does.
+    on_error: what happens to broken annotations: "skip" with a report, or "raise".
+    batch_size: pictures per process and step. eval_batch_size: likewise in evaluation.
+    workers: loader processes; 0 loads in the main process. cache_images: keep decoded pictures in memory.
+    augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
+    """
+
+    format: Literal["voc", "coco"] = "voc"
+    root: str | None = None
+    classes: list[str] | Literal["auto"] | None = None
+    train: SplitConfig = field(default_factory=SplitConfig)
+    val: SplitConfig = field(default_factory=SplitConfig)
+    test: SplitConfig = field(default_factory=SplitConfig)
+    use_difficult: bool | None = None
+    on_error: Literal["skip", "raise"] = "skip"
+    batch_size: int = 32
+    eval_batch_size: int = 8
+    workers: int = 2
+    cache_images: bool = False
+    augment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_choice("data.format", self.format, ("voc", "coco"))
+        check_choice("data.on_error", self.on_error, ("skip", "raise"))
+        check_integer("data.batch_size", self.batch_size, 1)
+        check_integer("data.eval_batch_size", self.eval_batch_size, 1)
+        check_integer("data.workers", self.workers, 0)
+
+
+@dataclass
+class OptimConfig:
+    """The optimizer and the learning rate over time.
+
+    optimizer: "sgd" (the original) or "adamw". lr: the highest learning rate.
+    bias_lr_factor, decay_bias: the original trains biases at twice the rate and without weight decay.
+    schedule: "step" multiplies by `gamma` at each milestone (in iterations, or epochs with unit "epochs"); "cosine"
+    falls to lr * final_factor at the end; "constant" stays.
+    warmup_iterations: the rate first rises linearly from lr * warmup_factor (0: no warm-up, as the original).
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    bias_lr_factor: float = 2.0
+    decay_bias: bool = False
+    schedule: Literal["step", "cosine", "constant"] = "step"
+    milestones: list[int] = field(default_factory=lambda: [80_000, 100_000])
+    unit: Literal["iterations", "epochs"] = "iterations"
+    gamma: float = 0.1
+    final_factor: float = 0.0
+    warmup_iterations: int = 0
+    warmup_factor: float = 0.001
+
+    def __post_init__(self) -> None:
+        check_choice("optim.optimizer", self.optimizer, ("sgd", "adamw"))
+        check_choice("optim.schedule", self.schedule, ("step", "cosine", "constant"))
+        check_choice("optim.unit", self.unit, ("iterations", "epochs"))
+        for name, high in (("momentum", 1.0), ("gamma", 1.0), ("final_factor", 1.0), ("warmup_factor", 1.0)):
+            check_range(f"optim.{name}", getattr(self, name), 0, high)
+        for name in ("weight_decay", "bias_lr_factor"):
+            check_range(f"optim.{name}", getattr(self, name), 0, float("inf"))
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"optim.lr: expected a positive number, got {self.lr}")
+        check_integer("optim.warmup_iterations", self.warmup_iterations, 0)
+        if sorted(self.milestones) != list(self.milestones):
+            raise ValueError(f"optim.milestones: expected rising numbers, got {self.milestones}")
+
+
+@dataclass
+class TrainConfig:
+    """How long and how to train.
+
+    iterations or epochs: the length of the run; exactly one is given. accumulate: steps per update of the weights.
+    precision: "32", "bf16" (autocast) or "16". clip_norm: largest norm of all gradients together; null: no clipping.
+    seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
+    accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
+    sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and pictures.
+    resume: the `last.ckpt` of a run that was interrupted. max_minutes: stop after that time, whatever the length.
+    """
+
+    iterations: int | None = None
+    epochs: int | None = None
+    accumulate: int = 1
+    precision: Literal["32", "bf16", "16"] = "32"
+    clip_norm: float | None = None
+    seed: int = 0
+    eval_every: int = 1
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    sync_batchnorm: bool = False
+    channels_last: bool = True
+    resume: str | None = None
+    max_minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "epochs"):
+            if getattr(self, name) is not None:
+                check_integer(f"train.{name}", getattr(self, name), 1)
+        check_integer("train.accumulate", self.accumulate, 1)
+        check_integer("train.eval_every", self.eval_every, 1)
+        check_integer("train.seed", self.seed, 0)
+        check_choice("train.precision", self.precision, ("32", "bf16", "16"))
+        for name in ("clip_norm", "max_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"train.{name}: expected a positive number or null, got {value}")
+
+    def check_length(self) -> None:
+        if (self.iterations is None) == (self.epochs is None):
+            raise ValueError(
+                "train.iterations, train.epochs: expected exactly one of them, "
+                f"got {self.iterations} and {self.epochs}"
+            )
+
+
+@dataclass
+class EvalConfig:
+    """How detections are measured.
+
+    kind: "coco", "voc07" (11-point) or "voc12" (area). monitor: the metric that decides which checkpoint is best;
+    null is the kind's main one.
+    """
+
+    kind: Literal["coco", "voc07", "voc12"] = "coco"
+    monitor: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("evaluation.kind", self.kind, ("coco", "voc07", "voc12"))
+        known = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100") if self.kind == "coco" else ("mAP",)
+        check_choice("evaluation.monitor", self.main_metric, known)
+
+    @property
+    def main_metric(self) -> str:
+        return self.monitor or ("AP" if self.kind == "coco" else "mAP")
+
+
+@dataclass
+class RunConfig:
+    """A whole run. output: the folder for checkpoints, logs, metrics and pictures."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluation: EvalConfig = field(default_factory=EvalConfig)
+    output: str = "runs/train"

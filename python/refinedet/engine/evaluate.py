@@ -1,0 +1,64 @@
+"""Detections of a data set and their metrics: `refinedet eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data import build_loader, to_coco_dict
+from ..data.dataset import DetectionDataset
+from ..detectors import Detector
+from ..evaluation import (
+    Evaluator,
+    format_table,
+    plot_precision_recall,
+    write_metrics,
+    write_results,
+)
+from .data import eval_pipeline
+
+
+def evaluate(
+    model: Detector,
+    dataset: DetectionDataset,
+    *,
+    kind: str = "coco",
+    output: str | Path | None = None,
+    batch_size: int = 8,
+    workers: int = 1,
+    device: torch.device | str = "cpu",
+    input_size: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
+
+    output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results), `table.txt`
+    and `precision_recall.png`; None writes nothing. input_size: side the pictures are resized to, None is the model's.
+
+    Raises ValueError if the model has another number of classes than the data set.
+    """
+    if len(dataset.class_names) != model.num_classes - 1:
+        raise ValueError(
+            f"dataset: expected {model.num_classes - 1} classes as the model has, got {len(dataset.class_names)}: "
+            f"{', '.join(dataset.class_names)}"
+        )
+    model = model.to(device).eval()
+    pipeline = eval_pipeline(input_size or model.config.input_size, model.normalization)
+    evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
+    with torch.inference_mode():
+        for batch in build_loader(
+            dataset, pipeline, batch_size=batch_size, workers=workers, persistent_workers=False
+        ):
+            evaluator.update(model(batch.images.to(device)), batch)
+    metrics = evaluator.compute(kind)
+    if output is not None:
+        folder = Path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_metrics(folder / "metrics.json", metrics, images=len(dataset), **(extra or {}))
+        write_results(folder / "detections.json", evaluator.results())
+        (folder / "table.txt").write_text(format_table(metrics) + "\n", encoding="utf-8")
+        plot_precision_recall(evaluator.precision_recall(), folder / "precision_recall.png")
+    return metrics

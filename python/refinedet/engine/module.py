@@ -1,0 +1,97 @@
+"""A detector as a LightningModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..detectors import Detector
+from ..evaluation import Evaluator
+from ..structures import Batch
+from .config import OptimConfig
+from .optim import build_optimizer, build_schedule
+
+TERMS = ("arm_cls", "arm_loc", "odm_cls", "odm_loc")
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite. `paths`: the pictures of that batch."""
+
+    def __init__(self, iteration: int, terms: dict[str, float], paths: list[str]) -> None:
+        self.paths = paths
+        shown = ", ".join(f"{name} {value:g}" for name, value in terms.items())
+        super().__init__(
+            f"the loss is not finite at iteration {iteration} ({shown}); pictures of this batch: {', '.join(paths)}. "
+            "The weights are those before this step. A lower optim.lr, a warm-up or train.clip_norm usually helps"
+        )
+
+
+class DetectionModule(pl.LightningModule):
+    """Training steps with the loss guard, and evaluation over all processes."""
+
+    def __init__(
+        self,
+        model: Detector,
+        optim: OptimConfig,
+        evaluator: Evaluator | None = None,
+        *,
+        kind: str = "coco",
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        self.optim_config = optim
+        self.evaluator = evaluator
+        self.kind = kind
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.last_metrics: dict[str, Any] = {}
+
+    def forward(self, images: Tensor) -> Any:
+        return self.model(images.contiguous(memory_format=self.memory_format))
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        losses = self.model.loss(self(batch.images), batch)
+        total = losses["total"]
+        if not torch.isfinite(total):
+            raise NonFiniteLoss(self.global_step, {k: float(losses[k]) for k in TERMS}, batch.paths)
+        self.log("loss", total.detach(), batch_size=len(batch))
+        for name in TERMS:
+            self.log(f"loss/{name}", losses[name].detach(), batch_size=len(batch))
+        for name in losses:
+            if name != "total" and name not in TERMS:
+                self.log(f"count/{name}", losses[name].detach().float(), batch_size=len(batch))
+        return total
+
+    def on_validation_epoch_start(self) -> None:
+        if self.evaluator is not None:
+            self.evaluator.reset()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        assert self.evaluator is not None
+        self.evaluator.update(self(batch.images), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        assert self.evaluator is not None
+        if self.trainer.world_size > 1:
+            states: list[Any] = [None] * self.trainer.world_size
+            dist.all_gather_object(states, self.evaluator.state())
+            self.evaluator.reset()
+            for state in states:  # every process computes the same, so that all agree on the best checkpoint
+                self.evaluator.merge(state)
+        self.last_metrics = self.evaluator.compute(self.kind, partial=self.trainer.sanity_checking)
+        scalars = {k: v for k, v in self.last_metrics.items() if isinstance(v, (int, float)) and k[:2] in _METRICS}
+        self.log_dict({k: float(v) for k, v in scalars.items()}, rank_zero_only=False, sync_dist=False)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.model, self.optim_config)
+        total = int(self.trainer.estimated_stepping_batches)
+        per_epoch = max(1, len(self.trainer.train_dataloader) // self.trainer.accumulate_grad_batches)  # type: ignore[arg-type]
+        schedule = build_schedule(optimizer, self.optim_config, total=total, per_epoch=per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+_METRICS = ("AP", "AR", "mA")

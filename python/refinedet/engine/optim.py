@@ -1,0 +1,74 @@
+"""Parameter groups and the learning rate over time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from .config import OptimConfig
+
+
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Weights in one group and biases in another, with the original's rates.
+
+    Biases of convolutions learn at lr * bias_lr_factor, without weight decay unless decay_bias. Everything else,
+    scales and shifts of norms included, learns at lr with weight decay.
+    """
+    norm_parameters = {
+        id(p)
+        for module in model.modules()
+        if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm))
+        for p in module.parameters(recurse=False)
+    }
+    weights, biases = [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        is_bias = name.rsplit(".", 1)[-1] == "bias" and id(parameter) not in norm_parameters
+        (biases if is_bias else weights).append(parameter)
+    groups = [
+        {"params": weights, "lr": config.lr, "weight_decay": config.weight_decay},
+        {
+            "params": biases,
+            "lr": config.lr * config.bias_lr_factor,
+            "weight_decay": config.weight_decay if config.decay_bias else 0.0,
+        },
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    groups = parameter_groups(model, config)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+
+
+def lr_factor(iteration: int, config: OptimConfig, *, total: int, per_epoch: int) -> float:
+    """What the learning rate is multiplied by at an iteration (from 0) of `total`.
+
+    per_epoch: iterations in an epoch, which milestones in epochs are counted by. The warm-up multiplies whatever the
+    schedule says for that iteration.
+    """
+    factor = 1.0
+    if config.schedule == "step":
+        unit = per_epoch if config.unit == "epochs" else 1
+        factor = config.gamma ** sum(iteration >= milestone * unit for milestone in config.milestones)
+    elif config.schedule == "cosine":
+        done = min(1.0, iteration / max(1, total))
+        factor = config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * done))
+    if iteration < config.warmup_iterations:
+        part = iteration / config.warmup_iterations
+        factor *= config.warmup_factor + (1 - config.warmup_factor) * part
+    return factor
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, config: OptimConfig, *, total: int, per_epoch: int
+) -> LambdaLR:
+    """Stepped once per iteration."""
+    return LambdaLR(optimizer, lambda i: lr_factor(i, config, total=total, per_epoch=per_epoch))

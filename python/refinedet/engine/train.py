@@ -1,0 +1,182 @@
+"""A training run from its configuration: `refinedet train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import yaml
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from ..data import to_coco_dict
+from ..detectors import Detector
+from ..evaluation import Evaluator, format_table, plot_training_curves, write_metrics
+from ..registry import create_model
+from ..weights import load_model
+from .callbacks import Progress, SaveModels
+from .config import RunConfig
+from .data import DetectionData, open_split
+from .module import DetectionModule
+
+_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run left: best and last are model files, metrics those of the last evaluation on val.
+
+    best_metric: the highest value of the main metric. model: its name in the registry.
+    """
+
+    model: str
+    output: Path
+    best: Path
+    last: Path
+    metrics: dict[str, Any]
+    best_metric: float
+
+
+def train(config: RunConfig) -> TrainResult:
+    """Train a detector as `config` says, and leave everything in `config.output`.
+
+    There: `config.yaml` (the resolved configuration), `checkpoints/last.ckpt` (to resume from), `best.safetensors`
+    and `last.safetensors` (models for `refinedet eval` and `predict`), `metrics.json`, `curves.png`, `logs/` (CSV) and
+    TensorBoard's events.
+
+    Raises ValueError for a configuration that does not hold together, before anything is written or trained, and
+    NonFiniteLoss when the loss stops being a number.
+    """
+    config.train.check_length()
+    output = Path(config.output)
+    _check_output(config, output)
+    train_set = open_split(config.data, "train")
+    names = train_set.class_names
+    val_set = open_split(config.data, "val", names)
+    pl.seed_everything(config.train.seed, verbose=False)
+    model = build_model(config, names)
+    data = DetectionData(
+        config.data,
+        train_set,
+        val_set,
+        size=model.config.input_size,
+        normalization=model.normalization,
+        seed=config.train.seed,
+    )
+    evaluator = Evaluator(to_coco_dict(val_set), names)
+    module = DetectionModule(
+        model,
+        config.optim,
+        evaluator,
+        kind=config.evaluation.kind,
+        channels_last=config.train.channels_last,
+    )
+    save = SaveModels(output, names, config.evaluation.main_metric)
+    trainer = build_trainer(config, output, save)
+    if trainer.is_global_zero:
+        output.mkdir(parents=True, exist_ok=True)
+        write_config(config, output / "config.yaml")
+
+    with warnings.catch_warnings():
+        _quiet()
+        trainer.fit(module, datamodule=data, ckpt_path=config.train.resume)
+    if trainer.is_global_zero:
+        write_metrics(output / "metrics.json", module.last_metrics, model=config.model.name, step=trainer.global_step)
+        plot_training_curves(Path(trainer.loggers[0].log_dir or "") / "metrics.csv", output / "curves.png")
+        print(format_table(module.last_metrics), flush=True)
+    assert model.spec is not None
+    return TrainResult(model.spec.name, output, output / "best.safetensors", output / "last.safetensors", module.last_metrics, save.best)
+
+
+def build_model(config: RunConfig, class_names: list[str]) -> Detector:
+    """The model of a run: from the registry, or from the file that `model.weights` names."""
+    num_classes = len(class_names) + 1
+    if config.model.weights is None:
+        return create_model(
+            config.model.name,
+            num_classes,
+            backbone_weights=config.model.backbone_weights,
+            **config.model.options,
+        )
+    if config.model.backbone_weights is not None:
+        raise ValueError("model.backbone_weights: model.weights brings the backbone's weights already; give one of them")
+    checkpoint = load_model(config.model.weights)
+    if checkpoint.class_names != class_names:
+        raise ValueError(
+            f"model.weights: expected a model of the classes {class_names}, {config.model.weights} has "
+            f"{checkpoint.class_names}"
+        )
+    return checkpoint.model
+
+
+def build_trainer(config: RunConfig, output: Path, save: SaveModels) -> pl.Trainer:
+    settings = config.train
+    checkpoint = ModelCheckpoint(
+        dirpath=output / "checkpoints",
+        filename="epoch",
+        save_top_k=0,
+        save_last=True,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy="auto" if _processes(settings.devices) == 1 else "ddp",
+        precision=_PRECISION[settings.precision],  # type: ignore[arg-type]
+        max_steps=-1 if settings.iterations is None else settings.iterations,
+        max_epochs=-1 if settings.epochs is None else settings.epochs,
+        max_time=None if settings.max_minutes is None else timedelta(minutes=settings.max_minutes),
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip_norm,
+        sync_batchnorm=settings.sync_batchnorm,
+        check_val_every_n_epoch=settings.eval_every,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=10,
+        logger=[CSVLogger(output, name="logs", version=""), TensorBoardLogger(output, name="logs", version="")],
+        callbacks=[Progress(config.evaluation.main_metric), LearningRateMonitor("step"), save, checkpoint],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=output,
+    )
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def _check_output(config: RunConfig, output: Path) -> None:
+    """A run never writes over another one."""
+    if config.train.resume is not None:
+        if not Path(config.train.resume).is_file():
+            raise FileNotFoundError(f"train.resume: no file {config.train.resume}")
+    elif (output / "checkpoints").exists():
+        raise ValueError(
+            f"output: {output} holds a run already; give another folder, or go on with it by "
+            f"train.resume={output / 'checkpoints' / 'last.ckpt'}"
+        )
+
+
+def _processes(devices: int | str) -> int:
+    world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
+    if world > 1:
+        return world
+    return devices if isinstance(devices, int) and devices > 0 else (torch.cuda.device_count() or 1)
+
+
+def _quiet() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*resume.*training.*")

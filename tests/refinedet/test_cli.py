@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import refinedet
+from refinedet.cli import find_config, list_configs, main
+from refinedet.data.synthetic import render_dataset
+from refinedet.weights import save_model
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    model = refinedet.create_model("refinedet192_small", num_classes=7, input_size=64, tcb_channels=16)
+    names = ["disc", "square", "triangle", "star", "ring", "cross"]
+    return save_model(model, tmp_path_factory.mktemp("weights") / "model.safetensors", class_names=names)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    render_dataset(root, train=2, test=3, size=96, seed=2)
+    return root
+
+
+def test_every_shipped_configuration_parses(capsys):
+    assert list_configs(), "no configuration came along"
+    for name in list_configs():
+        with pytest.raises(SystemExit) as done:
+            main(["train", "--config", name, "--print_config"])
+        assert done.value.code in (0, None), name
+        assert f"name: {name.split('_voc')[0].split('_coco')[0]}" in capsys.readouterr().out or name.startswith("bccd")
+
+
+def test_models_of_shipped_configurations_exist():
+    import yaml
+
+    for name in list_configs():
+        content = yaml.safe_load(find_config(name).read_text())
+        model = content["model"]
+        entry = refinedet.model_entry(model["name"])
+        assert set(model.get("options", {})) <= set(entry.options), name
+
+
+def test_predict_draws_and_lists(weights, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    status = main(
+        ["predict", "--weights", str(weights), "--output", str(out), "--score_threshold=0.0", str(pictures / "test")]
+    )
+    assert status == 0
+    content = json.loads((out / "detections.json").read_text())
+    assert len(content["images"]) == 3 and content["class_names"][0] == "disc"
+    assert content["images"][0]["width"] == 96
+    drawn = sorted(out.glob("*.png"))
+    assert len(drawn) == 3
+    before = cv2.imread(content["images"][0]["path"])
+    after = cv2.imread(str(out / (Path(content["images"][0]["path"]).stem + ".png")))
+    assert after.shape == before.shape and (after != before).any()
+    assert "detections in 3 pictures" in capsys.readouterr().out
+
+
+def test_predict_keeps_pictures_of_one_name_apart(weights, tmp_path):
+    paths = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        paths.append(str(tmp_path / folder / "x.png"))
+        cv2.imwrite(paths[-1], np.zeros((40, 50, 3), np.uint8))
+    assert main(["predict", "--weights", str(weights), "--output", str(tmp_path / "out"), *paths]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == ["x.png", "x_2.png"]
+
+
+def test_eval_writes_its_files(weights, pictures, tmp_path, capsys):
+    out = tmp_path / "eval"
+    data = ["--data.format=coco", f"--data.root={pictures}", "--data.test.image_dir=test", "--data.workers=0"]
+    data.append("--data.test.annotation_file=annotations/test.json")
+    assert main(["eval", "--weights", str(weights), "--output", str(out), *data]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["images"] == 3 and metrics["split"] == "test" and 0 <= metrics["AP"] <= 1
+    assert json.loads((out / "detections.json").read_text()) is not None
+    assert (out / "precision_recall.png").stat().st_size > 0
+    assert "AP50" in capsys.readouterr().out
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    assert "refinedet320_vgg16" in capsys.readouterr().out
+    assert main(["info", "refinedet320_vgg16"]) == 0
+    assert "34,440,884" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--config", "nothing"], "config: no file nothing, and none of that name comes along: bccd"),
+        (["train", "--optim.lr=abc"], "optim.lr"),
+        (["train", "--model.nam=x"], "model.nam"),
+        (["train", "--train.epochs=1", "--data.root=/nowhere", "--data.train.split=train"], "/nowhere"),
+        (["train", "--train.epochs=1"], "data.train: expected split, got nothing"),
+        (["predict", "--weights", "none.safetensors", "x.jpg"], "weights: no file none.safetensors"),
+        (["info", "refinedet320_vg16"], "no model 'refinedet320_vg16'; did you mean 'refinedet320_vgg16'"),
+        ([], "required"),
+        (["fly"], "fly"),
+    ],
+)
+def test_errors_are_one_clear_line(arguments, message, capsys):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("refinedet: error: ") and message in error
+    assert "\n" not in error and "Traceback" not in error
+
+
+def test_missing_picture_is_named(weights, tmp_path, capsys):
+    assert main(["predict", "--weights", str(weights), "--output", str(tmp_path), str(tmp_path / "no.jpg")]) == 1
+    assert "no.jpg" in capsys.readouterr().err
+
+
+def test_missing_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("refinedet.cli.NEEDED", ("torch", "no_such_package"))
+    assert main(["info"]) == 1
+    error = capsys.readouterr().err
+    assert "no_such_package" in error and "refinedet-ext[train]" in error
