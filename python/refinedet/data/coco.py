@@ -91,11 +91,12 @@ def _read_categories(
     id_of: dict[str, int] = {}
     for place, entry in enumerate(content["categories"]):
         where = f"annotation_file: {path}: categories[{place}]"
-        if not isinstance(entry, dict) or not _is_int(entry.get("id")) or not entry.get("name"):
-            raise ValueError(f"{where}: expected an object with id and name, got {entry!r}")
-        if entry["name"] in id_of or entry["id"] in id_of.values():
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name or not _is_int(entry.get("id")):
+            raise ValueError(f"{where}: expected an object with id and name, got {entry!r:.80}")
+        if name in id_of or entry["id"] in id_of.values():
             raise ValueError(f"{where}: id or name comes twice: {entry!r}")
-        id_of[str(entry["name"])] = entry["id"]
+        id_of[name] = entry["id"]
     names = check_class_names(sorted(id_of, key=lambda n: id_of[n]) if classes is None else classes)
     missing = [name for name in names if name not in id_of]
     if missing:

@@ -47,11 +47,15 @@ class DetectionDataset(Dataset[Sample]):
         self._cache: dict[int, np.ndarray] | None = {} if cache_images else None
         report.images, report.objects = len(table), len(table.labels)
         if on_error == "raise" and report.problems:
-            raise AnnotationError(report, "annotations refused, as on_error='raise' asks:")
+            raise AnnotationError(
+                report, "annotations refused by on_error='raise'; 'skip' would do what stands in brackets:"
+            )
         if not len(table):
             raise AnnotationError(report, "no picture left:")
         if report.problems:
             logger.warning("%s", report.summary())
+        elif report.excluded:
+            logger.info("%s", report.summary())
 
     @property
     def image_ids(self) -> list[ImageId]:

@@ -14,7 +14,7 @@ def _disc() -> list[np.ndarray]:
 
 
 def _square() -> list[np.ndarray]:
-    return [_regular(4)]
+    return [np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])]
 
 
 def _triangle() -> list[np.ndarray]:

@@ -33,7 +33,8 @@ class SceneOptions:
     high) to draw both between. classes: which of SHAPE_CLASSES, label i being classes[i - 1].
     textures: which of TEXTURES occur on objects. objects: (low, high) number in a picture.
     empty: share of pictures without objects. object_size: (low, high) longer side of an object's
-    box before anything hides it, drawn with equal weight to every octave. max_overlap: the largest
+    box before anything hides it, drawn with equal weight to every octave. rotation: an object
+    is turned by up to so many degrees either way; 180 for any turn. max_overlap: the largest
     share of an object that other objects or the picture's edge hide. contrast: least distance
     of an object's colors from those around it, in 0..441 (BGR). texture_contrast: how far the second
     color of a texture leaves the first, 0 for plain objects, 1 for any two colors. clutter: number and strength of
@@ -46,6 +47,7 @@ class SceneOptions:
     objects: tuple[int, int] = (1, 6)
     empty: float = 0.05
     object_size: tuple[float, float] = (24.0, 150.0)
+    rotation: float = 35.0
     max_overlap: float = 0.3
     contrast: float = 110.0
     texture_contrast: float = 0.5
@@ -66,6 +68,7 @@ class SceneOptions:
             raise ValueError(f"object_size: expected 8 <= low <= high, got {self.object_size}")
         for name, limit in (
             ("empty", 1.0),
+            ("rotation", 180.0),
             ("max_overlap", 0.9),
             ("contrast", 250.0),
             ("texture_contrast", 1.0),
@@ -196,8 +199,9 @@ def _render_split(
 def _random_mask(rng: np.random.Generator, name: str, options: SceneOptions) -> np.ndarray:
     low, high = np.log(options.object_size)
     size = min(float(np.exp(rng.uniform(low, high))), 0.9 * options.size_range[0])
-    stretch = float(np.exp(rng.uniform(-0.25, 0.25)))
-    return shape_mask(name, size, rng.uniform(0, 2 * np.pi), stretch)
+    stretch = float(np.exp(rng.uniform(-0.2, 0.2)))
+    angle = np.deg2rad(rng.uniform(-options.rotation, options.rotation))
+    return shape_mask(name, size, angle, stretch)
 
 
 def _find_place(

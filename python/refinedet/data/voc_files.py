@@ -77,8 +77,7 @@ def _open_layout(root: Path, split: str) -> tuple[Path, dict[str, Path]]:
         raise FileNotFoundError(f"split: no {split!r} in {split_file.parent}, it has {known}")
     images: dict[str, Path] = {}
     for path in (root / "JPEGImages").iterdir():
-        rank = path.suffix.lower()
-        if rank not in _EXTENSIONS:
+        if path.suffix.lower() not in _EXTENSIONS:
             continue
         rival = images.get(path.stem)
         if rival is None or _preference(path) < _preference(rival):

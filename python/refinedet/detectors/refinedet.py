@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 import refinedet_ext.nn as rxnn
+from refinedet_ext.nn.transfer_connection_block import DECONV_KERNELS, NORMS
 
 from ..backbones.base import Backbone
+from ..checks import check_choice, check_integer
 from ..heads import BoxHeads
 from ..init import init_caffe
 from ..necks import TransferConnectionPyramid
@@ -34,6 +36,12 @@ class RefineDetConfig(DetectorConfig):
     deconv_kernel: int = 2
     use_tcb: bool = True
     two_step: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("tcb_channels", self.tcb_channels, 1)
+        check_choice("tcb_norm", self.tcb_norm, NORMS)
+        check_choice("deconv_kernel", self.deconv_kernel, DECONV_KERNELS)
 
 
 class RefineDet(Detector):

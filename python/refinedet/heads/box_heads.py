@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 def flatten_maps(maps: Sequence[Tensor], width: int) -> Tensor:
     """Maps (B, anchors * width, H, W) of all levels -> (B, A, width): level, row, column, anchor of the cell."""
-    batch = maps[0].shape[0]
-    rows = [m.permute(0, 2, 3, 1).reshape(batch, m[0].numel() // width, width) for m in maps]
-    return torch.cat(rows, dim=1)
+    levels = []
+    for m in maps:
+        batch, channels, rows, columns = m.shape
+        anchors = rows * columns * (channels // width)
+        levels.append(m.permute(0, 2, 3, 1).reshape(batch, anchors, width))
+    return torch.cat(levels, dim=1)
 
 
 class BoxHeads(nn.Module):

@@ -190,6 +190,8 @@ def test_exists_does_not_open_pictures(tmp_path: Path) -> None:
         ('{"images": 3, "annotations": [], "categories": []}', "expected a list under 'images', got int"),
         ('{"images": [], "annotations": [], "categories": []}', "classes: expected at least one name"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', r"categories\[0\]: expected an object"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": []}]}', r"categories\[0\]: expected an"),
+        ('{"images": [], "annotations": [], "categories": ["car"]}', r"categories\[0\]: expected an object"),
         (
             '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',
             r"categories\[1\]: id or name comes twice",

@@ -31,6 +31,14 @@ def test_jpeg_variants(tmp_path: Path, options: dict) -> None:
     assert read_image_size(tmp_path / "a.jpg") == (40, 24)
 
 
+def test_jpeg_segments_before_the_frame(tmp_path: Path) -> None:
+    data = cv2.imencode(".jpg", noise(40, 24))[1].tobytes()
+    # A segment of Huffman tables, C4, looks like a frame but for its code; fill bytes may come before.
+    extra = b"\xff\xff\xff\xc4\x00\x07\x08\x00\x01\x00\x02"
+    (tmp_path / "a.jpg").write_bytes(data[:2] + extra + data[2:])
+    assert read_image_size(tmp_path / "a.jpg") == (40, 24)
+
+
 def test_grey_alpha_and_16_bit_become_bgr(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((4, 5), 7, np.uint8))
     cv2.imwrite(str(tmp_path / "alpha.png"), np.full((4, 5, 4), 7, np.uint8))

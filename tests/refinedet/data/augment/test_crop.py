@@ -52,6 +52,8 @@ def test_rectangles_lie_inside_and_have_the_wanted_shapes() -> None:
     assert 0.45 < ratio.min() < 0.55 and 1.85 < ratio.max() < 2.2
     # At a scale of 0.9 and more the ratio is limited to what fits: 0.81 to 1 / 0.81.
     assert (ratio[scale > 0.9] > 0.79).all() and (ratio[scale > 0.9] < 1.27).all()
+    # And limiting keeps the area: without it, wide and high crops would lose what sticks out.
+    assert within_binomial(int((scale > 0.9).sum()), 20000, 0.092 / 0.7)
     small = scale < 0.6
     place = x1[small] / (200 - (x2 - x1)[small])
     assert within_binomial(int((place < 0.5).sum()), int(small.sum()), 0.505)

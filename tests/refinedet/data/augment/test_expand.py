@@ -53,11 +53,12 @@ def test_random_ratios_and_offsets() -> None:
         assert 0 <= left <= width - 64 and 0 <= top <= height - 48
         assert left == int(left) and top == int(top)
         if width >= 128:
-            places.append(left / (width - 64))
+            places.append((left / (width - 64), top / (height - 48)))
     assert within_binomial(len(ratios), 2000, 0.5)
     assert 1.0 <= min(ratios) < 1.1 and 3.9 < max(ratios) <= 4.0
     assert within_binomial(sum(ratio < 2.5 for ratio in ratios), len(ratios), 0.5)
-    assert within_binomial(sum(place < 0.49 for place in places), len(places), 0.5)
+    for axis in (0, 1):  # offsets are cut down to whole pixels, hence 0.49
+        assert within_binomial(sum(place[axis] < 0.49 for place in places), len(places), 0.5)
 
 
 def test_probability_and_ratio_options() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from refinedet.data.augment import pipeline as pipeline_module
+from refinedet.data.augment.crop import CropOptions
+from refinedet.data.augment.photometric import Distortion
 from refinedet.data.augment.pipeline import EvalPipeline, TrainPipeline, drop_small
 from refinedet.data.augment.resize import resize
 from refinedet.data.seeding import sample_rng
@@ -73,6 +76,77 @@ def test_each_option_reaches_its_step(step: dict) -> None:
     changed = replace(plain, **step)
     outs = [changed(sample, sample_rng(0, 0, i)).image for i in range(8)]
     assert any(not np.array_equal(out, plain(sample, sample_rng(0, 0, 0)).image) for out in outs)
+
+
+def test_steps_come_in_order_with_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, tuple, dict]] = []
+    for name in ("distort", "random_expand", "random_crop", "random_resize", "random_flip"):
+
+        def step(sample: Sample, rng: object, *args: object, name: str = name, **options: object) -> Sample:
+            calls.append((name, args, options))
+            return sample
+
+        monkeypatch.setattr(pipeline_module, name, step)
+    pipeline = TrainPipeline(
+        (96, 64),
+        mean=(1.0, 2.0, 3.0),
+        distort_probability=0.11,
+        brightness=12.0,
+        contrast=(0.13, 1.3),
+        saturation=(0.14, 1.4),
+        hue=15.0,
+        channel_swap_probability=0.16,
+        expand_probability=0.21,
+        max_expand=2.2,
+        crop_probability=0.31,
+        min_ious=(0.32, None),
+        crop_trials=33,
+        crop_scale=(0.34, 0.4),
+        crop_ratio=(0.35, 3.5),
+        interpolations=("cubic", "area"),
+        flip_probability=0.51,
+    )
+    pipeline(make_sample(), sample_rng(0, 0, 0))
+    assert calls == [
+        ("distort", (Distortion(0.11, 12.0, (0.13, 1.3), (0.14, 1.4), 15.0, 0.16),), {}),
+        ("random_expand", (), {"probability": 0.21, "max_ratio": 2.2, "fill": (1.0, 2.0, 3.0)}),
+        (
+            "random_crop",
+            (),
+            {"probability": 0.31, "options": CropOptions((0.32, None), 33, (0.34, 0.4), (0.35, 3.5))},
+        ),
+        ("random_resize", ((96, 64), ("cubic", "area")), {}),
+        ("random_flip", (), {"probability": 0.51}),
+    ]
+
+
+def test_defaults_are_the_original_ones() -> None:
+    """Every number of SSD's augmentation as the original RefineDet code trains with."""
+    defaults = {field.name: field.default for field in fields(TrainPipeline) if field.name != "size"}
+    assert defaults == {
+        "mean": (104.0, 117.0, 123.0),
+        "std": (1.0, 1.0, 1.0),
+        "order": "bgr",
+        "distort_probability": 0.5,
+        "brightness": 32.0,
+        "contrast": (0.5, 1.5),
+        "saturation": (0.5, 1.5),
+        "hue": 18.0,
+        "channel_swap_probability": 0.0,
+        "expand_probability": 0.5,
+        "max_expand": 4.0,
+        "crop_probability": 1.0,
+        "min_ious": (0.1, 0.3, 0.5, 0.7, 0.9, None),
+        "crop_trials": 50,
+        "crop_scale": (0.3, 1.0),
+        "crop_ratio": (0.5, 2.0),
+        "interpolations": ("linear", "area", "nearest", "cubic", "lanczos4"),
+        "flip_probability": 0.5,
+        "min_object": 0.0,
+    }
+    # The steps by themselves have the same defaults as the whole.
+    pipeline = TrainPipeline(64)
+    assert pipeline._distortion() == Distortion() and pipeline._crop_options() == CropOptions()
 
 
 def test_expand_fills_with_the_mean_option() -> None:

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import refinedet
+from refinedet import Predictor
+from refinedet.predictor import load_picture
+
+NAMES = ["red", "white", "platelet"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    options = {"tcb_channels": 16, "nms": {"keep_top_k": 20, "iou_threshold": 0.3}}
+    model = refinedet.create_model("refinedet192_small", 4, **options)
+    with torch.no_grad():  # statistics for the batch norms, so that the scores are not all 0 or 1
+        for _ in range(20):
+            model(torch.randn(4, 3, 192, 192) * 50)
+    return model
+
+
+@pytest.fixture
+def predictor(model):
+    return Predictor(model, NAMES)
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
+
+
+def same(a, b):
+    return (
+        np.array_equal(a.boxes, b.boxes)
+        and np.array_equal(a.scores, b.scores)
+        and np.array_equal(a.labels, b.labels)
+        and (a.names, a.size) == (b.names, b.size)
+    )
+
+
+def test_boxes_are_in_the_pixels_of_the_picture(predictor, picture):
+    found = predictor(picture)
+    assert len(found) == len(found.boxes) == len(found.names) > 0 and found.size == (160, 90)
+    assert found.boxes.dtype == np.float32 and found.boxes.shape[1] == 4
+    assert (found.boxes >= 0).all() and (found.boxes[:, 2:] <= (160, 90)).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert found.names == [NAMES[label - 1] for label in found.labels]
+
+
+def test_boxes_are_those_of_the_network_scaled(predictor, model, picture):
+    resized = cv2.resize(picture, (192, 192), interpolation=cv2.INTER_LINEAR)
+    image = torch.from_numpy(resized.astype(np.float32) - np.float32([104, 117, 123])).permute(2, 0, 1)
+    with torch.no_grad():
+        raw = model.eval()(image[None])
+    count = int(raw.count[0])
+    expected = (raw.boxes[0, :count].clamp(0, 1) * torch.tensor([160.0, 90, 160, 90])).numpy()
+    found = predictor(picture)
+    np.testing.assert_allclose(found.boxes, expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found.scores, raw.scores[0, :count].numpy(), rtol=1e-5)
+
+
+def test_all_kinds_of_picture_agree(predictor, picture, tmp_path):
+    expected = predictor(picture)
+    path = tmp_path / "a b\u00e9.png"  # a name that needs more than ASCII
+    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    rgb = Image.fromarray(picture[:, :, ::-1])
+    alpha = np.concatenate([picture, np.full((90, 160, 1), 7, np.uint8)], axis=2)
+    for kind in (path, str(path), rgb, alpha, picture[:, ::-1][:, ::-1], rgb.convert("RGBA")):
+        assert same(predictor(kind), expected)
+    assert predictor(path).path == str(path) and predictor(picture).path is None
+
+
+def test_grey_pictures(predictor, picture):
+    grey = picture[:, :, 0]
+    expected = predictor(np.repeat(grey[:, :, None], 3, axis=2))
+    for kind in (grey, grey[:, :, None], Image.fromarray(grey)):
+        assert same(predictor(kind), expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F"])
+def test_every_mode_of_pil(mode):
+    assert load_picture(Image.new(mode, (5, 4))).shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 500, 3), (192, 192, 3)])
+def test_any_size(predictor, shape):
+    found = predictor(np.zeros(shape, np.uint8))
+    assert found.size == (shape[1], shape[0])
+    assert (found.boxes[:, 2:] <= (shape[1], shape[0])).all()
+
+
+def test_a_list_gives_a_list_in_its_order_whatever_the_batch(model, picture):
+    pictures = [picture[: 90 - 10 * i] for i in range(5)]
+    one_by_one = Predictor(model, NAMES, batch_size=1)(pictures)
+    assert [p.size for p in one_by_one] == [(160, 90 - 10 * i) for i in range(5)]
+    for batch_size in (2, 8):
+        together = Predictor(model, NAMES, batch_size=batch_size)(iter(pictures))
+        assert len(together) == 5
+        for a, b in zip(one_by_one, together, strict=True):
+            np.testing.assert_allclose(a.scores, b.scores, rtol=1e-4)
+    assert Predictor(model, NAMES)([]) == []
+
+
+def test_score_threshold(predictor, picture):
+    everything = predictor(picture)
+    bar = float(everything.scores[3])
+    assert len(predictor(picture, score_threshold=bar)) == (everything.scores >= bar).sum()
+    assert len(predictor(picture, score_threshold=1.0)) == 0
+
+
+def test_other_input_sizes(model, picture):
+    small = Predictor(model, NAMES, input_size=128)(picture)
+    assert small.size == (160, 90) and not same(small, Predictor(model, NAMES)(picture))
+    with pytest.raises(ValueError, match="input_size: expected a multiple of 64, got 100"):
+        Predictor(model, NAMES, input_size=100)
+
+
+def test_prediction_as_json(predictor, picture):
+    found = predictor(picture)
+    data = json.loads(json.dumps(found.to_dict()))
+    assert (data["width"], data["height"], data["path"]) == (160, 90, None)
+    first = data["detections"][0]
+    assert first["name"] == found.names[0] and first["box"] == pytest.approx(found.boxes[0].tolist())
+
+
+def test_from_file(model, predictor, picture, tmp_path):
+    path = refinedet.save_model(model, tmp_path / "m.safetensors", class_names=NAMES)
+    assert same(Predictor.from_file(path)(picture), predictor(picture))
+    assert Predictor.from_file(path, nms={"keep_top_k": 3})(picture).boxes.shape == (3, 4)
+
+
+def test_unnamed_classes(model, picture):
+    assert set(Predictor(model)(picture).names) <= {"class 1", "class 2", "class 3"}
+
+
+def test_wrong_class_names(model):
+    with pytest.raises(ValueError, match="class_names: expected 3 names, one per foreground class, got 2"):
+        Predictor(model, ["a", "b"])
+
+
+def test_the_model_is_put_into_eval_mode(model, picture):
+    predictor = Predictor(model.train(), NAMES)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    predictor(picture)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (Path("nowhere.jpg"), FileNotFoundError, "nowhere.jpg"),
+        (np.zeros((4, 4, 3), np.float32), TypeError, "image: expected a uint8 array, got float32"),
+        (np.zeros((4, 4, 2), np.uint8), ValueError, r"image: expected shape .*, got \(4, 4, 2\)"),
+        (np.zeros((1, 4, 4, 3), np.uint8), ValueError, r"image: expected shape .*, got \(1, 4, 4, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), ValueError, r"image: expected shape .*, got \(0, 4, 3\)"),
+        (7, TypeError, "images: expected a picture or several, got int"),
+        ([None], TypeError, "image: expected a path, a NumPy array or a PIL image, got NoneType"),
+    ],
+)
+def test_wrong_pictures_are_named(predictor, image, error, message):
+    with pytest.raises(error, match=message):
+        predictor(image)
+
+
+def test_unreadable_file_is_named(predictor, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    with pytest.raises(ValueError, match="broken.jpg"):
+        predictor(tmp_path / "broken.jpg")
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, "high"])
+def test_wrong_score_threshold_is_named(predictor, picture, threshold):
+    with pytest.raises(ValueError, match="score_threshold: expected a number from 0 to 1"):
+        predictor(picture, score_threshold=threshold)
