@@ -28,6 +28,15 @@ def init_caffe(module: nn.Module) -> None:
                 nn.init.zeros_(child.bias)
 
 
+def init_normal(module: nn.Module, std: float) -> None:
+    """N(0, std) for the weights and zero for the biases of all convolutions in `module`."""
+    for child in module.modules():
+        if isinstance(child, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(child.weight, std=std)
+            if child.bias is not None:
+                nn.init.zeros_(child.bias)
+
+
 def init_kaiming(module: nn.Module) -> None:
     """Kaiming normal (fan_out) for convolutions followed by batch norm, norms at one, biases at zero."""
     for child in module.modules():

@@ -9,6 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from .evaluation.results import as_array
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 Color = tuple[int, int, int]
 
@@ -34,9 +36,9 @@ def draw_detections(
     the picture; each class has a color of its own, the same in every picture (`class_color`).
     """
     _check_image(image_bgr, "image_bgr")
-    boxes = _array(boxes, np.float64)
+    boxes = as_array(boxes, np.float64)
     boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
-    labels = _array(labels, np.int64).reshape(-1)
+    labels = as_array(labels, np.int64).reshape(-1)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes: expected shape (N, 4), got {boxes.shape}")
     if not np.isfinite(boxes).all():
@@ -48,9 +50,11 @@ def draw_detections(
         raise ValueError(f"labels: expected values in 1..{known}, got {labels.tolist()}")
     order = np.arange(len(boxes))
     if scores is not None:
-        scores = _array(scores, np.float64).reshape(-1)
+        scores = as_array(scores, np.float64).reshape(-1)
         if scores.shape != labels.shape:
             raise ValueError(f"scores: expected shape ({len(boxes)},), got {scores.shape}")
+        if not np.isfinite(scores).all():
+            raise ValueError(f"scores: expected finite values, got {scores.tolist()}")
         order = np.argsort(scores, kind="stable")
         order = order[scores[order] >= min_score]
 
@@ -124,9 +128,7 @@ def draw_grid(
         scaled = [[_fit(beside[i], cell), *pair] for i, pair in enumerate(scaled)]
     # a row is as high as its highest picture, so that wide pictures leave no empty bands
     tall = [
-        max(
-            picture.shape[0] for pair in scaled[r * columns : (r + 1) * columns] for picture in pair
-        )
+        max(picture.shape[0] for pair in scaled[r * columns : (r + 1) * columns] for picture in pair)
         for r in range(rows)
     ]
     size = (head + gap + sum(above + t + gap for t in tall), gap + columns * (wide + gap), 3)
@@ -160,9 +162,7 @@ def _draw_frame(canvas: np.ndarray, box: np.ndarray, color: Color, width: int) -
             cv2.rectangle(canvas, (x1 + k, y1 + k), (x2 - k, y2 - k), tone, 1)
 
 
-def _draw_label(
-    canvas: np.ndarray, text: str, box: np.ndarray, color: Color, scale: float, width: int
-) -> None:
+def _draw_label(canvas: np.ndarray, text: str, box: np.ndarray, color: Color, scale: float, width: int) -> None:
     height, right = canvas.shape[:2]
     thick = 2 if scale >= 0.8 else 1
     (w, h), below = cv2.getTextSize(text, _FONT, scale, thick)
@@ -201,9 +201,7 @@ def _fit(picture: np.ndarray, cell: int) -> np.ndarray:
     height, width = picture.shape[:2]
     factor = cell / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(
-        picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    )
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
 
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, scale: float, width: int) -> None:
@@ -213,13 +211,6 @@ def _write(canvas: np.ndarray, text: str, x: int, y: int, scale: float, width: i
             text = text[:-1]
         text += "..."
     cv2.putText(canvas, text, (x, y - 6), _FONT, scale, (40, 40, 40), 1, cv2.LINE_AA)
-
-
-def _array(value: Any, dtype: Any) -> np.ndarray:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = (value.double() if value.is_floating_point() else value).numpy()
-    return np.asarray(value, dtype=dtype)
 
 
 def _check_image(image: Any, name: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from refinedet.init import caffe_xavier_, init_caffe, init_kaiming
+from refinedet.init import caffe_xavier_, init_caffe, init_kaiming, init_normal
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,12 @@ def test_init_kaiming_keeps_the_variance_of_the_fan_out():
     init_kaiming(conv)
     assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (128 * 9)), rel=0.05)
     assert (conv.bias == 0).all()
+
+
+def test_init_normal_has_its_spread():
+    conv = nn.Conv2d(64, 128, 3)
+    init_normal(conv, 0.01)
+    assert conv.weight.std().item() == pytest.approx(0.01, rel=0.05) and not conv.bias.any()
 
 
 def test_a_vector_has_no_fan_in():

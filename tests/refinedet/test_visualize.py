@@ -88,9 +88,7 @@ def test_larger_pictures_get_wider_lines_and_larger_text():
 
 def test_weak_detections_are_left_out_and_the_best_is_on_top():
     boxes = [[40, 60, 200, 180], [40, 60, 200, 180], [240, 60, 300, 100]]
-    drawn = draw_detections(
-        _gray(), boxes, [1, 2, 3], [0.9, 0.6, 0.1], min_score=0.5, show_labels=False
-    )
+    drawn = draw_detections(_gray(), boxes, [1, 2, 3], [0.9, 0.6, 0.1], min_score=0.5, show_labels=False)
     assert _has_color(drawn, class_color(1))[120, 40]
     assert not _has_color(drawn, class_color(3)).any()
 
@@ -128,6 +126,11 @@ def test_bad_input_is_named():
         draw_detections(picture, [[0, 0, 5, 5]], [3], None, ["a", "b"])
     with pytest.raises(ValueError, match=r"scores: expected shape \(1,\), got \(2,\)"):
         draw_detections(picture, [[0, 0, 5, 5]], [1], [0.5, 0.5])
+
+
+def test_a_score_that_is_no_number_is_an_error():
+    with pytest.raises(ValueError, match=r"scores: expected finite values, got \[nan\]"):
+        draw_detections(_gray(), [[0, 0, 5, 5]], [1], [np.nan], min_score=0.5)
 
 
 def _flat(value, height, width):

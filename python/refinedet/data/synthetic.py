@@ -31,26 +31,27 @@ class SceneOptions:
 
     size: width and height of a picture in pixels, one number for squares of that side, or (low,
     high) to draw both between. classes: which of SHAPE_CLASSES, label i being classes[i - 1].
-    textures: which of TEXTURES occur on objects. objects: (low, high) number in a picture.
-    empty: share of pictures without objects. object_size: (low, high) longer side of an object's
-    box before anything hides it, drawn with equal weight to every octave. rotation: an object
-    is turned by up to so many degrees either way; 180 for any turn. max_overlap: the largest
-    share of an object that other objects or the picture's edge hide. contrast: least distance
-    of an object's colors from those around it, in 0..441 (BGR). texture_contrast: how far the second
-    color of a texture leaves the first, 0 for plain objects, 1 for any two colors. clutter: number and strength of
-    distractors; 0 for none. noise: standard deviation of the sensor noise, of 255.
+    textures: which of TEXTURES occur on objects. objects: (low, high) number in a picture. empty:
+    share of pictures without objects. object_size: (low, high) longer side of an object's box
+    before anything hides it, drawn with equal weight to every octave, at most 0.9 of the smallest
+    picture. rotation: an object is turned
+    by up to so many degrees either way; 180 for any turn. max_overlap: the largest share of an
+    object that other objects or the picture's edge hide. contrast: least distance of an object's
+    colors from those around it, in 0..441 (BGR). texture_contrast: how far the second color of a
+    texture leaves the first, 0 for plain objects, 1 for any two colors. clutter: number and
+    strength of distractors; 0 for none. noise: standard deviation of the sensor noise, of 255.
     """
 
     size: int | tuple[int, int] = (256, 320)
     classes: Sequence[str] = SHAPE_CLASSES
     textures: Sequence[str] = TEXTURES
-    objects: tuple[int, int] = (1, 6)
+    objects: tuple[int, int] = (2, 7)
     empty: float = 0.05
-    object_size: tuple[float, float] = (24.0, 150.0)
-    rotation: float = 35.0
+    object_size: tuple[float, float] = (26.0, 150.0)
+    rotation: float = 30.0
     max_overlap: float = 0.3
-    contrast: float = 110.0
-    texture_contrast: float = 0.5
+    contrast: float = 130.0
+    texture_contrast: float = 0.35
     clutter: float = 1.0
     noise: float = 5.0
 
@@ -107,8 +108,8 @@ def render_dataset(
 
     root/train/000001.jpg ..., root/test/..., root/annotations/train.json and test.json; folders are
     made, files of these names replaced. image_format: "jpg" (quality 95) or "png". options: fields
-    of `SceneOptions`, which are also written to root/options.json. Boxes are the tight bounds of what
-    is visible of an object, "area" the number of its visible pixels.
+    of `SceneOptions`, which are also written to root/options.json. Boxes are the tight bounds of
+    what is visible of an object, "area" the number of its visible pixels.
     """
     if image_format not in ("jpg", "png"):
         raise ValueError(f"image_format: expected 'jpg' or 'png', got {image_format!r}")
@@ -143,10 +144,14 @@ def render_scene(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One picture with an object of each label (1..C), drawn in this order, later ones on top.
 
-    Returns image (H, W, 3) uint8 BGR; boxes (N, 4) float64, the bounds of the visible pixels; labels
-    (N,) int64; areas (N,) float64. An object that finds no place within max_overlap is left out.
+    Returns image (H, W, 3) uint8 BGR; boxes (N, 4) float64, the bounds of the visible pixels;
+    labels (N,) int64; areas (N,) float64. An object that finds no place within max_overlap is left
+    out.
     """
     options = SceneOptions() if options is None else options
+    for label in labels:
+        if not 1 <= label <= len(options.classes):
+            raise ValueError(f"labels: expected values in 1..{len(options.classes)}, got {label}")
     low, high = options.size_range
     width, height = (int(side) for side in rng.integers(low, high + 1, 2))
     canvas = background(rng, (height, width), options.clutter)
@@ -205,11 +210,7 @@ def _random_mask(rng: np.random.Generator, name: str, options: SceneOptions) -> 
 
 
 def _find_place(
-    rng: np.random.Generator,
-    mask: np.ndarray,
-    owner: np.ndarray,
-    whole: list[int],
-    max_overlap: float,
+    rng: np.random.Generator, mask: np.ndarray, owner: np.ndarray, whole: list[int], max_overlap: float
 ) -> tuple[int, int] | None:
     """An upper left corner (x, y) for a mask that leaves enough of it and of the others visible."""
     size = int((mask > 127).sum())
@@ -232,11 +233,7 @@ def _find_place(
 
 
 def _paint(
-    rng: np.random.Generator,
-    canvas: np.ndarray,
-    mask: np.ndarray,
-    corner: tuple[int, int],
-    options: SceneOptions,
+    rng: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, corner: tuple[int, int], options: SceneOptions
 ) -> None:
     inside, patch = _overlap(mask, corner, canvas.shape[:2])
     share = mask[patch].astype(np.float32)[..., None] / 255
@@ -269,7 +266,7 @@ def _expose(rng: np.random.Generator, canvas: np.ndarray, options: SceneOptions)
     sigma = rng.uniform(0, 0.8)
     if sigma > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), sigma)
-    picture += options.noise * rng.standard_normal(picture.shape, np.float32)
+    picture = picture + options.noise * rng.standard_normal(picture.shape, np.float32)
     return cv2.convertScaleAbs(np.maximum(picture, 0.0))  # rounds, and stops at 255
 
 

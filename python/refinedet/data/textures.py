@@ -66,13 +66,13 @@ def texture(
 ) -> np.ndarray:
     """A texture of two colors, (3,) each, on (height, width) pixels: (H, W, 3) float32.
 
-    Its grain follows the longer side, at least about 3 pixels, so that it can be seen at any size.
+    Stripes, checks and dots are a share of the longer side, on small shapes a larger one: they keep
+    a period of at least 6 pixels, so that they can be seen.
     """
     if name not in _TEXTURES:
         raise ValueError(f"name: expected one of {list(_TEXTURES)}, got {name!r}")
     height, width = shape
-    # one unit is the longer side, but at most so long that 5 waves still have 6 pixels each
-    unit = max(max(shape), 30)
+    unit = max(max(shape), 30)  # the textures have at most 4.5 periods a unit
     y, x = np.ogrid[0:height, 0:width]
     grid = ((x - width / 2) / unit, (y - height / 2) / unit)
     share = _TEXTURES[name](rng, grid).astype(np.float32)[..., None]

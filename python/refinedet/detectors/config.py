@@ -125,7 +125,7 @@ class DetectorConfig:
             object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
         check_integer("input_size", self.input_size, 1)
         check_integer("min_negatives", self.min_negatives, 0)
-        check_range("negative_ratio", self.negative_ratio, 0, float("inf"))
+        check_range("negative_ratio", self.negative_ratio, 0, 1e6)
         check_choice("matching", self.matching, MATCHINGS)
         check_choice("filtering", self.filtering, FILTERINGS)
         for name in ("arm_pos_iou", "arm_neg_iou", "odm_pos_iou", "odm_neg_iou", "theta"):

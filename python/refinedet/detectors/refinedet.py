@@ -13,7 +13,7 @@ from refinedet_ext.nn.transfer_connection_block import DECONV_KERNELS, NORMS
 from ..backbones.base import Backbone
 from ..checks import check_choice, check_integer
 from ..heads import BoxHeads
-from ..init import init_caffe
+from ..init import init_caffe, init_normal
 from ..necks import TransferConnectionPyramid
 from ..outputs import HeadOutputs
 from .base import Detector
@@ -29,6 +29,8 @@ class RefineDetConfig(DetectorConfig):
     deconv_kernel: 2 (released code) or 4 (the paper's figure).
     use_tcb: False puts the ODM's heads directly on the backbone's maps (ablation).
     two_step: False lets the ODM regress from the tiled anchors (ablation).
+    head_std: standard deviation of the heads' first weights; None is Caffe's xavier. A small one lets the refined
+        anchors start at the tiled ones and the scores at even odds, which matters in a short training from scratch.
     """
 
     tcb_channels: int = 256
@@ -36,12 +38,15 @@ class RefineDetConfig(DetectorConfig):
     deconv_kernel: int = 2
     use_tcb: bool = True
     two_step: bool = True
+    head_std: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("tcb_channels", self.tcb_channels, 1)
         check_choice("tcb_norm", self.tcb_norm, NORMS)
         check_choice("deconv_kernel", self.deconv_kernel, DECONV_KERNELS)
+        if self.head_std is not None and not self.head_std >= 0:
+            raise ValueError(f"head_std: expected a number of at least 0 or None, got {self.head_std}")
 
 
 class RefineDet(Detector):
@@ -92,6 +97,9 @@ class RefineDet(Detector):
         self.odm = BoxHeads(channels, per_cell, num_classes)
         for new in (self.arm, self.tcb, self.odm):
             init_caffe(new)
+        if config.head_std is not None:
+            init_normal(self.arm, config.head_std)
+            init_normal(self.odm, config.head_std)
 
     def head_outputs(self, images: Tensor) -> HeadOutputs:
         sources = [norm(x) for norm, x in zip(self.norms, self.backbone(images), strict=True)]

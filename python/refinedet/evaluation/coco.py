@@ -101,10 +101,7 @@ def as_records(
         elif isinstance(item, Mapping):
             entries.append(item)
         else:
-            raise TypeError(
-                f"detections[{i}]: expected ImageDetections or a COCO result, "
-                f"got {type(item).__name__}"
-            )
+            raise TypeError(f"detections[{i}]: expected ImageDetections or a COCO result, got {type(item).__name__}")
     if entries and records:
         raise TypeError("detections: expected all ImageDetections or all COCO results, got both")
     if entries:
@@ -118,15 +115,11 @@ def as_records(
             raise ValueError(f"{where}: comes twice")
         seen.add(record.image_id)
         if (record.labels > len(truth.class_names)).any():
-            raise ValueError(
-                f"{where}: labels: expected 1..{len(truth.class_names)}, got {record.labels.max()}"
-            )
+            raise ValueError(f"{where}: labels: expected 1..{len(truth.class_names)}, got {record.labels.max()}")
     return records
 
 
-def _run(
-    truth: GroundTruth, records: list[ImageDetections], limits: list[int], verbose: bool
-) -> Any:
+def _run(truth: GroundTruth, records: list[ImageDetections], limits: list[int], verbose: bool) -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -179,9 +172,7 @@ def _run(
 def _check_limits(limits: Sequence[int]) -> list[int]:
     limits = list(limits)
     if len(limits) != 3 or limits[0] < 1 or sorted(set(limits)) != limits:
-        raise ValueError(
-            f"max_detections: expected three ascending numbers above 0, got {tuple(limits)}"
-        )
+        raise ValueError(f"max_detections: expected three ascending numbers above 0, got {tuple(limits)}")
     return limits
 
 

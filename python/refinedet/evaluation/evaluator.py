@@ -182,6 +182,4 @@ class Evaluator:
         if record.image_id not in self._known:
             raise ValueError(f"{where}: not in the ground truth")
         if (record.labels > len(self.class_names)).any():
-            raise ValueError(
-                f"{where}: labels: expected 1..{len(self.class_names)}, got {record.labels.max()}"
-            )
+            raise ValueError(f"{where}: labels: expected 1..{len(self.class_names)}, got {record.labels.max()}")

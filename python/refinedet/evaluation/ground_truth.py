@@ -49,9 +49,7 @@ class GroundTruth:
         """
         if isinstance(source, GroundTruth):
             if class_names is not None and list(class_names) != source.class_names:
-                raise ResultsError(
-                    f"class_names: expected {source.class_names}, got {list(class_names)}"
-                )
+                raise ResultsError(f"class_names: expected {source.class_names}, got {list(class_names)}")
             return source
         name = "ground truth"
         if isinstance(source, str | Path):
@@ -84,8 +82,7 @@ class GroundTruth:
 def _from_coco(source: Any, class_names: Sequence[str] | None, name: str) -> GroundTruth:
     if not isinstance(source, Mapping):
         raise ResultsError(
-            f"{name}: expected an object with images, annotations and categories, "
-            f"got {type(source).__name__}"
+            f"{name}: expected an object with images, annotations and categories, got {type(source).__name__}"
         )
     for key in ("images", "annotations", "categories"):
         if not isinstance(source.get(key), Sequence):
@@ -120,22 +117,16 @@ def _from_coco(source: Any, class_names: Sequence[str] | None, name: str) -> Gro
         area[i] = size
         crowd[i] = _flag(entry, "iscrowd", where)
         difficult[i] = _flag(entry, "difficult", where)
-    return GroundTruth(
-        image_ids, names, category_ids, image_index, boxes, labels, area, crowd, difficult
-    )
+    return GroundTruth(image_ids, names, category_ids, image_index, boxes, labels, area, crowd, difficult)
 
 
-def _classes(
-    categories: Sequence[Any], class_names: Sequence[str] | None, name: str
-) -> tuple[list[str], list[int]]:
+def _classes(categories: Sequence[Any], class_names: Sequence[str] | None, name: str) -> tuple[list[str], list[int]]:
     ids = _unique_ids(categories, f"{name}: categories")
     listed = []
     for i, category in enumerate(categories):
         _require(category, ("name",), f"{name}: categories[{i}]")
         if not is_int(category["id"]):
-            raise ResultsError(
-                f"{name}: categories[{i}]: id: expected an integer, got {category['id']!r}"
-            )
+            raise ResultsError(f"{name}: categories[{i}]: id: expected an integer, got {category['id']!r}")
         listed.append(str(category["name"]))
     for i, class_name in enumerate(listed):
         if class_name in listed[:i]:
@@ -157,9 +148,7 @@ def _unique_ids(entries: Sequence[Any], where: str) -> list[Any]:
         _require(entry, ("id",), f"{where}[{i}]")
         check_id(entry["id"], f"{where}[{i}]: id")
         if entry["id"] in seen:
-            raise ResultsError(
-                f"{where}[{i}]: id {entry['id']!r} comes twice, first at {seen[entry['id']]}"
-            )
+            raise ResultsError(f"{where}[{i}]: id {entry['id']!r} comes twice, first at {seen[entry['id']]}")
         seen[entry["id"]] = i
     return list(seen)
 

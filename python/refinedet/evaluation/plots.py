@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ _COLORS = (
 )
 _STYLES = ("-", "--", ":", "-.")
 _MOST_IN_LEGEND = 24
+_PANELS = ("loss", "average precision", "average recall", "other", "learning rate")
 
 
 def plot_precision_recall(
@@ -48,7 +50,7 @@ def plot_precision_recall(
     axes = figure.add_subplot()
     entries: list[tuple[float, str, Any]] = []
     for i, (name, curve) in enumerate(curves.items()):
-        style = {
+        style: dict[str, Any] = {
             "color": _COLORS[i % len(_COLORS)],
             "linestyle": _STYLES[i // len(_COLORS) % len(_STYLES)],
         }
@@ -92,23 +94,28 @@ def plot_precision_recall(
     _save(figure, path)
 
 
-def plot_training_curves(log: str | Path, path: str | Path, *, x: str = "step") -> None:
+def plot_training_curves(
+    log: str | Path, path: str | Path, *, x: str = "step", columns: Sequence[str] | None = None
+) -> None:
     """Draws a CSV of logged metrics, as Lightning's CSVLogger writes it, in one picture.
 
     log: one row per logging step; empty cells are values not logged then. x: the column of the
-    horizontal axis; values that are not finite are left out. Columns with "loss" in their names
-    share a panel, learning rates ("lr") another, the other numbers a third; `epoch` is left out. A
-    loss with more than 40 points is drawn faint, with its running mean over it. Raises ValueError
-    where there is nothing to draw.
+    horizontal axis; values that are not finite are left out. columns: those to draw; None: all but
+    `epoch` and `step`. Losses (by "loss" in the name), average precisions (names with AP), average
+    recalls (AR...), learning rates ("lr") and the rest have a panel each. A loss with more than 40
+    points is drawn faint, with its running mean over it. Raises ValueError where a column is missing
+    or there is nothing to draw.
     """
+    from matplotlib.ticker import MaxNLocator
+
     table = _read_log(Path(log), x)
-    panels: dict[str, list[str]] = {"loss": [], "metric": [], "learning rate": []}
-    for name in table:
-        key = name.lower()
-        if name in (x, "epoch", "step"):
-            continue
-        is_rate = key.startswith("lr") or key.endswith("lr") or "learning_rate" in key
-        panels["loss" if "loss" in key else "learning rate" if is_rate else "metric"].append(name)
+    missing = [name for name in columns or () if name not in table]
+    if missing:
+        raise ValueError(f"columns: no numbers under {missing[0]!r} in {log}, has {list(table)}")
+    panels: dict[str, list[str]] = {panel: [] for panel in _PANELS}
+    for name in table if columns is None else columns:
+        if columns is not None or name not in (x, "epoch", "step"):
+            panels[_panel_of(name)].append(name)
     used = {panel: names for panel, names in panels.items() if names}
     if not used:
         raise ValueError(f"{log}: no numbers to draw beside {x!r}, has {list(table)}")
@@ -120,13 +127,11 @@ def plot_training_curves(log: str | Path, path: str | Path, *, x: str = "step") 
             xs, ys = table[name]
             color = _COLORS[i % len(_COLORS)]
             style = _STYLES[i // len(_COLORS) % len(_STYLES)]
-            marker = "o" if len(xs) <= 40 and panel != "learning rate" else None
+            marker = "o" if len(xs) <= 40 and panel != _PANELS[-1] else None
             if panel == "loss" and len(xs) > 40:
                 axes.plot(xs, ys, color=color, linewidth=0.7, alpha=0.25)
                 ys = _running_mean(ys, max(5, len(ys) // 30))
-            axes.plot(
-                xs, ys, style, color=color, linewidth=1.6, marker=marker, markersize=3, label=name
-            )
+            axes.plot(xs, ys, style, color=color, linewidth=1.6, marker=marker, markersize=3, label=name)
         axes.set_ylabel(panel)
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
         low = min(float(np.min(table[name][1])) for name in names)
@@ -134,8 +139,21 @@ def plot_training_curves(log: str | Path, path: str | Path, *, x: str = "step") 
             axes.set_ylim(bottom=0)
         if row == len(used):
             axes.set_xlabel(x)
+            if x in ("step", "epoch"):
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _clean(axes)
     _save(figure, path)
+
+
+def _panel_of(column: str) -> str:
+    last = re.split(r"[/.]", column)[-1]
+    if "loss" in column.lower():
+        return "loss"
+    if last.startswith(("AP", "mAP")):
+        return "average precision"
+    if last.startswith("AR"):
+        return "average recall"
+    return "learning rate" if re.search(r"(^|[^a-z])lr([^a-z]|$)|learning.rate", column.lower()) else "other"
 
 
 def _read_log(log: Path, x: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:

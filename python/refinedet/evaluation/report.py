@@ -57,11 +57,11 @@ def format_table(metrics: Mapping[str, Any]) -> str:
 def write_metrics(path: str | Path, metrics: Mapping[str, Any], **extra: Any) -> dict[str, Any]:
     """Writes metrics as JSON, with the `versions` of the packages used; returns what it wrote.
 
-    extra: further keys (the model's name, seconds taken), which must not hide a metric.
+    extra: further keys (the model's name, seconds taken); one that contradicts a metric is refused.
     """
-    clash = sorted(({"versions"} | set(metrics)) & set(extra)) + sorted({"versions"} & set(metrics))
-    if clash:
-        raise ValueError(f"extra: {clash[0]!r} is a key of the metrics")
+    for name, value in extra.items():
+        if name == "versions" or (name in metrics and metrics[name] != value):
+            raise ValueError(f"extra: {name!r} is a key of the metrics already")
     content = {**metrics, **extra, "versions": versions()}
     path = Path(path)
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)

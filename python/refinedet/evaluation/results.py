@@ -47,20 +47,15 @@ class ImageDetections:
             raise ResultsError(f"{where}: boxes: expected shape (N, 4), got {boxes.shape}")
         for name, array in (("scores", scores), ("labels", labels)):
             if array.shape != (len(boxes),):
-                raise ResultsError(
-                    f"{where}: {name}: expected shape ({len(boxes)},), got {array.shape}"
-                )
+                raise ResultsError(f"{where}: {name}: expected shape ({len(boxes)},), got {array.shape}")
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
-            raise ResultsError(
-                f"{where}: scores: expected finite values, row {row} is {scores[row]}"
-            )
+            raise ResultsError(f"{where}: scores: expected finite values, row {row} is {scores[row]}")
         bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise ResultsError(
-                f"{where}: boxes: expected finite x1 <= x2, y1 <= y2, row {row} is "
-                f"{boxes[row].tolist()}"
+                f"{where}: boxes: expected finite x1 <= x2, y1 <= y2, row {row} is {boxes[row].tolist()}"
             )
         if (labels < 1).any():
             row = int(np.flatnonzero(labels < 1)[0])
@@ -105,9 +100,7 @@ def from_padded(
     images, width = boxes.shape[:2]
     for name, array in (("scores", scores), ("labels", labels)):
         if array.shape != (images, width):
-            raise ValueError(
-                f"detections.{name}: expected shape ({images}, {width}), got {array.shape}"
-            )
+            raise ValueError(f"detections.{name}: expected shape ({images}, {width}), got {array.shape}")
     if count.shape != (images,) or (count < 0).any() or (count > width).any():
         raise ValueError(
             f"detections.count: expected shape ({images},) with values in 0..{width}, got "
@@ -142,10 +135,7 @@ def to_padded(
     from refinedet_ext.results import Detections  # only needed here; keeps the module light
 
     if len(original_sizes) != len(records):
-        raise ValueError(
-            f"original_sizes: expected {len(records)} entries, one per image, "
-            f"got {len(original_sizes)}"
-        )
+        raise ValueError(f"original_sizes: expected {len(records)} entries, one per image, got {len(original_sizes)}")
     if max_detections is not None and max_detections < 0:
         raise ValueError(f"max_detections: expected 0 or above, got {max_detections}")
     longest = max((len(record) for record in records), default=0)
@@ -178,9 +168,7 @@ def to_coco_results(
                 f"expected 1..{len(category_ids)}, got {record.labels.max()}"
             )
         sizes = np.concatenate([record.boxes[:, :2], record.boxes[:, 2:] - record.boxes[:, :2]], 1)
-        for bbox, score, label in zip(
-            sizes.tolist(), record.scores.tolist(), record.labels.tolist(), strict=True
-        ):
+        for bbox, score, label in zip(sizes.tolist(), record.scores.tolist(), record.labels.tolist(), strict=True):
             category = label if category_ids is None else int(category_ids[label - 1])
             results.append(
                 {

@@ -43,9 +43,7 @@ def check_results(
             raise ResultsError(f"{where}: {', '.join(missing)} missing, has {sorted(entry)}")
         check_id(entry["image_id"], f"{where}: image_id")
         if not is_int(entry["category_id"]):
-            raise ResultsError(
-                f"{where}: category_id: expected an integer, got {entry['category_id']!r}"
-            )
+            raise ResultsError(f"{where}: category_id: expected an integer, got {entry['category_id']!r}")
         check_bbox(entry["bbox"], f"{where}: bbox")
         if not is_finite(entry["score"]):
             raise ResultsError(f"{where}: score: expected a finite number, got {entry['score']!r}")
@@ -70,9 +68,7 @@ def check_bbox(value: Any, where: str) -> None:
         or value[2] < 0
         or value[3] < 0
     ):
-        raise ResultsError(
-            f"{where}: expected [x, y, w, h], finite numbers with w >= 0 and h >= 0, got {value!r}"
-        )
+        raise ResultsError(f"{where}: expected [x, y, w, h], finite numbers with w >= 0 and h >= 0, got {value!r}")
 
 
 def read_json(path: str | Path) -> Any:

@@ -124,9 +124,7 @@ def precision_recall_curves(
     place = {image_id: i for i, image_id in enumerate(truth.image_ids)}
     records.sort(key=lambda record: place[record.image_id])
     # the empty arrays in front keep shape and type where there is no record
-    image = np.concatenate(
-        [np.zeros(0, int), *(np.full(len(r), place[r.image_id]) for r in records)]
-    )
+    image = np.concatenate([np.zeros(0, int), *(np.full(len(r), place[r.image_id]) for r in records)])
     boxes = np.concatenate([np.zeros((0, 4)), *(r.boxes for r in records)])
     scores = np.concatenate([np.zeros(0), *(r.scores for r in records)])
     labels = np.concatenate([np.zeros(0, int), *(r.labels for r in records)])
@@ -156,9 +154,7 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, method: Method 
     recall = np.asarray(recall, np.float64)
     precision = np.asarray(precision, np.float64)
     if recall.ndim != 1 or recall.shape != precision.shape:
-        raise ValueError(
-            f"recall, precision: expected one shape (D,), got {recall.shape}, {precision.shape}"
-        )
+        raise ValueError(f"recall, precision: expected one shape (D,), got {recall.shape}, {precision.shape}")
     if recall.size == 0:
         return 0.0
     if (np.diff(recall) < 0).any():
@@ -172,9 +168,7 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, method: Method 
     raise ValueError(f"method: expected 'area' or '11point', got {method!r}")
 
 
-def _curve(
-    scores: np.ndarray, near: np.ndarray, choice: np.ndarray, ignored: np.ndarray
-) -> PrecisionRecall:
+def _curve(scores: np.ndarray, near: np.ndarray, choice: np.ndarray, ignored: np.ndarray) -> PrecisionRecall:
     """scores (D,) descending; near (D,) whether the overlap suffices with object choice (D,)."""
     neutral = near.copy()
     neutral[near] = ignored[choice[near]]

@@ -85,36 +85,19 @@ class MultiBoxLoss(nn.Module):
         _check(outputs, gt_boxes, gt_labels, gt_offsets, gt_ignore)
         with torch.autocast(gt_boxes.device.type, enabled=False):
             arm_logits, arm_deltas, odm_logits, odm_deltas, anchors = map(_full, outputs)
-            objects = torch.ones_like(gt_labels)
-            arm_matches = rx.match_anchors(
-                anchors,
-                gt_boxes,
-                objects,
-                gt_offsets,
-                positive_iou=self.arm_iou[0],
-                negative_iou=self.arm_iou[1],
-                force_match=self.matching,
-                gt_ignore=gt_ignore,
-            )
-            everyone = filter_candidates("none", arm_matches.labels, arm_matches.labels >= 0)
-            arm = self._stage(arm_logits, arm_deltas, anchors, arm_matches, everyone, gt_boxes)
+            truth = (gt_offsets, gt_ignore)
+
+            matches = self._match(anchors, self.arm_iou, gt_boxes, torch.ones_like(gt_labels), *truth)
+            everyone = Candidates(matches.labels > 0, matches.labels, None)
+            arm = self._stage(arm_logits, arm_deltas, anchors, matches, everyone, gt_boxes)
 
             refined = anchors
             if self.two_step:
                 refined = rx.decode_boxes(arm_deltas.detach(), anchors, self.variances)
             kept = rx.filter_anchors_mask(arm_logits.detach(), self.theta)
-            odm_matches = rx.match_anchors(
-                refined,
-                gt_boxes,
-                gt_labels,
-                gt_offsets,
-                positive_iou=self.odm_iou[0],
-                negative_iou=self.odm_iou[1],
-                force_match=self.matching,
-                gt_ignore=gt_ignore,
-            )
-            candidates = filter_candidates(self.filtering, odm_matches.labels, kept)
-            odm = self._stage(odm_logits, odm_deltas, refined, odm_matches, candidates, gt_boxes)
+            matches = self._match(refined, self.odm_iou, gt_boxes, gt_labels, *truth)
+            candidates = filter_candidates(self.filtering, matches.labels, kept)
+            odm = self._stage(odm_logits, odm_deltas, refined, matches, candidates, gt_boxes)
 
         arm_n, odm_n = arm.positives.clamp(min=1), odm.positives.clamp(min=1)
         terms = {
@@ -132,6 +115,26 @@ class MultiBoxLoss(nn.Module):
             "odm_negatives": odm.negatives,
             "filtered": (~kept).sum(),
         }
+
+    def _match(
+        self,
+        references: Tensor,
+        iou: tuple[float, float],
+        gt_boxes: Tensor,
+        gt_labels: Tensor,
+        gt_offsets: Tensor,
+        gt_ignore: Tensor | None,
+    ) -> rx.Matches:
+        return rx.match_anchors(
+            references,
+            gt_boxes,
+            gt_labels,
+            gt_offsets,
+            positive_iou=iou[0],
+            negative_iou=iou[1],
+            force_match=self.matching,
+            gt_ignore=gt_ignore,
+        )
 
     def _stage(
         self,

@@ -11,9 +11,7 @@ def test_maps_have_the_promised_channels_and_strides(size):
     net = SmallNet().eval()
     with torch.no_grad():
         maps = net(torch.randn(2, 3, *size))
-    expected = [
-        (2, c, size[0] // s, size[1] // s) for c, s in zip(net.out_channels, net.strides, strict=True)
-    ]
+    expected = [(2, c, size[0] // s, size[1] // s) for c, s in zip(net.out_channels, net.strides, strict=True)]
     assert [tuple(m.shape) for m in maps] == expected
 
 

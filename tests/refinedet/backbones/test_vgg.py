@@ -78,9 +78,7 @@ def test_parameter_counts_of_trunk_and_extras(vgg):
 def test_maps_have_the_promised_channels_and_strides(vgg, size):
     with torch.no_grad():
         maps = vgg(torch.randn(1, 3, *size))
-    expected = [
-        (1, c, size[0] // s, size[1] // s) for c, s in zip(vgg.out_channels, vgg.strides, strict=True)
-    ]
+    expected = [(1, c, size[0] // s, size[1] // s) for c, s in zip(vgg.out_channels, vgg.strides, strict=True)]
     assert [tuple(m.shape) for m in maps] == expected
 
 

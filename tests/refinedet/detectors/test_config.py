@@ -30,9 +30,7 @@ def test_presets():
 
 def test_nms_from_name_mapping_or_config():
     assert resolve_nms("paper") == NMS_PRESETS["paper"]
-    assert resolve_nms({"preset": "paper", "keep_top_k": 7}) == NMSConfig(
-        top_k_per_class=None, top_k=400, keep_top_k=7
-    )
+    assert resolve_nms({"preset": "paper", "keep_top_k": 7}) == NMSConfig(top_k_per_class=None, top_k=400, keep_top_k=7)
     assert resolve_nms({"iou_threshold": 0.6}) == NMSConfig(iou_threshold=0.6)
     own = NMSConfig(method="gaussian")
     assert resolve_nms(own) is own
@@ -64,7 +62,7 @@ def test_anchor_levels_share_or_own_their_ratios():
         ({"arm_pos_iou": "high"}, "arm_pos_iou: expected a number from 0 to 1, got 'high'"),
         ({"odm_neg_iou": 0.7}, "odm_neg_iou: expected at most odm_pos_iou = 0.5, got 0.7"),
         ({"input_size": 320.5}, "input_size: expected an integer of at least 1, got 320.5"),
-        ({"negative_ratio": -1}, "negative_ratio: expected a number from 0 to inf, got -1"),
+        ({"negative_ratio": -1}, "negative_ratio: expected a number from 0 to 1000000.0, got -1"),
         ({"min_negatives": -1}, "min_negatives: expected an integer of at least 0, got -1"),
         ({"variances": (0.1, 0.2)}, r"variances: expected 4 positive numbers, got \(0.1, 0.2\)"),
         ({"pixel_mean": (1, 2)}, r"mean: expected 3 finite numbers, got \(1, 2\)"),
@@ -81,6 +79,7 @@ def test_anchor_levels_share_or_own_their_ratios():
         ({"nms": {"sigma": 0}}, "nms sigma: expected a positive number, got 0"),
         ({"tcb_norm": "layer"}, "tcb_norm: expected one of"),
         ({"deconv_kernel": 3}, "deconv_kernel: expected one of"),
+        ({"head_std": -1}, "head_std: expected a number of at least 0 or None, got -1"),
         ({"tcb_channels": 0}, "tcb_channels: expected an integer of at least 1, got 0"),
     ],
 )

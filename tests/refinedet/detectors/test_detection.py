@@ -22,9 +22,7 @@ def outputs_with_one_object(model, *, arm_object=5.0):
     odm_logits[0, 100] = torch.tensor([0.0, 0.0, 8.0, 0.0])
     generator = torch.Generator().manual_seed(0)
     deltas = [torch.randn(outputs.arm_deltas.shape, generator=generator) for _ in range(2)]
-    return outputs._replace(
-        arm_logits=arm_logits, odm_logits=odm_logits, arm_deltas=deltas[0], odm_deltas=deltas[1]
-    )
+    return outputs._replace(arm_logits=arm_logits, odm_logits=odm_logits, arm_deltas=deltas[0], odm_deltas=deltas[1])
 
 
 def test_one_object_is_found_where_the_cascade_puts_it():

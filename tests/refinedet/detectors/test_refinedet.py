@@ -38,7 +38,11 @@ def make_batch(counts, size=128):
 
 @pytest.mark.parametrize(
     ("name", "classes", "parameters"),
-    [("refinedet320_vgg16", 21, 34_440_884), ("refinedet512_vgg16", 21, 34_440_884), ("refinedet320_vgg16", 81, 36_100_484)],
+    [
+        ("refinedet320_vgg16", 21, 34_440_884),
+        ("refinedet512_vgg16", 21, 34_440_884),
+        ("refinedet320_vgg16", 81, 36_100_484),
+    ],
 )
 def test_parameter_counts_of_the_paper(name, classes, parameters):
     model = refinedet.create_model(name, classes)
@@ -69,6 +73,27 @@ def test_vgg_normalizes_its_first_two_maps():
     model = refinedet.create_model("refinedet320_vgg16")
     assert [getattr(norm, "scale", None) for norm in model.norms] == [10, 8, None, None]
     assert isinstance(model.backbone, VGG16)
+
+
+def test_new_layers_start_with_caffes_xavier():
+    model = refinedet.create_model("refinedet320_vgg16")
+    fans = {
+        model.arm.cls[0]: 512 * 9,
+        model.odm.loc[3]: 256 * 9,
+        model.tcb.blocks[0].lateral1: 512 * 9,
+        model.tcb.blocks[0].deconv: 256 * 4,
+        model.backbone.conv6_1: 1024,
+    }
+    for layer, fan_in in fans.items():
+        bound = (3 / fan_in) ** 0.5
+        assert 0.98 * bound < layer.weight.abs().max() <= bound and not layer.bias.any()
+
+
+def test_head_std_sets_the_heads_alone():
+    model, other = tiny(head_std=0.01), tiny()
+    assert model.arm.cls[0].weight.std().item() == pytest.approx(0.01, rel=0.2)
+    assert model.odm.loc[0].weight.std().item() == pytest.approx(0.01, rel=0.2)
+    assert torch.equal(model.tcb.blocks[3].smooth.weight, other.tcb.blocks[3].smooth.weight)
 
 
 def test_train_mode_gives_outputs_in_anchor_order():
@@ -137,7 +162,10 @@ def test_a_batch_without_images(norm):
     total.backward()
     assert total.item() == 0
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
-    assert all(torch.isfinite(b).all() for b in model.buffers()) and statistics.keys() == dict(model.named_buffers()).keys()
+    assert (
+        all(torch.isfinite(b).all() for b in model.buffers())
+        and statistics.keys() == dict(model.named_buffers()).keys()
+    )
     assert model.eval()(batch.images).count.shape == (0,)
 
 
@@ -241,3 +269,25 @@ def test_extra_anchors_widen_the_heads():
 def test_deepcopy_and_double():
     model = copy.deepcopy(tiny()).double().eval()
     assert model(torch.randn(1, 3, 64, 64, dtype=torch.float64)).boxes.shape == (1, 500, 4)
+
+
+class Raw(torch.nn.Module):
+    """The network without its detection step."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model.head_outputs(images)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_raw_network_compiles_in_one_graph_and_exports(norm):
+    raw, images = Raw(tiny(tcb_norm=norm).eval()), torch.randn(1, 3, 128, 128)
+    want = raw(images)
+    compiled = torch.compile(raw, backend="eager", fullgraph=True)
+    exported = torch.export.export(raw, (images,)).module()
+    for run in (compiled, exported):
+        for a, b in zip(run(images), want, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from refinedet.evaluation import ImageDetections, coco_evaluate, to_coco_results
 
 from .scenes import make_record, make_scene, make_truth
@@ -181,8 +182,6 @@ def test_bounds_perfection_and_false_positives(seed):
     rows = {}
     for entry in truth["annotations"]:
         x, y, w, h = entry["bbox"]
-        rows.setdefault(entry["image_id"], []).append(
-            (entry["category_id"], 0.5, [x, y, x + w, y + h])
-        )
+        rows.setdefault(entry["image_id"], []).append((entry["category_id"], 0.5, [x, y, x + w, y + h]))
     perfect = [make_record(image_id, *found) for image_id, found in rows.items()]
     assert coco_evaluate(truth, perfect)["AP"] == pytest.approx(1.0)

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from refinedet.evaluation import Evaluator, coco_evaluate, to_padded, voc_evaluate, write_results
 
+from refinedet.evaluation import Evaluator, coco_evaluate, to_padded, voc_evaluate, write_results
 from refinedet_ext.results import Detections
 
 from .scenes import make_record, make_scene, make_truth
@@ -60,9 +60,7 @@ def test_options_reach_the_metrics(evaluator):
     curves = evaluator.precision_recall(0.9)
     loose = evaluator.precision_recall(0.5)
     assert list(curves) == evaluator.class_names
-    assert sum(c.true_positives for c in curves.values()) < sum(
-        c.true_positives for c in loose.values()
-    )
+    assert sum(c.true_positives for c in curves.values()) < sum(c.true_positives for c in loose.values())
 
 
 def test_processes_merge_to_the_same_metrics(scene, evaluator):
@@ -98,9 +96,7 @@ def test_results_carry_the_categories_of_the_ground_truth():
     truth["categories"] = [{"id": 7, "name": "cup"}, {"id": 44, "name": "spoon"}]
     evaluator = Evaluator(truth, ["spoon", "cup"])
     evaluator.add(make_record(1, (1, 0.9, [0, 0, 50, 50])))
-    assert evaluator.results() == [
-        {"image_id": 1, "category_id": 44, "bbox": [0.0, 0.0, 50.0, 50.0], "score": 0.9}
-    ]
+    assert evaluator.results() == [{"image_id": 1, "category_id": 44, "bbox": [0.0, 0.0, 50.0, 50.0], "score": 0.9}]
     assert evaluator.compute()["per_class"]["spoon"]["AP50"] == pytest.approx(1.0)
 
 
@@ -123,9 +119,7 @@ def test_pictures_not_seen_are_an_error_unless_partial():
 
 def test_clipping_is_an_option():
     truth = make_truth([(1, 1, [0, 0, 50, 50])])
-    padded = Detections(
-        np.array([[[-0.5, -0.5, 0.125, 0.125]]]), np.array([[0.9]]), np.array([[1]]), np.array([1])
-    )
+    padded = Detections(np.array([[[-0.5, -0.5, 0.125, 0.125]]]), np.array([[0.9]]), np.array([[1]]), np.array([1]))
     batch = SimpleNamespace(image_ids=[1], original_sizes=[(400, 400)])
     for clip, score in ((True, 1.0), (False, 0.0)):
         evaluator = Evaluator(truth, clip=clip)

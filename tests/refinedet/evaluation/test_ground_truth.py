@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+
 from refinedet.evaluation import GroundTruth, ResultsError
 
 from .scenes import make_truth

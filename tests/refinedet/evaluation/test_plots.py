@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cv2
 import pytest
+
 from refinedet.evaluation import (
     plot_precision_recall,
     plot_training_curves,
+    plots,
     precision_recall_curves,
 )
 
@@ -26,9 +28,7 @@ def test_precision_recall_of_a_scene(tmp_path):
     assert 0.001 < _colored(tmp_path / "new" / "pr.png") < 0.2
 
 
-@pytest.mark.parametrize(
-    "objects", [[], [(1, 1, [0, 0, 9, 9])]], ids=["no objects", "no detections"]
-)
+@pytest.mark.parametrize("objects", [[], [(1, 1, [0, 0, 9, 9])]], ids=["no objects", "no detections"])
 def test_precision_recall_of_nothing(tmp_path, objects):
     truth = make_truth(objects, images=[1])
     plot_precision_recall(precision_recall_curves(truth, []), tmp_path / "pr.png")
@@ -56,6 +56,25 @@ def test_training_curves(tmp_path):
     picture = cv2.imread(str(tmp_path / "curves.png"))
     assert picture.shape[0] > 2.5 * 300  # three panels
     assert 0.001 < _colored(tmp_path / "curves.png") < 0.2
+    plot_training_curves(log, tmp_path / "few.png", columns=["train/loss"])
+    assert cv2.imread(str(tmp_path / "few.png")).shape[0] < 1.5 * 300  # one panel
+
+
+@pytest.mark.parametrize(
+    ("column", "panel"),
+    [
+        ("train/arm_cls_loss", "loss"),
+        ("val/AP50", "average precision"),
+        ("mAP", "average precision"),
+        ("ARs", "average recall"),
+        ("lr-SGD", "learning rate"),
+        ("train/lr", "learning rate"),
+        ("images_per_second", "other"),
+        ("already", "other"),
+    ],
+)
+def test_panels(column, panel):
+    assert plots._panel_of(column) == panel
 
 
 def test_training_curves_name_what_is_wrong(tmp_path):
@@ -65,6 +84,9 @@ def test_training_curves_name_what_is_wrong(tmp_path):
         plot_training_curves(log, tmp_path / "c.png")
     with pytest.raises(ValueError, match="x: no column 'time' in"):
         plot_training_curves(log, tmp_path / "c.png", x="time")
+    log.write_text("epoch,step,loss\n0,1,2.5\n")
+    with pytest.raises(ValueError, match=r"columns: no numbers under 'AP' in .* has \['epoch'"):
+        plot_training_curves(log, tmp_path / "c.png", columns=["AP"])
     log.write_text("epoch,step,loss\n0,1,\n")
     with pytest.raises(ValueError, match="no numbers to draw beside 'step'"):
         plot_training_curves(log, tmp_path / "c.png")

@@ -7,6 +7,7 @@ import platform
 
 import numpy as np
 import pytest
+
 from refinedet.evaluation import coco_evaluate, format_table, voc_evaluate, write_metrics
 
 from .scenes import make_record, make_truth
@@ -14,9 +15,7 @@ from .scenes import make_record, make_truth
 
 @pytest.fixture(scope="module")
 def case():
-    truth = make_truth(
-        [(1, 1, [0, 0, 50, 50]), (2, 2, [0, 0, 50, 50])], names=("cat", "wild boar", "none")
-    )
+    truth = make_truth([(1, 1, [0, 0, 50, 50]), (2, 2, [0, 0, 50, 50])], names=("cat", "wild boar", "none"))
     records = [make_record(1, (1, 0.9, [0, 0, 50, 50])), make_record(2, (1, 0.5, [0, 0, 50, 50]))]
     return truth, records
 
@@ -63,8 +62,10 @@ def test_metrics_file(case, tmp_path):
 
 def test_metrics_file_refuses_what_json_has_not(case, tmp_path):
     metrics = coco_evaluate(*case)
-    with pytest.raises(ValueError, match="extra: 'AP' is a key of the metrics"):
-        write_metrics(tmp_path / "m.json", metrics, AP=1)
+    for clash in ({"AP": 1}, {"versions": {}}):
+        with pytest.raises(ValueError, match=f"extra: '{next(iter(clash))}' is a key of the metrics"):
+            write_metrics(tmp_path / "m.json", metrics, **clash)
     with pytest.raises(ValueError, match="JSON"):
         write_metrics(tmp_path / "m.json", metrics, seconds=float("nan"))
     assert not (tmp_path / "m.json").exists()
+    write_metrics(tmp_path / "m.json", metrics, images=metrics["images"])  # the same value is none

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from refinedet.evaluation import (
     ImageDetections,
     ResultsError,
@@ -20,7 +21,6 @@ from refinedet.evaluation import (
     to_padded,
     write_results,
 )
-
 from refinedet_ext.results import Detections
 
 from .scenes import make_record

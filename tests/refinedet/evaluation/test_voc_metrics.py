@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from refinedet.evaluation import (
     ImageDetections,
     average_precision,
@@ -80,16 +81,12 @@ def test_a_taken_object_makes_the_next_detection_false_even_beside_a_free_one():
     assert (curve.true_positives, curve.false_positives) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("pixel_offset", "inclusive", "hits"), [(1, True, 1), (1, False, 0), (0, True, 0)]
-)
+@pytest.mark.parametrize(("pixel_offset", "inclusive", "hits"), [(1, True, 1), (1, False, 0), (0, True, 0)])
 def test_pixel_offset_and_equality(pixel_offset, inclusive, hits):
     # pixels 0..9 and 0..4: 50 of 100 with the offset, 36 of 81 without
     truth = make_truth([("p", 1, [0, 0, 9, 9])])
     record = make_record("p", (1, 0.9, [0, 0, 4, 9]))
-    curve = precision_recall_curves(
-        truth, [record], pixel_offset=pixel_offset, inclusive=inclusive
-    )["a"]
+    curve = precision_recall_curves(truth, [record], pixel_offset=pixel_offset, inclusive=inclusive)["a"]
     assert curve.true_positives == hits
 
 
@@ -130,9 +127,7 @@ def test_boxes_without_area():
 
 def test_eleven_points_reach_a_recall_of_exact_tenths():
     # 3 of 10 found at precision 1: recall 0, 0.1, 0.2 and 0.3 are reached
-    assert average_precision(np.array([0.1, 0.2, 0.3]), np.ones(3), "11point") == pytest.approx(
-        4 / 11
-    )
+    assert average_precision(np.array([0.1, 0.2, 0.3]), np.ones(3), "11point") == pytest.approx(4 / 11)
     full = np.arange(1, 11) / 10
     assert average_precision(full, np.ones(10), "11point") == pytest.approx(1.0)
 

@@ -53,9 +53,7 @@ def test_extreme_logits_stay_finite(value):
 )
 def test_odd_boxes_stay_finite(matching, box):
     outputs = make_outputs(1)
-    losses = MultiBoxLoss(matching=matching)(
-        outputs, torch.tensor([box]), torch.tensor([1]), torch.tensor([0, 1])
-    )
+    losses = MultiBoxLoss(matching=matching)(outputs, torch.tensor([box]), torch.tensor([1]), torch.tensor([0, 1]))
     assert finite(losses, outputs)
 
 
