@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .extras import explain_missing
+
 if TYPE_CHECKING:
     from .anchors import AnchorGenerator, AnchorLevel
     from .detectors import Detector, DetectorConfig, NMSConfig, RefineDet, RefineDetConfig
@@ -61,7 +63,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    try:
+        home = importlib.import_module(f".{_HOME_OF[name]}", __name__)
+    except ModuleNotFoundError as error:
+        raise explain_missing(error, f"refinedet.{name}") from error
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .checks import check_integer
+from .extras import explain_missing
 
 if TYPE_CHECKING:
     from .detectors.base import Detector
@@ -112,8 +113,10 @@ def create_model(
 
 
 def _entries() -> dict[str, ModelEntry]:
-    from . import detectors  # noqa: F401  (its modules register themselves)
-
+    try:
+        from . import detectors  # noqa: F401  (its modules register themselves)
+    except ModuleNotFoundError as error:
+        raise explain_missing(error, "refinedet's detectors") from error
     return _ENTRIES
 
 

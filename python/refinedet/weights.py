@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from .backbones.checkpoint import load_strict, read_state_dict
 from .registry import create_model
@@ -64,8 +66,6 @@ def save_model(
         "class_names": names,
         "info": dict(info or {}),
     }
-    from safetensors.torch import save_file
-
     # contiguous: a model in channels_last layout keeps its weights that way
     tensors = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,8 +100,6 @@ def load_model(
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a model file says about itself: "model" (name, num_classes, options), "class_names" and "info"."""
-    from safetensors import SafetensorError, safe_open
-
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"weights: no file {file}")

@@ -70,6 +70,18 @@ def test_import_is_lazy():
     assert done.stdout.split() == ["False", "False"]
 
 
+@pytest.mark.parametrize(
+    ("package", "call"),
+    [("torch", "create_model"), ("safetensors", "load_model"), ("safetensors", "list_models()"), ("cv2", "Predictor")],
+)
+def test_a_missing_package_is_named(package, call):
+    code = f"import sys; sys.modules[{package!r}] = None; import refinedet; refinedet.{call}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.strip().split("\n")[-1]
+    assert done.returncode == 1 and last.startswith("ImportError: refinedet")
+    assert f"needs the package {package}, which is not installed: pip install 'refinedet-ext[train]'" in last
+
+
 def test_every_exported_name_exists():
     for name in refinedet.__all__:
         assert getattr(refinedet, name).__name__ == name

@@ -80,13 +80,12 @@ def train(config: RunConfig) -> TrainResult:
         channels_last=config.train.channels_last,
     )
     save = SaveModels(output, names, config.evaluation.main_metric)
-    trainer = build_trainer(config, output, save)
-    if trainer.is_global_zero:
-        output.mkdir(parents=True, exist_ok=True)
-        write_config(config, output / "config.yaml")
-
     with warnings.catch_warnings():
         _quiet()
+        trainer = build_trainer(config, output, save)
+        if trainer.is_global_zero:
+            output.mkdir(parents=True, exist_ok=True)
+            write_config(config, output / "config.yaml")
         trainer.fit(module, datamodule=data, ckpt_path=config.train.resume)
     if trainer.is_global_zero:
         write_metrics(output / "metrics.json", module.last_metrics, model=config.model.name, step=trainer.global_step)
@@ -175,8 +174,9 @@ def _processes(devices: int | str) -> int:
 
 
 def _quiet() -> None:
+    """Leaves out Lightning's advertisements, and its warnings about what is meant as it is here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*The number of training batches.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*resume.*training.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

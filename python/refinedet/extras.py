@@ -1,0 +1,15 @@
+"""One message for packages that are not installed."""
+
+from __future__ import annotations
+
+OWN = ("refinedet", "refinedet_ext")
+
+
+def explain_missing(error: ModuleNotFoundError, what: str) -> ImportError:
+    """The error for a failed import of `what`: names the package to install; our own faults stay as they are."""
+    package = (error.name or "").split(".")[0]
+    if package in OWN:
+        return error
+    return ImportError(
+        f"{what} needs the package {package}, which is not installed: pip install 'refinedet-ext[train]'"
+    )
