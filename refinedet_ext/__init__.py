@@ -25,6 +25,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING or _has_torch:
     from . import nn, reference
     from .decode_boxes import decode_boxes
+    from .match_anchors import match_anchors
+    from .mine_hard_negatives import mine_hard_negatives
 
 __all__ = [
     "Detections",
@@ -32,6 +34,8 @@ __all__ = [
     "Matches",
     "build_info",
     "decode_boxes",
+    "match_anchors",
+    "mine_hard_negatives",
     "nn",
     "reference",
 ]

@@ -275,8 +275,10 @@ def deform_align(
     *,
     center: Tensor | None = None,
 ) -> Tensor:
-    """One `grid_sample` per kernel tap and offset group, then one grouped contraction."""
+    """One `grid_sample` per kernel tap and offset group, then one grouped contraction, in the input's working dtype."""
     (stride_y, stride_x), (pad_y, pad_x), (dil_y, dil_x) = _pair(stride), _pair(padding), _pair(dilation)
+    result, dtype = input.dtype, _working(input)
+    input, weight = input.to(dtype), weight.to(dtype)
     batch, channels, height, width = input.shape
     out_channels, group_channels, kernel_h, kernel_w = weight.shape
     groups, taps = channels // group_channels, kernel_h * kernel_w
@@ -290,11 +292,11 @@ def deform_align(
         offset_groups = mask.shape[1] // taps if mask is not None else 1
     total = input.new_zeros(batch, offset_groups, taps, 2, out_h, out_w)
     if offset is not None:
-        total = total + offset.reshape(batch, offset_groups, taps, 2, out_h, out_w)
+        total = total + offset.to(dtype).reshape(batch, offset_groups, taps, 2, out_h, out_w)
     if center is not None:
-        total = total + center.reshape(batch, offset_groups, 1, 2, out_h, out_w)
-    base_y = torch.arange(out_h, dtype=input.dtype)[:, None] * stride_y - pad_y
-    base_x = torch.arange(out_w, dtype=input.dtype)[None, :] * stride_x - pad_x
+        total = total + center.to(dtype).reshape(batch, offset_groups, 1, 2, out_h, out_w)
+    base_y = torch.arange(out_h, dtype=dtype)[:, None] * stride_y - pad_y
+    base_x = torch.arange(out_w, dtype=dtype)[None, :] * stride_x - pad_x
     columns = []
     for tap in range(taps):
         row, col = divmod(tap, kernel_w)
@@ -304,18 +306,20 @@ def deform_align(
             x = base_x + col * dil_x + total[:, g, tap, 1]
             piece = _bilinear(part, y, x)
             if mask is not None:
-                piece = piece * mask.reshape(batch, offset_groups, taps, out_h, out_w)[:, g, tap][:, None]
+                piece = piece * mask.to(dtype).reshape(batch, offset_groups, taps, out_h, out_w)[:, g, tap][:, None]
             pieces.append(piece)
         columns.append(torch.cat(pieces, dim=1))
     stacked = torch.stack(columns, dim=2).reshape(batch, groups, group_channels, taps, out_h, out_w)
     kernel = weight.reshape(groups, out_channels // groups, group_channels, taps)
     out = torch.einsum("bgcthw,goct->bgohw", stacked, kernel).reshape(batch, out_channels, out_h, out_w)
-    return out if bias is None else out + bias[:, None, None]
+    return _store(out if bias is None else out + bias.to(dtype)[:, None, None], result)
 
 
 def _bilinear(part: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Sample (B, c, H, W) at pixel positions (B, h, w); outside the map the value is zero."""
+    """Sample (B, c, H, W) at pixel positions (B, h, w); outside the map the value is zero, and so at NaN."""
     height, width = part.shape[2:]
+    inside = (y > -1) & (y < height) & (x > -1) & (x < width)
+    y, x = torch.where(inside, y, -2.0), torch.where(inside, x, -2.0)
     # grid_sample without align_corners maps -1 and 1 to the outer pixel borders
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
     return F.grid_sample(part, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -27,6 +27,9 @@ void check_array(const py::array& a, const char* name, int64_t last = -1);
 std::vector<py::ssize_t> shape_of(const py::array& a);
 
 // Each op binds itself in a file of its own name.
+void bind_batched_nms(py::module_& m);
 void bind_decode_boxes(py::module_& m);
+void bind_match_anchors(py::module_& m);
+void bind_multiclass_nms(py::module_& m);
 
 }  // namespace refinedet::numpy

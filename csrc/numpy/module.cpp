@@ -39,5 +39,8 @@ PYBIND11_MODULE(_numpy_ops, m) {
   m.def("cpu_level", [] { return cpu::level_name(cpu::level()); });
   m.def("set_num_threads", [](int64_t threads) { numpy::ThreadPool::instance().set_threads(threads); });
   m.def("get_num_threads", [] { return numpy::ThreadPool::instance().threads(); });
+  numpy::bind_batched_nms(m);
   numpy::bind_decode_boxes(m);
+  numpy::bind_match_anchors(m);
+  numpy::bind_multiclass_nms(m);
 }

@@ -6,6 +6,7 @@ from ..checks import check_count
 from ..results import Detections, KeptAnchors, Matches
 from ._arrays import op as _op
 from .decode_boxes import decode_boxes
+from .match_anchors import match_anchors
 
 __all__ = [
     "Detections",
@@ -13,6 +14,7 @@ __all__ = [
     "Matches",
     "decode_boxes",
     "get_num_threads",
+    "match_anchors",
     "set_num_threads",
 ]
 

@@ -13,7 +13,8 @@ def shared_weak_symbols(level: str, objects: list[str]) -> list[str]:
     listing = subprocess.run(["nm", "--defined-only", *objects], check=True, capture_output=True, text=True).stdout
     symbols = [line.split()[-2:] for line in listing.splitlines() if len(line.split()) == 3]
     marker = f"{len(level)}{level}"  # how the namespace stands in a mangled name
-    return [name for kind, name in symbols if kind in "WVu" and marker not in name]
+    shared = [name for kind, name in symbols if kind in "WVu" and marker not in name]
+    return [name for name in shared if not name.startswith("DW.ref.")]  # a pointer for stack unwinding, no code
 
 
 def main() -> None:

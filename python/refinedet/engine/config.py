@@ -120,7 +120,7 @@ class TrainConfig:
     """How long and how to train.
 
     iterations or epochs: the length of the run; exactly one is given. accumulate: steps per update of the weights.
-    precision: "32", "bf16" (autocast) or "16". clip_norm: largest norm of all gradients together; null: no clipping.
+    precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor computes it faster. clip_norm: largest norm of all gradients together; null: no clipping.
     seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
     accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
     sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and pictures.
@@ -130,7 +130,7 @@ class TrainConfig:
     iterations: int | None = None
     epochs: int | None = None
     accumulate: int = 1
-    precision: Literal["32", "bf16", "16"] = "32"
+    precision: Literal["32", "bf16", "16", "auto"] = "32"
     clip_norm: float | None = None
     seed: int = 0
     eval_every: int = 1
@@ -148,7 +148,7 @@ class TrainConfig:
         check_integer("train.accumulate", self.accumulate, 1)
         check_integer("train.eval_every", self.eval_every, 1)
         check_integer("train.seed", self.seed, 0)
-        check_choice("train.precision", self.precision, ("32", "bf16", "16"))
+        check_choice("train.precision", self.precision, ("32", "bf16", "16", "auto"))
         for name in ("clip_norm", "max_minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:

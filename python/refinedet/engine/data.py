@@ -36,6 +36,8 @@ def open_split(config: DataConfig, part: str, classes: list[str] | None = None) 
     }
     if config.format == "voc" and part == "train":
         arguments["use_difficult"] = config.use_difficult
+    if config.format == "coco" and part != "train":
+        arguments["drop_crowd"] = False  # COCO's metrics ignore detections on crowds, so they have to be there
     return build_dataset(config.format, **arguments)
 
 

@@ -35,8 +35,12 @@ def demo_config(data: Path, output: Path, *, epochs: int, seed: int) -> RunConfi
             workers=1,
             cache_images=True,
         ),
-        optim=OptimConfig(lr=0.01, schedule="cosine", warmup_iterations=50, final_factor=0.01),
-        train=TrainConfig(epochs=epochs, seed=seed, clip_norm=20.0, eval_every=max(1, epochs // 4)),
+        optim=OptimConfig(
+            optimizer="adamw", lr=0.002, schedule="cosine", final_factor=0.01, warmup_iterations=50, bias_lr_factor=1.0
+        ),
+        train=TrainConfig(
+            epochs=epochs, seed=seed, precision="auto", clip_norm=20.0, eval_every=max(1, epochs // 3)
+        ),
         evaluation=EvalConfig(kind="coco"),
         output=str(output),
     )
@@ -84,7 +88,7 @@ def demo(
 def draw_pictures(predictor: Predictor, dataset: COCODetection, folder: Path, count: int = PICTURES) -> list[Path]:
     """Detections on the first pictures of a data set, and one sheet of them beside the ground truth."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths, tiles = [], []
+    paths, found_tiles, truth_tiles = [], [], []
     for index in range(min(count, len(dataset))):
         sample = dataset[index]
         found = predictor(sample.image, score_threshold=SHOWN_FROM)
@@ -93,7 +97,8 @@ def draw_pictures(predictor: Predictor, dataset: COCODetection, folder: Path, co
         path = folder / f"{Path(sample.path).stem}.png"
         cv2.imwrite(str(path), drawn)
         paths.append(path)
-        tiles += [drawn, truth]
+        found_tiles.append(drawn)
+        truth_tiles.append(truth)
     sheet = folder / "sheet.png"
-    cv2.imwrite(str(sheet), draw_grid(tiles, columns=4))
+    cv2.imwrite(str(sheet), draw_grid(found_tiles, beside=truth_tiles, columns=2))
     return [*paths, sheet]

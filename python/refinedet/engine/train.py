@@ -56,6 +56,9 @@ def train(config: RunConfig) -> TrainResult:
     NonFiniteLoss when the loss stops being a number.
     """
     config.train.check_length()
+    if config.train.precision == "auto":
+        precision = "bf16" if _has_fast_bf16(config.train.accelerator) else "32"
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
     output = Path(config.output)
     _check_output(config, output)
     train_set = open_split(config.data, "train")
@@ -164,6 +167,14 @@ def _check_output(config: RunConfig, output: Path) -> None:
             f"output: {output} holds a run already; give another folder, or go on with it by "
             f"train.resume={output / 'checkpoints' / 'last.ckpt'}"
         )
+
+
+def _has_fast_bf16(accelerator: str) -> bool:
+    """Whether the device multiplies bfloat16 matrices by itself."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _processes(devices: int | str) -> int:

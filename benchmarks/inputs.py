@@ -1,0 +1,29 @@
+"""Realistic inputs that the benchmarks share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def pyramid_anchors(size: int) -> Tensor:
+    """(A, 4) RefineDet's anchors for a picture of `size` pixels, in fractions of it: 6375 for 320, 16320 for 512."""
+    levels = []
+    for stride in (8, 16, 32, 64):
+        ticks = (torch.arange(size // stride) + 0.5) * stride
+        center = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), dim=-1)[:, :, None]
+        ratio = torch.tensor([1.0, 2.0, 0.5]).sqrt()
+        half = torch.stack([ratio, 1 / ratio], dim=-1) * stride * 2
+        levels.append(torch.cat([center - half, center + half], dim=-1).reshape(-1, 4))
+    return (torch.cat(levels) / size).clamp(0, 1)
+
+
+def ground_truth(images: int, mean_objects: float, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, labels in 1..20 and offsets of a batch; many small objects, few large ones."""
+    counts = torch.poisson(torch.full((images,), mean_objects), generator=rng).long()
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    total = int(offsets[-1])
+    center = torch.rand(total, 2, generator=rng)
+    half = 0.02 + 0.25 * torch.rand(total, 2, generator=rng) ** 2
+    boxes = torch.cat([center - half, center + half], dim=1).clamp(0, 1)
+    return boxes, torch.randint(1, 21, (total,), generator=rng), offsets

@@ -1,0 +1,81 @@
+#include "../cpu/match_anchors.h"
+
+#include "../cpu/match_checks.h"
+#include "common.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+using Matches = std::tuple<Tensor, Tensor, Tensor>;
+
+void check_rows(const Tensor& t, int64_t rows, ScalarType dtype, const char* name) {
+  check_cpu(t, name);
+  check_dtype(t, dtype, name);
+  REFINEDET_CHECK(t.dim() == 1 && t.size(0) == rows, name, ": expected shape (", rows, "), got ", shape_of(t));
+}
+
+Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const Tensor& gt_labels_in,
+                      const Tensor& gt_offsets_in, std::optional<Tensor> gt_ignore_in, double positive_iou,
+                      double negative_iou, double ignore_iof, std::string force_match) {
+  const Tensor anchors = torch::stable::contiguous(anchors_in), gt_boxes = torch::stable::contiguous(gt_boxes_in);
+  const Tensor gt_labels = torch::stable::contiguous(gt_labels_in);
+  const Tensor gt_offsets = torch::stable::contiguous(gt_offsets_in);
+  check_cpu(anchors, "anchors");
+  check_cpu(gt_boxes, "gt_boxes");
+  check_last_dim(anchors, 4, "anchors");
+  check_last_dim(gt_boxes, 4, "gt_boxes");
+  REFINEDET_CHECK(gt_boxes.dim() == 2, "gt_boxes: expected shape (G, 4), got ", shape_of(gt_boxes));
+  REFINEDET_CHECK(gt_offsets.dim() == 1 && gt_offsets.size(0) > 0, "gt_offsets: expected shape (B+1,), got ",
+                  shape_of(gt_offsets));
+  cpu::MatchAnchorsArgs args{};
+  args.batch = gt_offsets.size(0) - 1;
+  args.gt_count = gt_boxes.size(0);
+  args.shared = anchors.dim() == 2;
+  REFINEDET_CHECK(args.shared || (anchors.dim() == 3 && anchors.size(0) == args.batch),
+                  "anchors: expected shape (A, 4) or (", args.batch, ", A, 4), got ", shape_of(anchors));
+  check_rows(gt_labels, args.gt_count, ScalarType::Long, "gt_labels");
+  check_rows(gt_offsets, args.batch + 1, ScalarType::Long, "gt_offsets");
+  Tensor gt_ignore;
+  if (gt_ignore_in.has_value()) {
+    gt_ignore = torch::stable::contiguous(*gt_ignore_in);
+    check_rows(gt_ignore, args.gt_count, ScalarType::Bool, "gt_ignore");
+    args.gt_ignore = const_data<bool>(gt_ignore);
+  }
+  const std::optional<cpu::ForceMatch> force = cpu::force_match_of(force_match);
+  REFINEDET_CHECK(force.has_value(), "force_match: expected bipartite, argmax or none, got ", force_match);
+  args.anchor_dtype = dtype_of(anchors, "anchors");
+  args.anchors = anchors.const_data_ptr();
+  args.anchor_count = anchors.size(anchors.dim() - 2);
+  args.gt_dtype = dtype_of(gt_boxes, "gt_boxes");
+  args.gt_boxes = gt_boxes.const_data_ptr();
+  args.gt_labels = const_data<int64_t>(gt_labels);
+  args.gt_offsets = const_data<int64_t>(gt_offsets);
+  args.positive_iou = positive_iou;
+  args.negative_iou = negative_iou;
+  args.ignore_iof = ignore_iof;
+  args.force = *force;
+  const std::string problem = cpu::match_problem(args);
+  REFINEDET_CHECK(problem.empty(), problem);
+
+  const std::vector<int64_t> sizes = {args.batch, args.anchor_count};
+  const Tensor labels = new_tensor(sizes, ScalarType::Long), gt_index = new_tensor(sizes, ScalarType::Long);
+  const Tensor iou = new_tensor(sizes, ScalarType::Float);
+  args.labels = data<int64_t>(labels);
+  args.gt_index = data<int64_t>(gt_index);
+  args.iou = data<float>(iou);
+  cpu::match_anchors(args, torch_threads());
+  return {labels, gt_index, iou};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def(
+      "match_anchors(Tensor anchors, Tensor gt_boxes, Tensor gt_labels, Tensor gt_offsets, Tensor? gt_ignore, "
+      "float positive_iou, float negative_iou, float ignore_iof, str force_match) "
+      "-> (Tensor labels, Tensor gt_index, Tensor iou)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("match_anchors", TORCH_BOX(&match_anchors)); }
+
+}  // namespace refinedet::torch_ops

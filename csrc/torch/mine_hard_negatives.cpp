@@ -1,0 +1,54 @@
+#include "../cpu/mine_hard_negatives.h"
+
+#include <cmath>
+
+#include "common.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+void check_like(const Tensor& t, const Tensor& loss, ScalarType dtype, const char* name) {
+  check_cpu(t, name);
+  check_dtype(t, dtype, name);
+  REFINEDET_CHECK(sizes_of(t) == sizes_of(loss), name, ": expected shape ", shape_of(loss), " as loss has, got ",
+                  shape_of(t));
+}
+
+Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::optional<Tensor> eligible_in,
+                           double ratio, int64_t min_negatives) {
+  const Tensor loss = torch::stable::contiguous(loss_in), labels = torch::stable::contiguous(labels_in);
+  check_cpu(loss, "loss");
+  REFINEDET_CHECK(loss.dim() == 2, "loss: expected shape (B, A), got ", shape_of(loss));
+  REFINEDET_CHECK(loss.size(1) < int64_t{1} << 32, "loss: expected fewer than 2^32 anchors, got ", loss.size(1));
+  check_like(labels, loss, ScalarType::Long, "labels");
+  REFINEDET_CHECK(ratio >= 0 && std::isfinite(ratio), "ratio: expected a finite number of at least 0, got ", ratio);
+  REFINEDET_CHECK(min_negatives >= 0, "min_negatives: expected at least 0, got ", min_negatives);
+  cpu::MineHardNegativesArgs args{};
+  args.dtype = dtype_of(loss, "loss");
+  args.loss = loss.const_data_ptr();
+  args.labels = const_data<int64_t>(labels);
+  Tensor eligible;
+  if (eligible_in.has_value()) {
+    eligible = torch::stable::contiguous(*eligible_in);
+    check_like(eligible, loss, ScalarType::Bool, "eligible");
+    args.eligible = const_data<bool>(eligible);
+  }
+  args.batch = loss.size(0);
+  args.anchor_count = loss.size(1);
+  args.ratio = ratio;
+  args.min_negatives = min_negatives;
+  const Tensor chosen = new_tensor(sizes_of(loss), ScalarType::Bool);
+  args.chosen = data<bool>(chosen);
+  cpu::mine_hard_negatives(args, torch_threads());
+  return chosen;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def("mine_hard_negatives(Tensor loss, Tensor labels, Tensor? eligible, float ratio, int min_negatives) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("mine_hard_negatives", TORCH_BOX(&mine_hard_negatives)); }
+
+}  // namespace refinedet::torch_ops

@@ -1,0 +1,69 @@
+#include "../cpu/multiclass_nms.h"
+
+#include "common.h"
+#include "suppression.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+// The table as it is where its rows can be walked by strides, else a contiguous copy.
+Tensor walkable(const Tensor& t) {
+  const bool rows_apart = t.size(2) <= 1 || t.stride(2) == 1;
+  const bool forward = t.stride(1) >= t.size(2) && t.stride(0) >= 0;
+  return rows_apart && forward && t.size(1) * t.stride(1) <= INT32_MAX ? t : torch::stable::contiguous(t);
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in, const Tensor& scores_in,
+                                                          double score_threshold, double iou_threshold,
+                                                          std::optional<int64_t> top_k_per_class,
+                                                          std::optional<int64_t> top_k, int64_t keep_top_k,
+                                                          std::string method, double sigma, double min_score) {
+  check_cpu(boxes_in, "boxes");
+  check_cpu(scores_in, "scores");
+  REFINEDET_CHECK(boxes_in.dim() == 3 && boxes_in.size(2) == 4, "boxes: expected shape (B, A, 4), got ",
+                  shape_of(boxes_in));
+  REFINEDET_CHECK(
+      scores_in.dim() == 3 && scores_in.size(0) == boxes_in.size(0) && scores_in.size(1) == boxes_in.size(1),
+      "scores: expected shape (", boxes_in.size(0), ", ", boxes_in.size(1), ", C), got ", shape_of(scores_in));
+  cpu::MulticlassNmsArgs args{};
+  args.images = boxes_in.size(0);
+  args.anchors = boxes_in.size(1);
+  args.classes = scores_in.size(2);
+  REFINEDET_CHECK(args.classes == 0 || args.anchors <= INT32_MAX / args.classes,
+                  "scores: expected at most 2147483647 scores per image, got shape ", shape_of(scores_in));
+  args.settings = suppression_settings(iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score);
+  args.score_threshold = score_threshold;
+
+  const bool packed = boxes_in.stride(2) == 1 && boxes_in.stride(1) == 4;
+  const Tensor boxes = packed ? boxes_in : torch::stable::contiguous(boxes_in), scores = walkable(scores_in);
+  args.box_dtype = dtype_of(boxes, "boxes");
+  args.score_dtype = dtype_of(scores, "scores");
+  args.boxes = boxes.const_data_ptr();
+  args.scores = scores.const_data_ptr();
+  args.box_image_stride = boxes.stride(0);
+  args.score_image_stride = scores.stride(0);
+  args.score_row_stride = scores.stride(1);
+
+  Tensor out_boxes = new_tensor({args.images, keep_top_k, 4}, boxes.scalar_type());
+  Tensor out_scores = new_tensor({args.images, keep_top_k}, scores.scalar_type());
+  Tensor labels = new_tensor({args.images, keep_top_k}, ScalarType::Long);
+  Tensor count = new_tensor({args.images}, ScalarType::Long);
+  args.out_boxes = out_boxes.mutable_data_ptr();
+  args.out_scores = out_scores.mutable_data_ptr();
+  args.out_labels = data<int64_t>(labels);
+  args.out_counts = data<int64_t>(count);
+  cpu::multiclass_nms(args, torch_threads());
+  return {out_boxes, out_scores, labels, count};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def(
+      "multiclass_nms(Tensor boxes, Tensor scores, float score_threshold, float iou_threshold, int? top_k_per_class, "
+      "int? top_k, int keep_top_k, str method, float sigma, float min_score) -> (Tensor, Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms)); }
+
+}  // namespace refinedet::torch_ops
