@@ -27,3 +27,22 @@ def ground_truth(images: int, mean_objects: float, rng: torch.Generator) -> tupl
     half = 0.02 + 0.25 * torch.rand(total, 2, generator=rng) ** 2
     boxes = torch.cat([center - half, center + half], dim=1).clamp(0, 1)
     return boxes, torch.randint(1, 21, (total,), generator=rng), offsets
+
+
+def detections(count: int, classes: int, rng: torch.Generator, *, stray: float = 0.1) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes (N, 4) in a picture of side 1, scores (N,) and classes (N,) before suppression.
+
+    The boxes crowd around 30 objects but for a share `stray` that lies anywhere; most scores are low.
+    """
+    center, size = torch.rand(30, 2, generator=rng), 0.03 + 0.3 * torch.rand(30, 2, generator=rng)
+    which = torch.randint(30, (count,), generator=rng)
+    anywhere = (torch.rand(count, generator=rng) < stray)[:, None]
+    own_center = center[which] + 0.15 * size[which] * torch.randn(count, 2, generator=rng)
+    own_center = torch.where(anywhere, torch.rand(count, 2, generator=rng), own_center)
+    half = size[which] * (0.2 * torch.randn(count, 2, generator=rng)).exp() / 2
+    scores = torch.rand(count, generator=rng) ** 4
+    return (
+        torch.cat([own_center - half, own_center + half], dim=1),
+        scores,
+        torch.randint(classes, (count,), generator=rng),
+    )

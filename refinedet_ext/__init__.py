@@ -24,18 +24,36 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING or _has_torch:
     from . import nn, reference
+    from .batched_nms import batched_nms, nms
+    from .deconv_sum import deconv_sum
     from .decode_boxes import decode_boxes
+    from .decode_cascade import decode_cascade
+    from .detect import detect
+    from .encode_boxes import encode_boxes
+    from .filter_anchors import filter_anchors, filter_anchors_mask
+    from .deform_align import deform_align
     from .match_anchors import match_anchors
     from .mine_hard_negatives import mine_hard_negatives
+    from .multiclass_nms import multiclass_nms
 
 __all__ = [
     "Detections",
     "KeptAnchors",
     "Matches",
+    "batched_nms",
     "build_info",
+    "deconv_sum",
     "decode_boxes",
+    "decode_cascade",
+    "detect",
+    "encode_boxes",
+    "filter_anchors",
+    "filter_anchors_mask",
+    "deform_align",
     "match_anchors",
     "mine_hard_negatives",
+    "multiclass_nms",
+    "nms",
     "nn",
     "reference",
 ]

@@ -65,10 +65,25 @@ def register_autograd(name: str, backward: Callable[..., Any], *, setup_context:
         torch.library.register_autograd(qualified(name), backward, setup_context=setup_context)
 
 
-def register_autocast(name: str, policy: Literal["float32", "lower"]) -> None:
+def register_no_autograd(name: str, message: str) -> None:
+    """For the backward of an op: differentiating it is an error with this message, not a gradient of zero."""
+
+    def refuse(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(message)
+
+    register_autograd(name, refuse, setup_context=lambda ctx, inputs, output: None)
+
+
+def register_not_differentiable(name: str) -> None:
+    """The op's results carry no gradient. It is left out where autograd stands, so that this costs a call nothing."""
+    if _problem is None:
+        _registrations.impl(name, torch.library.fallthrough_kernel, "Autograd")
+
+
+def register_autocast(name: str, policy: Literal["float32", "lower"], *, keep: tuple[int, ...] = ()) -> None:
     """Under autocast an op's float tensors are cast to float32, or to the dtype that autocast was entered with.
 
-    As with torch's own ops float64 stays as it is.
+    As with torch's own ops float64 stays as it is; so do the arguments at the positions `keep`.
     """
     if _problem is not None:
         return
@@ -78,7 +93,7 @@ def register_autocast(name: str, policy: Literal["float32", "lower"]) -> None:
         def cast_and_call(*args: Any, _device: str = device) -> Any:
             dtype = torch.float32 if policy == "float32" else torch.get_autocast_dtype(_device)
             with torch.autocast(_device, enabled=False):
-                return call(*[_cast(arg, dtype) for arg in args])
+                return call(*[arg if i in keep else _cast(arg, dtype) for i, arg in enumerate(args)])
 
         _registrations.impl(name, cast_and_call, f"Autocast{device.upper()}")
 

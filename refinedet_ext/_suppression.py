@@ -8,7 +8,7 @@ from .checks import check_choice, check_count, check_range
 
 METHODS = ("hard", "linear", "gaussian")
 
-Settings = tuple[float, float, "int | None", "int | None", int, str, float, float]
+Settings = tuple[float, float, int | None, int | None, int, str, float, float]
 
 
 def check_suppression(

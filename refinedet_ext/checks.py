@@ -30,7 +30,8 @@ def check_shape(array: Any, name: str, spec: tuple[Dim, ...], sizes: dict[str, i
                 fits = fits and sizes[dim] == size
     if not fits:
         known = {k: v for k, v in (sizes or {}).items() if k in spec}
-        where = f" with {', '.join(f'{k} = {v}' for k, v in known.items())}" if known and len(shape) == len(body) else ""
+        named = ", ".join(f"{k} = {v}" for k, v in known.items())
+        where = f" with {named}" if named and len(shape) == len(body) else ""
         raise ValueError(f"{name}: expected shape {_show(spec)}{where}, got {tuple(shape)}")
 
 

@@ -175,7 +175,8 @@ def mine_hard_negatives(
     for b in range(labels.shape[0]):
         where = candidates[b].nonzero().flatten()
         quota = max(int(ratio * int((labels[b] > 0).sum())), min_negatives)
-        order = loss[b][where].to(_working(loss)).sort(descending=True, stable=True).indices  # NaN counts as the largest
+        values = loss[b][where].to(_working(loss))
+        order = values.sort(descending=True, stable=True).indices  # NaN counts as the largest
         chosen[b, where[order[:quota]]] = True
     return chosen
 
@@ -216,9 +217,7 @@ def decode_boxes(
     return _store(boxes, _result(deltas, anchors))
 
 
-def encode_boxes(
-    boxes: Tensor, anchors: Tensor, variances: tuple[float, float, float, float] = VARIANCES
-) -> Tensor:
+def encode_boxes(boxes: Tensor, anchors: Tensor, variances: tuple[float, float, float, float] = VARIANCES) -> Tensor:
     dtype = _working(boxes, anchors)
     center, size = _to_center(boxes.to(dtype))
     anchor_center, anchor_size = _to_center(anchors.to(dtype))
@@ -357,16 +356,14 @@ def soft_nms(
     scores = scores.to(_working(scores)).clone()
     left = list(range(scores.numel()))
     rows, picked = [], []
-    while left:
-        current = scores[left]
-        at = int((current == current.max()).int().argmax())
-        row = left.pop(at)
-        if not float(scores[row]) >= min_score:
-            break
-        rows.append(row)
-        picked.append(scores[row].clone())
+    while True:
+        left = [row for row in left if float(scores[row]) >= min_score]
         if not left:
             break
+        current = scores[left]
+        row = left.pop(int((current == current.max()).int().argmax()))  # the lowest among equals
+        rows.append(row)
+        picked.append(scores[row].clone())
         overlap = box_iou(boxes[row : row + 1], boxes[left])[0]
         if method == "linear":
             weight = torch.where(overlap.double() > iou_threshold, 1 - overlap, torch.ones_like(overlap))
@@ -394,7 +391,8 @@ def multiclass_nms(
     out_scores = scores.new_zeros(batch, keep_top_k)
     out_labels = torch.zeros(batch, keep_top_k, dtype=torch.int64)
     out_count = torch.zeros(batch, dtype=torch.int64)
-    work = scores.to(_working(scores))
+    dtype = _working(boxes, scores)
+    work, work_boxes = scores.to(dtype), boxes.to(dtype)
     for b in range(batch):
         found = []  # (class, anchor) of the candidates, then their scores
         for c in range(classes):
@@ -414,10 +412,12 @@ def multiclass_nms(
         for c in range(classes):
             rows = candidates[candidates[:, 0] == c, 1].sort().values  # index order, so that ties fall as promised
             if method == "hard":
-                kept = nms(boxes[b, rows], work[b, rows, c], iou_threshold)
+                kept = nms(work_boxes[b, rows], work[b, rows, c], iou_threshold)
                 picked = work[b, rows[kept], c]
             else:
-                kept, picked = soft_nms(boxes[b, rows], work[b, rows, c], iou_threshold, method, sigma, min_score)
+                kept, picked = soft_nms(
+                    work_boxes[b, rows], work[b, rows, c], iou_threshold, method, sigma, min_score
+                )
             rows_kept.append(torch.stack([torch.full_like(kept, c), rows[kept]], dim=1))
             values_kept.append(picked)
         if not rows_kept:
@@ -457,7 +457,7 @@ def detect(
     dtype = _working(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
     boxes = decode_cascade(arm_deltas.to(dtype), odm_deltas.to(dtype), anchors.to(dtype), variances)
     scores = odm_logits.to(dtype).softmax(dim=-1)[..., 1:]
-    scores = scores.masked_fill(~filter_anchors_mask(arm_logits, theta)[..., None], -math.inf)
+    scores = scores.masked_fill(~filter_anchors_mask(arm_logits.to(dtype), theta)[..., None], -math.inf)
     found = multiclass_nms(
         boxes,
         scores,

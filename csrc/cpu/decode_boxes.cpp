@@ -1,28 +1,41 @@
 #include "decode_boxes.h"
 
-#include "box_io.h"
+#include "box_blocks.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+namespace {
+
+// Where coordinates are clipped to; without clip_to infinitely far away, so that loops need no branch.
+template <class W>
+struct ClipTo {
+  W low, right, bottom;
+
+  explicit ClipTo(const DecodeBoxesArgs& args) : low(0), right(0), bottom(0) {
+    const W inf = static_cast<W>(__builtin_huge_val());
+    low = args.clip ? W(0) : -inf;
+    right = args.clip ? static_cast<W>(args.width) : inf;
+    bottom = args.clip ? static_cast<W>(args.height) : inf;
+  }
+};
+
+}  // namespace
 
 void decode_boxes(const DecodeBoxesArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
     using W = Work<T>;
-    const T* __restrict deltas = static_cast<const T*>(args.deltas);
-    const T* __restrict anchors = static_cast<const T*>(args.anchors);
-    T* __restrict boxes = static_cast<T*>(args.boxes);
+    const T* deltas = static_cast<const T*>(args.deltas);
+    const T* anchors = static_cast<const T*>(args.anchors);
+    T* boxes = static_cast<T*>(args.boxes);
     const Delta<W> variance = variance_of<W>(args.variances);
-    // without clip_to the bounds are infinite, so that the loop needs no branch
-    const W inf = static_cast<W>(__builtin_huge_val());
-    const W low = args.clip ? W(0) : -inf;
-    const W right = args.clip ? static_cast<W>(args.width) : inf;
-    const W bottom = args.clip ? static_cast<W>(args.height) : inf;
+    const ClipTo<W> to(args);
     parallel(args.count, kBoxGrain, [=](int64_t begin, int64_t end) {
       for_anchor_runs(begin, end, args.anchor_count, [&](int64_t row, int64_t anchor, int64_t run) {
-        for (int64_t i = 0; i < run; ++i) {
-          const Box<W> b = decode(load_delta(deltas + 4 * (row + i)), load_box(anchors + 4 * (anchor + i)), variance);
-          store_box(boxes + 4 * (row + i), Box<W>{clamp(b.x1, low, right), clamp(b.y1, low, bottom),
-                                                  clamp(b.x2, low, right), clamp(b.y2, low, bottom)});
-        }
+        map_boxes(run, {deltas + 4 * row, anchors + 4 * anchor}, {boxes + 4 * row},
+                  [&](const Quad<W>* in, Quad<W>* out) {
+                    const Box<W> b = decode<W>(in[0], in[1], variance);
+                    out[0] = {clamp(b.x1, to.low, to.right), clamp(b.y1, to.low, to.bottom),
+                              clamp(b.x2, to.low, to.right), clamp(b.y2, to.low, to.bottom)};
+                  });
       });
     });
   });
@@ -38,27 +51,23 @@ void decode_boxes_backward(const DecodeBoxesBackwardArgs& args, const ParallelFo
     T* grad_deltas = static_cast<T*>(args.grad_deltas);
     T* grad_anchors = static_cast<T*>(args.grad_anchors);
     const Delta<W> variance = variance_of<W>(fwd.variances);
-    const W width = static_cast<W>(fwd.width), height = static_cast<W>(fwd.height);
-    const bool clipped = fwd.clip;
+    const ClipTo<W> to(fwd);
     parallel(fwd.count, kBoxGrain, [=](int64_t begin, int64_t end) {
       for_anchor_runs(begin, end, fwd.anchor_count, [&](int64_t row, int64_t anchor, int64_t run) {
-        for (int64_t i = 0; i < run; ++i) {
-          const Delta<W> d = load_delta(deltas + 4 * (row + i));
-          const Box<W> a = load_box(anchors + 4 * (anchor + i));
-          Box<W> g = load_box(grads + 4 * (row + i));
-          if (clipped) {
-            const Box<W> b = decode(d, a, variance);
-            g.x1 = (b.x1 >= 0) & (b.x1 <= width) ? g.x1 : W(0);
-            g.x2 = (b.x2 >= 0) & (b.x2 <= width) ? g.x2 : W(0);
-            g.y1 = (b.y1 >= 0) & (b.y1 <= height) ? g.y1 : W(0);
-            g.y2 = (b.y2 >= 0) & (b.y2 <= height) ? g.y2 : W(0);
-          }
-          Delta<W> grad_delta;
-          Box<W> grad_anchor;
-          decode_backward(g, d, a, variance, grad_delta, grad_anchor);
-          store_delta(grad_deltas + 4 * (row + i), grad_delta);
-          store_box(grad_anchors + 4 * (row + i), grad_anchor);
-        }
+        map_boxes(run, {grads + 4 * row, deltas + 4 * row, anchors + 4 * anchor},
+                  {grad_deltas + 4 * row, grad_anchors + 4 * row}, [&](const Quad<W>* in, Quad<W>* out) {
+                    const Box<W> b = decode<W>(in[1], in[2], variance), g = in[0];
+                    // a clipped coordinate does not move with its box
+                    const Box<W> grad{(b.x1 < to.low) | (b.x1 > to.right) ? W(0) : g.x1,
+                                      (b.y1 < to.low) | (b.y1 > to.bottom) ? W(0) : g.y1,
+                                      (b.x2 < to.low) | (b.x2 > to.right) ? W(0) : g.x2,
+                                      (b.y2 < to.low) | (b.y2 > to.bottom) ? W(0) : g.y2};
+                    Delta<W> grad_delta;
+                    Box<W> grad_anchor;
+                    decode_backward<W>(grad, in[1], in[2], variance, grad_delta, grad_anchor);
+                    out[0] = grad_delta;
+                    out[1] = grad_anchor;
+                  });
       });
     });
   });

@@ -29,6 +29,10 @@ std::vector<py::ssize_t> shape_of(const py::array& a);
 // Each op binds itself in a file of its own name.
 void bind_batched_nms(py::module_& m);
 void bind_decode_boxes(py::module_& m);
+void bind_decode_cascade(py::module_& m);
+void bind_detect(py::module_& m);
+void bind_encode_boxes(py::module_& m);
+void bind_filter_anchors(py::module_& m);
 void bind_match_anchors(py::module_& m);
 void bind_multiclass_nms(py::module_& m);
 

@@ -41,6 +41,10 @@ PYBIND11_MODULE(_numpy_ops, m) {
   m.def("get_num_threads", [] { return numpy::ThreadPool::instance().threads(); });
   numpy::bind_batched_nms(m);
   numpy::bind_decode_boxes(m);
+  numpy::bind_decode_cascade(m);
+  numpy::bind_detect(m);
+  numpy::bind_encode_boxes(m);
+  numpy::bind_filter_anchors(m);
   numpy::bind_match_anchors(m);
   numpy::bind_multiclass_nms(m);
 }

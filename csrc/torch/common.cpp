@@ -60,4 +60,20 @@ std::vector<int64_t> sizes_of(const Tensor& t) {
   return {sizes.begin(), sizes.end()};
 }
 
+bool is_channels_last(const Tensor& t) {
+  if (t.dim() != 4 || t.is_contiguous()) {
+    return false;
+  }
+  int64_t expected = 1;
+  for (const int64_t dim : {1, 3, 2, 0}) {
+    if (t.size(dim) != 1) {
+      if (t.stride(dim) != expected) {
+        return false;
+      }
+      expected *= t.size(dim);
+    }
+  }
+  return true;
+}
+
 }  // namespace refinedet::torch_ops

@@ -41,6 +41,9 @@ Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype);
 
 std::vector<int64_t> sizes_of(const Tensor& t);
 
+// Whether a (B, C, H, W) tensor is dense in the order B, H, W, C, and not in the usual order as well.
+bool is_channels_last(const Tensor& t);
+
 template <class T>
 T* data(const Tensor& t) {
   return static_cast<T*>(t.mutable_data_ptr());

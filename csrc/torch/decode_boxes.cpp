@@ -1,5 +1,6 @@
 #include "../cpu/decode_boxes.h"
 
+#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
@@ -36,7 +37,7 @@ cpu::DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, cons
 
 Tensor decode_boxes(const Tensor& deltas_in, const Tensor& anchors_in, std::vector<double> variances,
                     std::optional<std::vector<double>> clip_to) {
-  const Tensor deltas = torch::stable::contiguous(deltas_in), anchors = torch::stable::contiguous(anchors_in);
+  const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   cpu::DecodeBoxesArgs args = make_args(deltas, anchors, variances, clip_to);
   Tensor boxes = new_tensor(sizes_of(deltas), deltas.scalar_type());
   args.boxes = boxes.mutable_data_ptr();
@@ -47,8 +48,8 @@ Tensor decode_boxes(const Tensor& deltas_in, const Tensor& anchors_in, std::vect
 std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Tensor& deltas_in,
                                                  const Tensor& anchors_in, std::vector<double> variances,
                                                  std::optional<std::vector<double>> clip_to) {
-  const Tensor grad = torch::stable::contiguous(grad_in);
-  const Tensor deltas = torch::stable::contiguous(deltas_in), anchors = torch::stable::contiguous(anchors_in);
+  const Tensor grad = as_contiguous(grad_in);
+  const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   cpu::DecodeBoxesBackwardArgs args{make_args(deltas, anchors, variances, clip_to), nullptr, nullptr, nullptr};
   check_cpu(grad, "grad");
   check_dtype(grad, deltas.scalar_type(), "grad");

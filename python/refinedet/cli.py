@@ -56,7 +56,9 @@ def find_config(name: str) -> Path:
         return path
     shipped = CONFIGS / f"{name}.yaml"
     if not shipped.is_file():
-        raise FileNotFoundError(f"config: no file {name}, and none of that name comes along: {', '.join(list_configs())}")
+        raise FileNotFoundError(
+            f"config: no file {name}, and none of that name comes along: {', '.join(list_configs())}"
+        )
     return shipped
 
 

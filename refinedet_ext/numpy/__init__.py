@@ -5,16 +5,30 @@ from __future__ import annotations
 from ..checks import check_count
 from ..results import Detections, KeptAnchors, Matches
 from ._arrays import op as _op
+from .batched_nms import batched_nms, nms
 from .decode_boxes import decode_boxes
+from .decode_cascade import decode_cascade
+from .detect import detect
+from .encode_boxes import encode_boxes
+from .filter_anchors import filter_anchors, filter_anchors_mask
 from .match_anchors import match_anchors
+from .multiclass_nms import multiclass_nms
 
 __all__ = [
     "Detections",
     "KeptAnchors",
     "Matches",
+    "batched_nms",
     "decode_boxes",
+    "decode_cascade",
+    "detect",
+    "encode_boxes",
+    "filter_anchors",
+    "filter_anchors_mask",
     "get_num_threads",
     "match_anchors",
+    "multiclass_nms",
+    "nms",
     "set_num_threads",
 ]
 

@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     if "_numpy_ops" not in str(error):
         raise
-    _numpy_ops = None  # type: ignore[assignment]
+    _numpy_ops = None
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 

@@ -43,7 +43,9 @@ def test_non_contiguous(face, rng):
     strided = deltas.transpose(0, 1).contiguous().transpose(0, 1)
     every_other = torch.stack([anchors, anchors], dim=1).flatten(0, 1)[::2]
     assert not strided.is_contiguous() and not every_other.is_contiguous()
-    torch.testing.assert_close(face.decode_boxes(strided, every_other), face.decode_boxes(deltas, anchors), rtol=0, atol=0)
+    torch.testing.assert_close(
+        face.decode_boxes(strided, every_other), face.decode_boxes(deltas, anchors), rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize(("shape", "anchors_shape"), [((0,), (0,)), ((0, 5), (5,)), ((3, 0), (0,)), ((0, 0), (0,))])
@@ -55,7 +57,9 @@ def test_mixed_dtypes_promote(face, rng):
     deltas, anchors = inputs(rng, 2, 9)
     got = face.decode_boxes(deltas.half(), anchors)
     assert got.dtype == torch.float32
-    torch.testing.assert_close(got, rx.reference.decode_boxes(deltas.half().float(), anchors), **TOLERANCES[torch.float32])
+    torch.testing.assert_close(
+        got, rx.reference.decode_boxes(deltas.half().float(), anchors), **TOLERANCES[torch.float32]
+    )
 
 
 def test_extreme_deltas_stay_finite(face, dtype):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from refinedet.structures import Batch, Normalization, Sample, collate, to_tensor
 
 from .data.makers import make_sample, noise

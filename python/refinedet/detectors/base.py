@@ -24,10 +24,14 @@ MAX_CACHED_ANCHORS = 32
 class GroundTruth(Protocol):
     """What `Detector.loss` reads of a batch; `refinedet.structures.Batch` has it."""
 
-    gt_boxes: Tensor
-    gt_labels: Tensor
-    gt_offsets: Tensor
-    gt_ignore: Tensor | None
+    @property
+    def gt_boxes(self) -> Tensor: ...
+    @property
+    def gt_labels(self) -> Tensor: ...
+    @property
+    def gt_offsets(self) -> Tensor: ...
+    @property
+    def gt_ignore(self) -> Tensor | None: ...
 
 
 class Detector(nn.Module, ABC):

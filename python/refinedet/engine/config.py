@@ -120,7 +120,8 @@ class TrainConfig:
     """How long and how to train.
 
     iterations or epochs: the length of the run; exactly one is given. accumulate: steps per update of the weights.
-    precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor computes it faster. clip_norm: largest norm of all gradients together; null: no clipping.
+    precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor multiplies it by itself.
+    clip_norm: largest norm of all gradients together; null: no clipping.
     seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
     accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
     sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and pictures.
@@ -157,8 +158,7 @@ class TrainConfig:
     def check_length(self) -> None:
         if (self.iterations is None) == (self.epochs is None):
             raise ValueError(
-                "train.iterations, train.epochs: expected exactly one of them, "
-                f"got {self.iterations} and {self.epochs}"
+                f"train.iterations, train.epochs: expected exactly one of them, got {self.iterations} and {self.epochs}"
             )
 
 

@@ -38,9 +38,7 @@ def demo_config(data: Path, output: Path, *, epochs: int, seed: int) -> RunConfi
         optim=OptimConfig(
             optimizer="adamw", lr=0.002, schedule="cosine", final_factor=0.01, warmup_iterations=50, bias_lr_factor=1.0
         ),
-        train=TrainConfig(
-            epochs=epochs, seed=seed, precision="auto", clip_norm=20.0, eval_every=max(1, epochs // 3)
-        ),
+        train=TrainConfig(epochs=epochs, seed=seed, precision="auto", clip_norm=20.0, eval_every=max(1, epochs // 3)),
         evaluation=EvalConfig(kind="coco"),
         output=str(output),
     )

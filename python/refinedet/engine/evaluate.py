@@ -35,8 +35,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
 
-    output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results), `table.txt`
-    and `precision_recall.png`; None writes nothing. input_size: side the pictures are resized to, None is the model's.
+    output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
+    `table.txt` and `precision_recall.png`; None writes nothing. input_size: side the pictures are resized to, None is
+    the model's.
 
     Raises ValueError if the model has another number of classes than the data set.
     """
@@ -49,9 +50,7 @@ def evaluate(
     pipeline = eval_pipeline(input_size or model.config.input_size, model.normalization)
     evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
     with torch.inference_mode():
-        for batch in build_loader(
-            dataset, pipeline, batch_size=batch_size, workers=workers, persistent_workers=False
-        ):
+        for batch in build_loader(dataset, pipeline, batch_size=batch_size, workers=workers, persistent_workers=False):
             evaluator.update(model(batch.images.to(device)), batch)
     metrics = evaluator.compute(kind)
     if output is not None:

@@ -43,11 +43,12 @@ class DetectionModule(pl.LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        self.model = model
         self.optim_config = optim
         self.evaluator = evaluator
         self.kind = kind
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        torch.nn.Module.to(self.model, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.last_metrics: dict[str, Any] = {}
 
     def forward(self, images: Tensor) -> Any:

@@ -24,13 +24,14 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
         if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm))
         for p in module.parameters(recurse=False)
     }
-    weights, biases = [], []
+    weights: list[nn.Parameter] = []
+    biases: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         is_bias = name.rsplit(".", 1)[-1] == "bias" and id(parameter) not in norm_parameters
         (biases if is_bias else weights).append(parameter)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": weights, "lr": config.lr, "weight_decay": config.weight_decay},
         {
             "params": biases,
@@ -67,8 +68,6 @@ def lr_factor(iteration: int, config: OptimConfig, *, total: int, per_epoch: int
     return factor
 
 
-def build_schedule(
-    optimizer: torch.optim.Optimizer, config: OptimConfig, *, total: int, per_epoch: int
-) -> LambdaLR:
+def build_schedule(optimizer: torch.optim.Optimizer, config: OptimConfig, *, total: int, per_epoch: int) -> LambdaLR:
     """Stepped once per iteration."""
     return LambdaLR(optimizer, lambda i: lr_factor(i, config, total=total, per_epoch=per_epoch))

@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -57,7 +57,7 @@ def train(config: RunConfig) -> TrainResult:
     """
     config.train.check_length()
     if config.train.precision == "auto":
-        precision = "bf16" if _has_fast_bf16(config.train.accelerator) else "32"
+        precision: Literal["bf16", "32"] = "bf16" if _has_fast_bf16(config.train.accelerator) else "32"
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
     output = Path(config.output)
     _check_output(config, output)
@@ -95,7 +95,14 @@ def train(config: RunConfig) -> TrainResult:
         plot_training_curves(Path(trainer.loggers[0].log_dir or "") / "metrics.csv", output / "curves.png")
         print(format_table(module.last_metrics), flush=True)
     assert model.spec is not None
-    return TrainResult(model.spec.name, output, output / "best.safetensors", output / "last.safetensors", module.last_metrics, save.best)
+    return TrainResult(
+        model.spec.name,
+        output,
+        output / "best.safetensors",
+        output / "last.safetensors",
+        module.last_metrics,
+        save.best,
+    )
 
 
 def build_model(config: RunConfig, class_names: list[str]) -> Detector:
@@ -109,7 +116,7 @@ def build_model(config: RunConfig, class_names: list[str]) -> Detector:
             **config.model.options,
         )
     if config.model.backbone_weights is not None:
-        raise ValueError("model.backbone_weights: model.weights brings the backbone's weights already; give one of them")
+        raise ValueError("model.backbone_weights: model.weights brings those already; give one of the two")
     checkpoint = load_model(config.model.weights)
     if checkpoint.class_names != class_names:
         raise ValueError(
@@ -173,7 +180,7 @@ def _has_fast_bf16(accelerator: str) -> bool:
     """Whether the device multiplies bfloat16 matrices by itself."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 

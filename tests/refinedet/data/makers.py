@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import settings
+
 from refinedet.structures import Sample
 
 BCCD = Path(__file__).resolve().parents[4] / "shared" / "data" / "bccd"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from refinedet.data.box_checks import check_boxes, describe
 from refinedet.data.report import ProblemKind as Kind
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from refinedet.data.build import build_dataset
 from refinedet.data.coco import COCODetection
 from refinedet.data.report import AnnotationError

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from refinedet.data.coco import COCODetection
 from refinedet.data.image_io import read_image
 from refinedet.data.report import AnnotationError

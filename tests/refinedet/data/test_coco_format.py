@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
+
 from refinedet.data.coco import COCODetection
 from refinedet.data.coco_format import coco_dict, to_coco_dict, write_coco_annotations
 from refinedet.data.voc import VOCDetection

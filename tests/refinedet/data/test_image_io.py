@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+
 from refinedet.data.image_io import ImageReadError, read_image, read_image_size
 
 from .makers import noise

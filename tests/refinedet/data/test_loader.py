@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from refinedet.data.augment.pipeline import EvalPipeline, TrainPipeline
 from refinedet.data.loader import PipelineDataset, build_loader, set_epoch
 from refinedet.data.sampler import SampleKey

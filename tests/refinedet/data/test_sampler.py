@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch.utils.data import DistributedSampler
+
 from refinedet.data.sampler import EpochSampler
 from refinedet.data.seeding import sample_rng, shuffle_rng
-from torch.utils.data import DistributedSampler
 
 
 def items(count: int, epoch: int = 0, **options: object) -> list[int]:

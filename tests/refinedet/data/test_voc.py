@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from refinedet.data.image_io import read_image
 from refinedet.data.voc import VOC_CLASSES, VOCDetection, discover_voc_classes
 

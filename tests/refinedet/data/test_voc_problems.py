@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+
 from refinedet.data.image_io import ImageReadError
 from refinedet.data.report import AnnotationError, ProblemKind
 from refinedet.data.voc import VOCDetection

@@ -46,7 +46,9 @@ def test_groups_double_bias_rate_and_spare_biases_the_decay():
     weights, biases = parameter_groups(model, OptimConfig(lr=0.1, weight_decay=0.01))
     assert {id(p) for p in biases["params"]} == {id(model[0].bias), id(model[2].bias)}
     assert biases["lr"] == pytest.approx(0.2) and biases["weight_decay"] == 0.0
-    assert {id(p) for p in weights["params"]} == {id(p) for p in (model[0].weight, *model[1].parameters(), model[2].weight)}
+    assert {id(p) for p in weights["params"]} == {
+        id(p) for p in (model[0].weight, *model[1].parameters(), model[2].weight)
+    }
     assert weights["lr"] == 0.1 and weights["weight_decay"] == 0.01
 
 

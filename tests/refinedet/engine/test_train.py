@@ -137,8 +137,6 @@ def test_batch_larger_than_the_data_set(config):
         train(replace(config, data=replace(config.data, batch_size=13)))
 
 
-
-
 @pytest.mark.slow
 def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
     """A rank whose pictures hold no object must neither hang nor disagree with the other one."""
@@ -156,7 +154,15 @@ def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
         *("--train.epochs=2", "--train.accelerator=cpu", "--train.devices=2", f"--output={out}"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "REFINEDET_TRACEBACK": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "refinedet.cli"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "refinedet.cli",
+    ]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     metrics = json.loads((out / "metrics.json").read_text())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from refinedet.data.augment.expand import expand, random_expand
 
 from ..makers import make_sample

@@ -5,6 +5,7 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+
 from refinedet.data.augment import photometric
 from refinedet.data.augment.photometric import (
     Distortion,

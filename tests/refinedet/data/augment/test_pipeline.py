@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+
 from refinedet.data.augment import pipeline as pipeline_module
 from refinedet.data.augment.crop import CropOptions
 from refinedet.data.augment.photometric import Distortion

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from refinedet.data.augment.flip import flip, random_flip
 from refinedet.data.augment.resize import INTERPOLATIONS, random_resize, resize
 

@@ -1,0 +1,40 @@
+// The test of negative anchor filtering (RefineDet, section 3.2), shared by filter_anchors and detect.
+#pragma once
+
+#include "dtype.h"
+#include "level.h"
+
+namespace refinedet::cpu {
+
+// softmax(logits)[0] <= theta  <=>  logits[1] - logits[0] >= log((1 - theta) / theta): no exponential per anchor.
+REFINEDET_HD double filter_threshold(double theta) {
+  const double inf = __builtin_huge_val();
+  return theta >= 1 ? -inf : theta <= 0 ? inf : log1p(-theta) - log(theta);
+}
+
+// keep[i] = 1 where logits[i][1] - logits[i][0] >= threshold, else 0.
+template <class T>
+REFINEDET_HD void test_anchors(const T* logits, int64_t n, Work<T> threshold, uint8_t* keep) {
+  for (int64_t i = 0; i < n; ++i) {
+    keep[i] = load(logits[2 * i + 1]) - load(logits[2 * i]) >= threshold ? 1 : 0;
+  }
+}
+
+// Tests n anchors and writes the kept ones, ascending, to `index`, which has room for n; returns their number.
+template <class T, class Index>
+REFINEDET_HD int64_t kept_anchors(const T* logits, int64_t n, Work<T> threshold, Index* index) {
+  constexpr int64_t kPiece = 1024;
+  uint8_t keep[kPiece];
+  int64_t kept = 0;
+  for (int64_t first = 0; first < n; first += kPiece) {
+    const int64_t some = min2(kPiece, n - first);
+    test_anchors(logits + 2 * first, some, threshold, keep);
+    for (int64_t i = 0; i < some; ++i) {
+      index[kept] = static_cast<Index>(first + i);  // overwritten by the next unless this one is kept: no branch
+      kept += keep[i];
+    }
+  }
+  return kept;
+}
+
+}  // namespace refinedet::cpu

@@ -1,0 +1,108 @@
+// Softmax of a few rows of class logits picked by index, and which of its values are candidates.
+#pragma once
+
+#include "lanes.h"
+
+namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+
+inline constexpr int kGroup = 16;  // rows that are worked on side by side
+
+// e^x for x <= 0, with 0 below the range of exp_bounded; NaN gives NaN.
+REFINEDET_HD float exp_negative(float x) { return x < -87.0f ? 0.0f : exp_bounded(max2(-87.0f, x)); }
+REFINEDET_HD double exp_negative(double x) { return exp(x); }
+
+// Where no foreground logit is above the background's by at least log(t / (1 - t)), no foreground value of the softmax
+// is greater than t. Taken for a t that is lower by a thousandth, far more than what rounding can do.
+REFINEDET_HD double reach_of(double t) {
+  const double inf = __builtin_huge_val(), lower = t * (1 - 1e-3);
+  return t <= 0 ? -inf : lower >= 1 ? inf : log(lower) - log1p(-lower);
+}
+
+// Whether one of logits[1 .. classes] is above logits[0] by at least `reach`.
+template <class T>
+REFINEDET_HD bool reaches(const T* logits, int64_t classes, Work<T> reach) {
+  const Work<T> background = load(logits[0]);
+  int32_t any = 0;
+  for (int64_t c = 1; c <= classes; ++c) {
+    any |= load(logits[c]) - background >= reach ? 1 : 0;
+  }
+  return any != 0;
+}
+
+// Softmax of the `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands
+// behind row n is of no meaning.
+template <class T, class W>
+REFINEDET_HD void group_softmax(const T* logits, const int32_t* index, int n, int64_t columns, W* table) {
+  for (int r = 0; r < kGroup; ++r) {
+    const T* row = logits + columns * index[r < n ? r : 0];
+    for (int64_t c = 0; c < columns; ++c) {
+      table[c * kGroup + r] = load(row[c]);
+    }
+  }
+  W top[kGroup], sum[kGroup];
+  for (int r = 0; r < kGroup; ++r) {
+    top[r] = table[r];
+    sum[r] = 0;
+  }
+  for (int64_t c = 1; c < columns; ++c) {
+    for (int r = 0; r < kGroup; ++r) {
+      top[r] = max2(table[c * kGroup + r], top[r]);
+    }
+  }
+  for (int64_t c = 0; c < columns; ++c) {
+    for (int r = 0; r < kGroup; ++r) {
+      const W e = exp_negative(table[c * kGroup + r] - top[r]);
+      table[c * kGroup + r] = e;
+      sum[r] += e;
+    }
+  }
+  for (int64_t c = 0; c < columns; ++c) {
+    for (int r = 0; r < kGroup; ++r) {
+      table[c * kGroup + r] /= sum[r];
+    }
+  }
+}
+
+// Candidates to be written: three columns of one list.
+template <class W>
+struct CandidateList {
+  W* scores;
+  int32_t* labels;
+  int32_t* rows;
+};
+
+// Appends to `out` from place `at` on what the table has above `threshold` for its first n rows, row by row and class
+// by class; row r is called first_row + r. Returns the place after the last one.
+template <class W>
+REFINEDET_HD int64_t append_candidates(const W* table, int n, int64_t classes, W threshold, int32_t first_row,
+                                       const CandidateList<W>& out, int64_t at) {
+  int32_t found[kGroup] = {};
+  for (int64_t c = 1; c <= classes; ++c) {
+    for (int r = 0; r < kGroup; ++r) {
+      found[r] += table[c * kGroup + r] > threshold ? 1 : 0;
+    }
+  }
+  int64_t place[kGroup];
+  for (int r = 0; r < n; ++r) {
+    place[r] = at;
+    at += found[r];
+  }
+  const uint32_t rows = (uint32_t{1} << n) - 1;
+  for (int64_t c = 1; c <= classes; ++c) {
+    const W* scores = table + c * kGroup;
+    uint32_t bits = 0;
+    for (int r = 0; r < kGroup; r += kLanes<W>) {
+      bits |= static_cast<uint32_t>(greater_bits(load_lanes(scores + r), all_lanes(threshold))) << r;
+    }
+    for (bits &= rows; bits != 0; bits &= bits - 1) {
+      const int r = __builtin_ctz(bits);
+      const int64_t to = place[r]++;
+      out.scores[to] = scores[r];
+      out.labels[to] = static_cast<int32_t>(c - 1);
+      out.rows[to] = first_row + r;
+    }
+  }
+  return at;
+}
+
+}  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -1,0 +1,317 @@
+#include "deconv_sum.h"
+
+#include "buffer.h"
+
+namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+namespace {
+
+// Columns pass through a small block on the stack in which they lie as in the maps: reordering them is one plain loop,
+// whatever is computed, and touching the maps another, whatever their order and cropping.
+constexpr int64_t kPixelBlock = 256;  // channels of one pixel, four taps each
+constexpr int64_t kPlanes = 4, kPlanePixels = 128;
+constexpr int64_t kGrain = 16384;  // map elements per task: some ten microseconds
+
+REFINEDET_HD int64_t tasks_of(int64_t elements) { return max2<int64_t>(1, kGrain / max2<int64_t>(1, elements)); }
+REFINEDET_HD int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// As IEEE arithmetic rounds: a feature that does not fit becomes infinite, as in torch's own ops, so that a loss scaler
+// sees it. store() would keep it finite.
+template <class T>
+REFINEDET_HD T round_to(Work<T> x) {
+  if constexpr (std::is_same_v<T, Half>) {
+    const Half y = store<Half>(x);
+    return {static_cast<uint16_t>(fabsf(x) >= 65520.0f ? (y.bits & 0x8000u) | 0x7c00u : y.bits)};
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    const uint32_t bits = static_cast<uint32_t>(float_to_bits(x));
+    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return {static_cast<uint16_t>(x == x ? rounded : (bits >> 16) | 0x40u)};
+  } else {
+    return x;
+  }
+}
+
+template <class To, class From>
+REFINEDET_HD To convert(From x) {
+  if constexpr (std::is_same_v<To, From>) {
+    return x;
+  } else {
+    return load(x);
+  }
+}
+
+// ---------------------------------------------------------------- between the maps and a run of columns
+
+// out = columns + bias + lateral, then ReLU.
+template <class T>
+struct Scatter {
+  using C = Column<T>;
+  using W = Work<T>;
+  using Split = W;  // bfloat16 is faster taken apart as float32
+  static constexpr bool reads_columns = true;
+  const C* columns;
+  const W* bias;
+  const T* lateral;
+  T* out;
+  W low;  // 0 for ReLU, else -infinity; NaN passes
+
+  REFINEDET_HD T finish(W up, W b, T side) const {
+    const W x = up + b + load(side);
+    return round_to<T>(x < low ? low : x);
+  }
+
+  // A run of map elements from `at` on: of n channels, or of n pixels of one channel.
+  template <class Run>
+  REFINEDET_HD void channels(const Run* run, int64_t at, int64_t first, int64_t n) const {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
+      out[at + i] = finish(load(run[i]), bias[first + i], lateral[at + i]);
+    }
+  }
+  REFINEDET_HD void pixels(const C* run, int64_t at, int64_t channel, int64_t n) const {
+    const W b = bias[channel];
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
+      out[at + i] = finish(load(run[i]), b, lateral[at + i]);
+    }
+  }
+  REFINEDET_HD void cropped(const void*, int64_t) const {}
+  REFINEDET_HD void prefetch(int64_t at, int64_t n) const {
+    for (int64_t i = 0; i < n; i += 64 / (int64_t)sizeof(T)) {
+      __builtin_prefetch(lateral + at + i, 0, 3);
+      __builtin_prefetch(out + at + i, 1, 3);
+    }
+  }
+};
+
+// The columns' gradient, and the lateral's: that of out where ReLU let it pass. As in torch it passes where the result
+// is NaN.
+template <class T, bool relu>
+struct Gather {
+  using C = Column<T>;
+  using Split = C;
+  static constexpr bool reads_columns = false;
+  C* columns;
+  const T* grad;
+  const T* out;
+  T* grad_lateral;
+
+  REFINEDET_HD void channels(C* run, int64_t at, int64_t, int64_t n) const {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
+      T g = grad[at + i];
+      if constexpr (relu) {
+        g = load(out[at + i]) <= 0 ? T{} : g;
+        grad_lateral[at + i] = g;
+      }
+      run[i] = convert<C>(g);
+    }
+  }
+  REFINEDET_HD void pixels(C* run, int64_t at, int64_t, int64_t n) const { channels(run, at, 0, n); }
+  REFINEDET_HD void cropped(C* run, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) {
+      run[i] = C{};
+    }
+  }
+};
+
+// ---------------------------------------------------------------- between the columns and a block
+
+// Four interleaved taps of n channels: columns[4 c + k] and block[k n + c].
+template <class C, class W>
+REFINEDET_HD void split_taps(const C* __restrict columns, W* __restrict block, int64_t n) {
+  for (int64_t c = 0; c < n; ++c) {
+    block[c] = convert<W>(columns[4 * c]);
+    block[n + c] = convert<W>(columns[4 * c + 1]);
+    block[2 * n + c] = convert<W>(columns[4 * c + 2]);
+    block[3 * n + c] = convert<W>(columns[4 * c + 3]);
+  }
+}
+
+template <class C>
+REFINEDET_HD void join_taps(const C* __restrict block, C* __restrict columns, int64_t n) {
+  for (int64_t c = 0; c < n; ++c) {
+    columns[4 * c] = block[c];
+    columns[4 * c + 1] = block[n + c];
+    columns[4 * c + 2] = block[2 * n + c];
+    columns[4 * c + 3] = block[3 * n + c];
+  }
+}
+
+// Of a pixel and a channel the taps of the upper and of the lower row are neighbors in the columns,
+// [line][x][channel][tap], and in the block, [channel][line][ky][2 x + kx]: they move in pairs.
+template <bool to_block, class C, class Columns>
+REFINEDET_HD void move_pairs(Columns* columns, C* block, int64_t stride, int64_t lines, int64_t pixels,
+                             int64_t channels) {
+  for (int64_t y = 0; y < lines; ++y) {
+    for (int64_t x = 0; x < pixels; ++x) {
+      for (int64_t c = 0; c < channels; ++c) {
+        auto* pair = columns + (y * pixels + x) * stride + 4 * c;
+        C* upper = block + (c * lines + y) * 4 * pixels + 2 * x;
+        C* lower = upper + 2 * pixels;
+        if constexpr (to_block) {
+          __builtin_memcpy(upper, pair, 2 * sizeof(C));
+          __builtin_memcpy(lower, pair + 2, 2 * sizeof(C));
+        } else {
+          __builtin_memcpy(pair, upper, 2 * sizeof(C));
+          __builtin_memcpy(pair + 2, lower, 2 * sizeof(C));
+        }
+      }
+    }
+  }
+}
+
+// ---------------------------------------------------------------- over a tile
+
+// Channels-last maps, line by line of the input, pixel by pixel.
+template <bool taps_inner, class Maps>
+void walk_pixels(const DeconvSumTile& tile, const ParallelFor& parallel, const Maps& maps) {
+  const int64_t channels = tile.channels, row = tile.out_width * channels;
+  parallel(tile.lines, tasks_of(4 * channels * tile.in_width), [=](int64_t begin, int64_t end) {
+    typename Maps::Split block[taps_inner ? 4 * kPixelBlock : 1];
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t line = tile.first_line + i;
+      const int64_t image = line / tile.in_height, y = 2 * (line % tile.in_height);
+      for (int64_t x = 0; x < tile.in_width; ++x) {
+        const bool right = 2 * x + 1 < tile.out_width, below = y + 1 < tile.out_height;
+        const bool inside[4] = {true, right, below, right && below};
+        const int64_t pixel = (image * tile.out_height + y) * row + 2 * x * channels;
+        const int64_t at[4] = {pixel, pixel + channels, pixel + row, pixel + row + channels};
+        auto* columns = maps.columns + (i * tile.in_width + x) * 4 * channels;
+        const int64_t step = taps_inner ? kPixelBlock : max2<int64_t>(1, channels);
+        for (int64_t c = 0; c < channels; c += step) {
+          const int64_t n = min2(step, channels - c);
+          if constexpr (taps_inner && Maps::reads_columns) {
+            split_taps(columns + 4 * c, block, n);
+          }
+          for (int k = 0; k < 4; ++k) {
+            auto* run = [&] {
+              if constexpr (taps_inner) {
+                return block + k * n;
+              } else {
+                return columns + k * channels;
+              }
+            }();
+            if (inside[k]) {
+              maps.channels(run, at[k] + c, c, n);
+            } else if constexpr (!Maps::reads_columns) {
+              maps.cropped(run, n);
+            }
+          }
+          if constexpr (taps_inner && !Maps::reads_columns) {
+            join_taps(block, columns + 4 * c, n);
+          }
+        }
+      }
+    }
+  });
+}
+
+// Contiguous maps, some planes of an image at a time, some lines of the input or a part of one.
+template <class Maps>
+void walk_planes(const DeconvSumTile& tile, const ParallelFor& parallel, const Maps& maps) {
+  using C = typename Maps::C;
+  const int64_t height = tile.in_height, width = tile.in_width, channels = tile.channels;
+  const int64_t first_image = tile.first_line / height, last_image = (tile.first_line + tile.lines - 1) / height;
+  const int64_t groups = divide_up(channels, kPlanes);
+  const int64_t line_step = max2<int64_t>(1, kPlanePixels / width), pixel_step = min2(width, kPlanePixels);
+  const bool whole = 2 * width == tile.out_width && pixel_step == width;  // a block's lines lie end to end in the maps
+  const int64_t work = 4 * kPlanes * width * divide_up(tile.lines, last_image - first_image + 1);
+  parallel((last_image - first_image + 1) * groups, tasks_of(work), [=](int64_t begin, int64_t end) {
+    C block[4 * kPlanes * kPlanePixels];
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t image = first_image + i / groups;
+      const int64_t first = i % groups * kPlanes, count = min2(kPlanes, channels - first);
+      const int64_t bottom = min2(tile.first_line + tile.lines - image * height, height);
+      int64_t lines = 0;
+      for (int64_t y = max2(tile.first_line - image * height, int64_t{0}); y < bottom; y += lines) {
+        lines = min2(line_step, bottom - y);
+        for (int64_t x = 0; x < width; x += pixel_step) {
+          const int64_t n = min2(pixel_step, width - x);
+          const int64_t column = ((image * height + y - tile.first_line) * width + x) * channels + first;
+          auto* columns = maps.columns + 4 * column;
+          if constexpr (Maps::reads_columns) {
+            for (int64_t c = 0; c < count; ++c) {
+              int64_t at = ((image * channels + first + c) * tile.out_height + 2 * y) * tile.out_width + 2 * x;
+              maps.prefetch(at, 4 * lines * n);
+            }
+            move_pairs<true>(columns, block, 4 * channels, lines, n, count);
+          }
+          for (int64_t c = 0; c < count; ++c) {
+            C* run = block + 4 * c * lines * n;
+            const int64_t rows = min2(2 * lines, tile.out_height - 2 * y);
+            const int64_t inside = min2(2 * n, tile.out_width - 2 * x);
+            int64_t at = ((image * channels + first + c) * tile.out_height + 2 * y) * tile.out_width + 2 * x;
+            if (whole) {
+              maps.pixels(run, at, first + c, rows * inside);
+            }
+            for (int64_t row = whole ? rows : 0; row < 2 * lines; ++row) {
+              const int64_t valid = row < rows ? inside : 0;
+              maps.pixels(run + row * 2 * n, at + row * tile.out_width, first + c, valid);
+              maps.cropped(run + row * 2 * n + valid, 2 * n - valid);
+            }
+          }
+          if constexpr (!Maps::reads_columns) {
+            move_pairs<false>(columns, block, 4 * channels, lines, n, count);
+          }
+        }
+      }
+    }
+  });
+}
+
+template <class Maps>
+void walk(const DeconvSumTile& tile, const ParallelFor& parallel, const Maps& maps) {
+  if (tile.lines * tile.in_width * tile.channels == 0) {
+    return;
+  }
+  if (!tile.channels_last) {
+    walk_planes(tile, parallel, maps);
+  } else if (tile.taps_inner) {
+    walk_pixels<true>(tile, parallel, maps);
+  } else {
+    walk_pixels<false>(tile, parallel, maps);
+  }
+}
+
+}  // namespace
+
+void deconv_sum_scatter(const DeconvSumArgs& args, const ParallelFor& parallel) {
+  dispatch_floating(args.tile.dtype, [&]<class T>(Tag<T>) {
+    using W = Work<T>;
+    Buffer<W> bias(args.tile.channels);
+    for (int64_t c = 0; c < args.tile.channels; ++c) {
+      bias[c] = args.bias == nullptr ? W(0) : load(static_cast<const T*>(args.bias)[c]);
+    }
+    const W low = args.relu ? W(0) : -static_cast<W>(__builtin_huge_val());
+    walk(args.tile, parallel,
+         Scatter<T>{static_cast<const Column<T>*>(args.columns), bias.data(), static_cast<const T*>(args.lateral),
+                    static_cast<T*>(args.out), low});
+  });
+}
+
+void deconv_sum_gather(const DeconvSumBackwardArgs& args, const ParallelFor& parallel) {
+  dispatch_floating(args.tile.dtype, [&]<class T>(Tag<T>) {
+    Column<T>* columns = static_cast<Column<T>*>(args.columns);
+    const T *grad = static_cast<const T*>(args.grad), *out = static_cast<const T*>(args.out);
+    if (out == nullptr) {
+      walk(args.tile, parallel, Gather<T, false>{columns, grad, nullptr, nullptr});
+    } else {
+      walk(args.tile, parallel, Gather<T, true>{columns, grad, out, static_cast<T*>(args.grad_lateral)});
+    }
+  });
+}
+
+void deconv_sum_add(const DeconvSumAddArgs& args, const ParallelFor& parallel) {
+  dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
+    const Column<T>* term = static_cast<const Column<T>*>(args.term);
+    Work<T>* sum = static_cast<Work<T>*>(args.sum);
+    parallel(args.count, kGrain, [=](int64_t begin, int64_t end) {
+#pragma GCC ivdep
+      for (int64_t i = begin; i < end; ++i) {
+        sum[i] += load(term[i]);
+      }
+    });
+  });
+}
+
+}  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

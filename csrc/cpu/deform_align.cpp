@@ -1,0 +1,128 @@
+#include "deform_align.h"
+
+#include "deform_align_sampling.h"
+
+namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+namespace {
+
+constexpr int64_t kRun = 64;  // output pixels whose samples are made together
+
+template <class W>
+REFINEDET_HD void load_run(const DeformMap& map, int64_t begin, int64_t count, W missing, W* out) {
+  if (map.data == nullptr) {
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = missing;
+    }
+    return;
+  }
+  dispatch_floating(map.dtype, [&]<class T>(Tag<T>) {
+    const T* p = static_cast<const T*>(map.data) + begin;
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = static_cast<W>(load(p[i]));
+    }
+  });
+}
+
+template <class W>
+REFINEDET_HD DeformSample<W> sample_at(W y, W x, W mask, int64_t height, int64_t width) {
+  const bool inside =
+      (y > W(-1)) & (x > W(-1)) & (y < static_cast<W>(height)) & (x < static_cast<W>(width));  // false for NaN
+  y = inside ? y : W(-2);
+  x = inside ? x : W(-2);
+  const W top = __builtin_floor(y), left = __builtin_floor(x);
+  const int64_t y0 = static_cast<int64_t>(top), x0 = static_cast<int64_t>(left);
+  const bool above = y0 >= 0, below = inside & (y0 + 1 < height), before = x0 >= 0, behind = x0 + 1 < width;
+  const int64_t first = y0 * width + x0;
+  const auto pixel = [&](bool valid, int64_t index) { return static_cast<int32_t>(valid ? index : -1); };
+  return {{pixel(above & before, first), pixel(above & behind, first + 1), pixel(below & before, first + width),
+           pixel(below & behind, first + width + 1)},
+          y - top,
+          x - left,
+          mask};
+}
+
+// Samples of `count` <= kRun pixels of one image, from its pixel `pixel` on.
+template <class W>
+REFINEDET_HD void samples_of_run(const DeformSamplesArgs& args, int64_t image, int64_t pixel, int64_t count,
+                                 DeformSample<W>* samples) {
+  const DeformGeometry& g = args.geometry;
+  const int64_t taps = g.taps(), pixels = g.out_pixels();
+  W base_y[kRun], base_x[kRun], dy[kRun], dx[kRun], cy[kRun], cx[kRun], mask[kRun];
+  for (int64_t i = 0; i < count; ++i) {
+    base_y[i] = static_cast<W>((pixel + i) / g.out_width * g.stride_y - g.pad_y);
+    base_x[i] = static_cast<W>((pixel + i) % g.out_width * g.stride_x - g.pad_x);
+  }
+  for (int64_t o = 0; o < g.offset_groups; ++o) {
+    const int64_t group = image * g.offset_groups + o;
+    load_run(args.center, 2 * group * pixels + pixel, count, W(0), cy);
+    load_run(args.center, (2 * group + 1) * pixels + pixel, count, W(0), cx);
+    for (int64_t k = 0; k < taps; ++k) {
+      const int64_t tap = group * taps + k;
+      load_run(args.offset, 2 * tap * pixels + pixel, count, W(0), dy);
+      load_run(args.offset, (2 * tap + 1) * pixels + pixel, count, W(0), dx);
+      load_run(args.mask, tap * pixels + pixel, count, W(1), mask);
+      const W tap_y = static_cast<W>(k / g.kernel_w * g.dilation_y);
+      const W tap_x = static_cast<W>(k % g.kernel_w * g.dilation_x);
+      for (int64_t i = 0; i < count; ++i) {
+        samples[(i * taps + k) * g.offset_groups + o] = sample_at(
+            (base_y[i] + tap_y) + (dy[i] + cy[i]), (base_x[i] + tap_x) + (dx[i] + cx[i]), mask[i], g.height, g.width);
+      }
+    }
+  }
+}
+
+template <class W>
+REFINEDET_HD void make_samples(const DeformSamplesArgs& args, const ParallelFor& parallel) {
+  const int64_t pixels = args.geometry.out_pixels();
+  const int64_t per_pixel = args.geometry.taps() * args.geometry.offset_groups;
+  DeformSample<W>* samples = static_cast<DeformSample<W>*>(args.samples);
+  parallel(args.range.count, max2<int64_t>(kRun, 2048 / per_pixel), [=, &args](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t image = (args.range.begin + begin) / pixels, pixel = (args.range.begin + begin) % pixels;
+      const int64_t count = min2(min2(kRun, pixels - pixel), end - begin);
+      samples_of_run(args, image, pixel, count, samples + begin * per_pixel);
+      begin += count;
+    }
+  });
+}
+
+}  // namespace
+
+void deform_samples(const DeformSamplesArgs& args, const ParallelFor& parallel) {
+  return args.f64 ? make_samples<double>(args, parallel) : make_samples<float>(args, parallel);
+}
+
+void deform_columns(const DeformColumnsArgs& args, const ParallelFor& parallel) {
+  const DeformTile& tile = args.tile;
+  dispatch_tile(tile.dtype, [&]<class T>(Tag<T>) {
+    using W = Work<T>;
+    const T* zeros = static_cast<const T*>(tile.zeros);
+    parallel(tile.range.count, pixel_grain(tile), [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        const int64_t image = (tile.range.begin + p) / tile.out_pixels - tile.first_image;
+        const T* source = static_cast<const T*>(tile.source) + image * tile.image_stride;
+        for (int64_t k = 0; k < tile.taps; ++k) {
+          const DeformSample<W>* samples =
+              static_cast<const DeformSample<W>*>(tile.samples) + (p * tile.taps + k) * tile.offset_groups;
+          T* columns = static_cast<T*>(tile.columns) + p * tile.row_stride + k * tile.tap_stride;
+          for (int64_t r = 0; r < tile.run_count; ++r) {
+            const ChannelRun& run = tile.runs[r];
+            const DeformSample<W>& s = samples[run.offset_group];
+            const Corners<T> at = corners_of(s, source, tile.pixel_stride, run.channel, zeros);
+            const CornerWeights<W> weights = weights_of(s);
+            T* out = columns + run.column;
+            for_steps<kStep<T>>(run.count, [&](int64_t c, int64_t count) REFINEDET_INLINE_LAMBDA {
+              Lanes<W> v[4][kParts<T>];
+              for (int i = 0; i < 4; ++i) {
+                load_step(at.p[i] + c, count, v[i]);
+              }
+              store_blend(out + c, count, v, weights, s.mask);
+            });
+          }
+        }
+      }
+    });
+  });
+}
+
+}  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -1,0 +1,103 @@
+// Deformable convolution, all but its matrix products: where every tap reads, the columns it reads, and the way back.
+// An output pixel's columns are a row (tap, channel) of a matrix; whoever calls multiplies it with the weights. All
+// works on tiles of output pixels, so that no matrix of a whole image exists.
+#pragma once
+
+#include "dtype.h"
+#include "level.h"
+
+namespace refinedet::cpu {
+
+struct DeformGeometry {
+  int64_t height, width;  // of the input; their product is below 2^31
+  int64_t out_height, out_width;
+  int64_t kernel_h, kernel_w;
+  int64_t stride_y, stride_x;
+  int64_t pad_y, pad_x;
+  int64_t dilation_y, dilation_x;
+  int64_t offset_groups;
+
+  REFINEDET_HD int64_t taps() const { return kernel_h * kernel_w; }
+  REFINEDET_HD int64_t in_pixels() const { return height * width; }
+  REFINEDET_HD int64_t out_pixels() const { return out_height * out_width; }
+};
+
+// Output pixels, numbered through the batch as (image, y, x).
+struct PixelRange {
+  int64_t begin, count;
+};
+
+// Where one tap of one output pixel reads. A position that is not inside (-1, height) x (-1, width), NaN included,
+// has no corner and zeros for ly and lx.
+template <class W>
+struct DeformSample {
+  int32_t corner[4];  // y * width + x of the top left, top right, bottom left, bottom right pixel; -1 outside the map
+  W ly, lx;           // from the top left corner to the position, in [0, 1)
+  W mask;             // 1 where there is none
+};
+
+// A (B, channels, Ho, Wo) contiguous tensor, or none.
+struct DeformMap {
+  const void* data;
+  DType dtype;
+};
+
+struct DeformSamplesArgs {
+  DeformGeometry geometry;
+  DeformMap offset, center, mask;
+  PixelRange range;
+  bool f64;       // W is double, else float
+  void* samples;  // (range.count, taps, offset_groups) of DeformSample<W>
+};
+
+// Channels that share an offset group and a weight group, and the column of the first of them at tap 0.
+struct ChannelRun {
+  int64_t channel, count;
+  int64_t offset_group;
+  int64_t column;
+};
+
+// Samples of a tile, the pixels they read, and the columns. `dtype` (float32, float64 or bfloat16) is that of the
+// pixels and of the columns; W is double for float64, else float.
+struct DeformTile {
+  DType dtype;
+  PixelRange range;
+  int64_t out_pixels;  // of an image
+  int64_t taps, offset_groups;
+  const void* samples;
+
+  const void* source;   // channels last
+  int64_t first_image;  // whose pixel 0 `source` points at
+  int64_t image_stride, pixel_stride;
+  const void* zeros;  // `channels` of them: what a pixel outside the map holds
+
+  int64_t channels;  // of all runs together
+  const ChannelRun* runs;
+  int64_t run_count;
+
+  void* columns;  // (range.count, .) with rows row_stride apart and taps tap_stride apart
+  int64_t row_stride, tap_stride;
+};
+
+struct DeformColumnsArgs {
+  DeformTile tile;  // its columns are written
+};
+
+struct DeformGradSamplesArgs {
+  DeformTile tile;                              // its columns hold their gradient
+  bool replace;                                 // by the columns themselves, which the weights' gradient needs next
+  void *grad_offset, *grad_center, *grad_mask;  // W, (B, channels, Ho, Wo), added to; null where not wanted
+};
+
+struct DeformGradSourceArgs {
+  DeformTile tile;    // its columns hold their gradient; its source is not read
+  void* grad_source;  // W, laid out as the strides say, added to
+  int64_t image_stride, pixel_stride;
+};
+
+REFINEDET_CPU_KERNEL(deform_samples, DeformSamplesArgs)
+REFINEDET_CPU_KERNEL(deform_columns, DeformColumnsArgs)
+REFINEDET_CPU_KERNEL(deform_grad_samples, DeformGradSamplesArgs)
+REFINEDET_CPU_KERNEL(deform_grad_source, DeformGradSourceArgs)
+
+}  // namespace refinedet::cpu

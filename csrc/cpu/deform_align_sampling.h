@@ -1,0 +1,73 @@
+// What reading columns and their gradient share.
+#pragma once
+
+#include "channel_steps.h"
+#include "deform_align.h"
+
+namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+
+// Calls f(Tag<T>{}) for the element types that tiles have.
+template <class F>
+REFINEDET_HD void dispatch_tile(DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::f64:
+      return f(Tag<double>{});
+    case DType::bf16:
+      return f(Tag<BFloat16>{});
+    default:
+      return f(Tag<float>{});
+  }
+}
+
+// Output pixels of a task: tens of microseconds.
+REFINEDET_HD int64_t pixel_grain(const DeformTile& tile) {
+  return max2<int64_t>(1, 65536 / max2<int64_t>(1, tile.taps * tile.channels));
+}
+
+// The four pixels that a sample reads, from `channel` on. Those outside the map are zeros in memory: a weight of zero
+// on some pixel of the map would turn its infinities into NaN.
+template <class T>
+struct Corners {
+  const T* p[4];
+};
+
+template <class T>
+REFINEDET_HD Corners<T> corners_of(const DeformSample<Work<T>>& s, const T* image, int64_t pixel_stride,
+                                   int64_t channel, const T* zeros) {
+  Corners<T> c;
+  for (int i = 0; i < 4; ++i) {
+    c.p[i] = s.corner[i] >= 0 ? image + s.corner[i] * pixel_stride + channel : zeros;
+  }
+  return c;
+}
+
+template <class W>
+struct CornerWeights {
+  W w[4];
+};
+
+template <class W>
+REFINEDET_HD CornerWeights<W> weights_of(const DeformSample<W>& s) {
+  const W hy = W(1) - s.ly, hx = W(1) - s.lx;
+  return {{hy * hx, hy * s.lx, s.ly * hx, s.ly * s.lx}};
+}
+
+// A step of columns from its corners.
+template <class T>
+REFINEDET_HD void store_blend(T* to, int64_t count, const Lanes<Work<T>> (&corner)[4][kParts<T>],
+                              const CornerWeights<Work<T>>& weights, Work<T> mask) {
+  Lanes<Work<T>> sum[kParts<T>];
+  for (int i = 0; i < kParts<T>; ++i) {
+    sum[i] = ((corner[0][i] * weights.w[0] + corner[1][i] * weights.w[1]) +
+              (corner[2][i] * weights.w[2] + corner[3][i] * weights.w[3])) *
+             mask;
+  }
+  store_step(to, count, sum);
+}
+
+template <class W>
+REFINEDET_HD bool reads_nothing(const DeformSample<W>& s) {
+  return (s.corner[0] & s.corner[1] & s.corner[2] & s.corner[3]) < 0;
+}
+
+}  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -1,0 +1,47 @@
+#include "encode_boxes.h"
+
+#include "box_blocks.h"
+
+namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+
+void encode_boxes(const EncodeBoxesArgs& args, const ParallelFor& parallel) {
+  dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
+    using W = Work<T>;
+    const T* boxes = static_cast<const T*>(args.boxes);
+    const T* anchors = static_cast<const T*>(args.anchors);
+    T* deltas = static_cast<T*>(args.deltas);
+    const Delta<W> variance = variance_of<W>(args.variances);
+    parallel(args.count, kBoxGrain, [=](int64_t begin, int64_t end) {
+      for_anchor_runs(begin, end, args.anchor_count, [&](int64_t row, int64_t anchor, int64_t run) {
+        map_boxes(run, {boxes + 4 * row, anchors + 4 * anchor}, {deltas + 4 * row},
+                  [&](const Quad<W>* in, Quad<W>* out) { out[0] = encode<W>(in[0], in[1], variance); });
+      });
+    });
+  });
+}
+
+void encode_boxes_backward(const EncodeBoxesBackwardArgs& args, const ParallelFor& parallel) {
+  const EncodeBoxesArgs& fwd = args.forward;
+  dispatch_floating(fwd.dtype, [&]<class T>(Tag<T>) {
+    using W = Work<T>;
+    const T* boxes = static_cast<const T*>(fwd.boxes);
+    const T* anchors = static_cast<const T*>(fwd.anchors);
+    const T* grads = static_cast<const T*>(args.grad_deltas);
+    T* grad_boxes = static_cast<T*>(args.grad_boxes);
+    T* grad_anchors = static_cast<T*>(args.grad_anchors);
+    const Delta<W> variance = variance_of<W>(fwd.variances);
+    parallel(fwd.count, kBoxGrain, [=](int64_t begin, int64_t end) {
+      for_anchor_runs(begin, end, fwd.anchor_count, [&](int64_t row, int64_t anchor, int64_t run) {
+        map_boxes(run, {grads + 4 * row, boxes + 4 * row, anchors + 4 * anchor},
+                  {grad_boxes + 4 * row, grad_anchors + 4 * row}, [&](const Quad<W>* in, Quad<W>* out) {
+                    Box<W> grad_box, grad_anchor;
+                    encode_backward<W>(in[0], in[1], in[2], variance, grad_box, grad_anchor);
+                    out[0] = grad_box;
+                    out[1] = grad_anchor;
+                  });
+      });
+    });
+  });
+}
+
+}  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -1,0 +1,127 @@
+#include "../cpu/decode_cascade.h"
+
+#include "as_contiguous.h"
+#include "common.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+using OptionalTensor = std::optional<Tensor>;
+
+void check_like(const Tensor& t, const Tensor& model, const char* name) {
+  check_cpu(t, name);
+  check_dtype(t, model.scalar_type(), name);
+  REFINEDET_CHECK(sizes_of(t) == sizes_of(model), name, ": expected shape ", shape_of(model), ", got ", shape_of(t));
+}
+
+// The kernel writes to the rows that `index` names, so that these must exist.
+void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t anchors) {
+  check_cpu(index, "kept.index");
+  check_cpu(count, "kept.count");
+  check_dtype(index, ScalarType::Long, "kept.index");
+  check_dtype(count, ScalarType::Long, "kept.count");
+  REFINEDET_CHECK(index.dim() == 2 && index.size(0) == batch && index.size(1) == anchors,
+                  "kept.index: expected shape (", batch, ", ", anchors, "), got ", shape_of(index));
+  REFINEDET_CHECK(count.dim() == 1 && count.size(0) == batch, "kept.count: expected shape (", batch, ",), got ",
+                  shape_of(count));
+  const int64_t* rows = const_data<int64_t>(index);
+  const int64_t* counts = const_data<int64_t>(count);
+  for (int64_t b = 0; b < batch; ++b) {
+    REFINEDET_CHECK(counts[b] >= 0 && counts[b] <= anchors, "kept.count: expected values from 0 to ", anchors, ", got ",
+                    counts[b]);
+    for (int64_t i = 0; i < counts[b]; ++i) {
+      const int64_t row = rows[b * anchors + i];
+      REFINEDET_CHECK(row >= 0 && row < anchors, "kept.index: expected values from 0 to ", anchors - 1, ", got ", row);
+    }
+  }
+}
+
+// The tensors of a call, contiguous; alive as long as the kernel reads them.
+struct Inputs {
+  Tensor arm_deltas, odm_deltas, anchors;
+  OptionalTensor kept_index, kept_count;
+
+  Inputs(const Tensor& arm, const Tensor& odm, const Tensor& anchors, const OptionalTensor& index,
+         const OptionalTensor& count)
+      : arm_deltas(as_contiguous(arm)), odm_deltas(as_contiguous(odm)), anchors(as_contiguous(anchors)) {
+    REFINEDET_CHECK(index.has_value() == count.has_value(), "kept: expected both index and count, or neither");
+    if (index.has_value()) {
+      kept_index = as_contiguous(*index);
+      kept_count = as_contiguous(*count);
+    }
+  }
+
+  cpu::DecodeCascadeArgs args(const std::vector<double>& variances) const {
+    check_cpu(arm_deltas, "arm_deltas");
+    check_cpu(anchors, "anchors");
+    check_last_dim(arm_deltas, 4, "arm_deltas");
+    REFINEDET_CHECK(arm_deltas.dim() == 3, "arm_deltas: expected shape (B, A, 4), got ", shape_of(arm_deltas));
+    check_like(odm_deltas, arm_deltas, "odm_deltas");
+    check_dtype(anchors, arm_deltas.scalar_type(), "anchors");
+    check_variances(variances);
+    const int64_t batch = arm_deltas.size(0), count = arm_deltas.size(1);
+    const std::vector<int64_t> shared{count, 4};
+    REFINEDET_CHECK(sizes_of(anchors) == shared || sizes_of(anchors) == sizes_of(arm_deltas),
+                    "anchors: expected shape (", count, ", 4) or ", shape_of(arm_deltas), ", got ", shape_of(anchors));
+    cpu::DecodeCascadeArgs args{};
+    args.dtype = dtype_of(arm_deltas, "arm_deltas");
+    args.arm_deltas = arm_deltas.const_data_ptr();
+    args.odm_deltas = odm_deltas.const_data_ptr();
+    args.anchors = anchors.const_data_ptr();
+    args.shared_anchors = anchors.dim() == 2;
+    args.batch = batch;
+    args.count = count;
+    std::copy(variances.begin(), variances.end(), args.variances);
+    if (kept_index.has_value()) {
+      check_kept(*kept_index, *kept_count, batch, count);
+      args.kept_index = const_data<int64_t>(*kept_index);
+      args.kept_count = const_data<int64_t>(*kept_count);
+    }
+    return args;
+  }
+};
+
+Tensor decode_cascade(const Tensor& arm, const Tensor& odm, const Tensor& anchors, OptionalTensor kept_index,
+                      OptionalTensor kept_count, std::vector<double> variances) {
+  const Inputs in(arm, odm, anchors, kept_index, kept_count);
+  cpu::DecodeCascadeArgs args = in.args(variances);
+  Tensor boxes = new_tensor(sizes_of(in.arm_deltas), in.arm_deltas.scalar_type());
+  args.boxes = boxes.mutable_data_ptr();
+  cpu::decode_cascade(args, torch_threads());
+  return boxes;
+}
+
+std::tuple<Tensor, Tensor, Tensor> decode_cascade_backward(const Tensor& grad_in, const Tensor& arm, const Tensor& odm,
+                                                           const Tensor& anchors, OptionalTensor kept_index,
+                                                           OptionalTensor kept_count, std::vector<double> variances) {
+  const Inputs in(arm, odm, anchors, kept_index, kept_count);
+  const Tensor grad = as_contiguous(grad_in);
+  cpu::DecodeCascadeBackwardArgs args{in.args(variances), nullptr, nullptr, nullptr, nullptr};
+  check_like(grad, in.arm_deltas, "grad");
+  const auto like = [&] { return new_tensor(sizes_of(in.arm_deltas), in.arm_deltas.scalar_type()); };
+  Tensor grad_arm = like(), grad_odm = like(), grad_anchors = like();
+  args.grad_boxes = grad.const_data_ptr();
+  args.grad_arm_deltas = grad_arm.mutable_data_ptr();
+  args.grad_odm_deltas = grad_odm.mutable_data_ptr();
+  args.grad_anchors = grad_anchors.mutable_data_ptr();
+  cpu::decode_cascade_backward(args, torch_threads());
+  return {grad_arm, grad_odm, grad_anchors};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def(
+      "decode_cascade(Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, Tensor? kept_index, Tensor? kept_count, "
+      "float[] variances) -> Tensor");
+  m.def(
+      "_decode_cascade_backward(Tensor grad, Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, "
+      "Tensor? kept_index, Tensor? kept_count, float[] variances) -> (Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+  m.impl("decode_cascade", TORCH_BOX(&decode_cascade));
+  m.impl("_decode_cascade_backward", TORCH_BOX(&decode_cascade_backward));
+}
+
+}  // namespace refinedet::torch_ops

@@ -1,0 +1,165 @@
+#include "../cpu/deconv_sum.h"
+
+#include "deconv_sum_product.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+// `maps` are the lateral map, or something of its shape: (B, Co, h, w).
+void check_maps(const Tensor& input, const Tensor& weight, const Tensor& maps, const char* name) {
+  check_cpu(maps, name);
+  check_dtype(maps, input.scalar_type(), name);
+  const auto doubles = [](int64_t fine, int64_t coarse) { return fine == 2 * coarse || fine == 2 * coarse - 1; };
+  REFINEDET_CHECK(maps.dim() == 4 && maps.size(0) == input.size(0) && maps.size(1) == weight.size(1) &&
+                      maps.size(2) >= 0 && doubles(maps.size(2), input.size(2)) && doubles(maps.size(3), input.size(3)),
+                  name, ": expected shape (", input.size(0), ", ", weight.size(1), ", ", 2 * input.size(2),
+                  " or one less, ", 2 * input.size(3), " or one less), got ", shape_of(maps));
+}
+
+void check_operands(const Tensor& input, const Tensor& weight) {
+  check_cpu(input, "input");
+  check_cpu(weight, "weight");
+  dtype_of(input, "input");
+  check_dtype(weight, input.scalar_type(), "weight");
+  REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, Ci, H, W), got ", shape_of(input));
+  REFINEDET_CHECK(weight.dim() == 4 && weight.size(0) == input.size(1) && weight.size(2) == 2 && weight.size(3) == 2,
+                  "weight: expected shape (", input.size(1), ", Co, 2, 2), got ", shape_of(weight));
+}
+
+Tensor deconv_sum(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias_in,
+                  const Tensor& lateral_in, bool relu) {
+  check_operands(input, weight);
+  check_maps(input, weight, lateral_in, "lateral");
+  std::optional<Tensor> bias;
+  if (bias_in.has_value()) {
+    check_cpu(*bias_in, "bias");
+    check_dtype(*bias_in, input.scalar_type(), "bias");
+    REFINEDET_CHECK(bias_in->dim() == 1 && bias_in->size(0) == weight.size(1), "bias: expected shape (", weight.size(1),
+                    ",), got ", shape_of(*bias_in));
+    bias = torch::stable::contiguous(*bias_in);
+  }
+  const bool channels_last = is_channels_last(input) || is_channels_last(lateral_in);
+  const Tensor lateral = ordered(lateral_in, input.scalar_type(), channels_last);
+  Tensor out = new_maps(sizes_of(lateral), input.scalar_type(), channels_last);
+  if (out.numel() == 0) {
+    return out;
+  }
+  cpu::DeconvSumArgs args{};
+  args.bias = bias.has_value() ? bias->const_data_ptr() : nullptr;
+  args.lateral = lateral.const_data_ptr();
+  args.relu = relu;
+  args.out = out.mutable_data_ptr();
+  DeconvSumProduct product(input, weight, lateral, channels_last);
+  args.columns = product.columns_data();
+  while (product.next()) {
+    multiply(product.input(), product.weight(), product.columns());
+    args.tile = product.tile();
+    cpu::deconv_sum_scatter(args, torch_threads());
+  }
+  return out;
+}
+
+// The sum over the tiles of (Ci, pixels) x (pixels, 4 Co). A half type's partial sums are added in float32.
+class GradWeight {
+ public:
+  GradWeight(const DeconvSumProduct& product, const Tensor& weight) {
+    const bool in_half = product.type() == ScalarType::BFloat16 && !product.one_tile();
+    sum_ = new_maps(sizes_of(weight), in_half ? ScalarType::Float : product.type(), !product.tile().taps_inner);
+    torch::stable::zero_(sum_);
+    if (!product.one_tile()) {
+      term_ = new_tensor(sizes_of(weight), product.type());
+    }
+  }
+
+  // `grad_columns` (pixels, 4 Co) and the same pixels of the input.
+  void add(const DeconvSumProduct& product, const Tensor& grad_columns) {
+    const int64_t rows = sum_.size(0), columns = grad_columns.size(1);
+    const Tensor input = torch::stable::transpose(product.input(), 0, 1);
+    Tensor& target = started_ || sum_.scalar_type() != product.type() ? term_ : sum_;
+    multiply(input, grad_columns, view_of(target.const_data_ptr(), {rows, columns}, {columns, 1}, product.type()));
+    if (&target == &term_) {
+      cpu::deconv_sum_add({product.tile().dtype, term_.const_data_ptr(), sum_.mutable_data_ptr(), rows * columns},
+                          torch_threads());
+    }
+    started_ = true;
+  }
+
+  const Tensor& sum() const { return sum_; }
+
+ private:
+  Tensor sum_, term_;
+  bool started_ = false;
+};
+
+// What was not asked for comes back as an empty tensor. Without `out` (there was no ReLU) `grad_lateral` is a copy of
+// `grad`.
+std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& grad_in, const Tensor& input,
+                                                               const Tensor& weight,
+                                                               const std::optional<Tensor>& out_in, bool need_input,
+                                                               bool need_weight, bool need_bias, bool need_lateral) {
+  check_operands(input, weight);
+  check_maps(input, weight, grad_in, "grad");
+  if (out_in.has_value()) {
+    check_maps(input, weight, *out_in, "out");
+  }
+  const ScalarType dtype = input.scalar_type();
+  const bool channels_last = is_channels_last(input) || is_channels_last(out_in.value_or(grad_in));
+  const Tensor grad = ordered(grad_in, dtype, channels_last);
+  const bool relu = out_in.has_value();
+  const Tensor out = relu ? ordered(*out_in, dtype, channels_last) : Tensor();
+
+  const auto none = [&] { return new_tensor({0}, dtype); };
+  Tensor before_relu = relu ? new_maps(sizes_of(grad), dtype, channels_last) : grad;
+  DeconvSumProduct product(input, weight, grad, channels_last);
+  Tensor grad_input = need_input ? new_maps(sizes_of(input), product.type(), channels_last) : none();
+  std::optional<GradWeight> grad_weight;
+  if (need_weight) {
+    grad_weight.emplace(product, weight);
+  }
+
+  if (grad.numel() == 0) {
+    if (need_input) {
+      torch::stable::zero_(grad_input);
+    }
+  } else if (relu || need_input || need_weight) {
+    cpu::DeconvSumBackwardArgs args{};
+    args.grad = grad.const_data_ptr();
+    args.out = relu ? out.const_data_ptr() : nullptr;
+    args.columns = product.columns_data();
+    args.grad_lateral = relu ? before_relu.mutable_data_ptr() : nullptr;
+    while (product.next()) {
+      args.tile = product.tile();
+      cpu::deconv_sum_gather(args, torch_threads());
+      const Tensor grad_columns = product.columns();
+      if (need_weight) {
+        grad_weight->add(product, grad_columns);
+      }
+      if (need_input) {
+        product.write_grad_input(grad_input);
+      }
+    }
+  }
+  const int64_t maps_dims[] = {0, 2, 3};
+  return {need_input ? torch::stable::to(grad_input, dtype) : none(),
+          need_weight ? torch::stable::to(grad_weight->sum(), dtype) : none(),
+          need_bias ? torch::stable::sum(before_relu, torch::headeronly::IntHeaderOnlyArrayRef(maps_dims, 3)) : none(),
+          !need_lateral ? none()
+          : relu        ? before_relu
+                        : torch::stable::clone(grad)};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def("deconv_sum(Tensor input, Tensor weight, Tensor? bias, Tensor lateral, bool relu) -> Tensor");
+  m.def(
+      "_deconv_sum_backward(Tensor grad, Tensor input, Tensor weight, Tensor? out, bool need_input, bool need_weight, "
+      "bool need_bias, bool need_lateral) -> (Tensor, Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+  m.impl("deconv_sum", TORCH_BOX(&deconv_sum));
+  m.impl("_deconv_sum_backward", TORCH_BOX(&deconv_sum_backward));
+}
+
+}  // namespace refinedet::torch_ops

@@ -1,0 +1,185 @@
+#include "deform_align.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+// bfloat16 products are fast where the machine multiplies bfloat16; elsewhere they would be emulated.
+bool multiplies_bfloat16() {
+#if REFINEDET_X86_LEVELS
+  return cpu::level() == cpu::Level::avx512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+ScalarType compute_dtype(const Tensor& input) {
+  switch (dtype_of(input, "input")) {
+    case DType::f64:
+      return ScalarType::Double;
+    case DType::bf16:
+      return multiplies_bfloat16() ? ScalarType::BFloat16 : ScalarType::Float;
+    default:
+      return ScalarType::Float;
+  }
+}
+
+void check_pair(const std::vector<int64_t>& pair, int64_t low, const char* name) {
+  REFINEDET_CHECK(pair.size() == 2 && pair[0] >= low && pair[1] >= low, name, ": expected two integers of at least ",
+                  low, ", got ", pair.size(), " values", pair.size() == 2 ? " of which one is smaller" : "");
+}
+
+// Throws unless `t` is (B, channels, Ho, Wo).
+void check_map(const Tensor& t, const DeformCall& call, int64_t channels, const char* name) {
+  check_cpu(t, name);
+  dtype_of(t, name);
+  const std::vector<int64_t> expected{call.batch, channels, call.geometry.out_height, call.geometry.out_width};
+  REFINEDET_CHECK(sizes_of(t) == expected, name, ": expected shape (", expected[0], ", ", expected[1], ", ",
+                  expected[2], ", ", expected[3], "), got ", shape_of(t));
+}
+
+int64_t offset_groups_of(const std::optional<Tensor>& offset, const std::optional<Tensor>& center,
+                         const std::optional<Tensor>& mask, int64_t taps) {
+  const auto groups = [](const Tensor& t, int64_t per_group, const char* name) {
+    REFINEDET_CHECK(t.dim() == 4 && t.size(1) > 0 && t.size(1) % per_group == 0, name,
+                    ": expected 4 dimensions with a multiple of ", per_group, " channels, got ", shape_of(t));
+    return t.size(1) / per_group;
+  };
+  return offset   ? groups(*offset, 2 * taps, "offset")
+         : center ? groups(*center, 2, "center")
+         : mask   ? groups(*mask, taps, "mask")
+                  : 1;
+}
+
+std::optional<Tensor> contiguous(const std::optional<Tensor>& t) {
+  return t ? std::optional<Tensor>(torch::stable::contiguous(*t)) : std::nullopt;
+}
+
+int64_t out_size(int64_t size, int64_t pad, int64_t dilation, int64_t kernel, int64_t stride) {
+  const int64_t room = size + 2 * pad - dilation * (kernel - 1) - 1;
+  return room < 0 ? (room >= -stride ? 0 : -1) : room / stride + 1;
+}
+
+}  // namespace
+
+DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& offset,
+                       const std::optional<Tensor>& center, const std::optional<Tensor>& mask,
+                       const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
+                       const std::vector<int64_t>& dilation) {
+  check_cpu(input, "input");
+  check_cpu(weight, "weight");
+  REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, C, H, W), got ", shape_of(input));
+  REFINEDET_CHECK(weight.dim() == 4 && weight.size(1) > 0 && weight.size(2) > 0 && weight.size(3) > 0,
+                  "weight: expected shape (Co, C / groups, kh, kw), got ", shape_of(weight));
+  check_dtype(weight, input.scalar_type(), "weight");
+  check_pair(stride, 1, "stride");
+  check_pair(padding, 0, "padding");
+  check_pair(dilation, 1, "dilation");
+
+  DeformCall call;
+  call.batch = input.size(0);
+  call.channels = input.size(1);
+  call.out_channels = weight.size(0);
+  REFINEDET_CHECK(call.channels > 0 && call.channels % weight.size(1) == 0, "input: expected a multiple of ",
+                  weight.size(1), " channels, as weight ", shape_of(weight), " has, got ", shape_of(input));
+  call.groups = call.channels / weight.size(1);
+  REFINEDET_CHECK(call.out_channels % call.groups == 0, "weight: expected a multiple of ", call.groups,
+                  " output channels (input has ", call.groups, " groups of ", weight.size(1), "), got ",
+                  shape_of(weight));
+
+  cpu::DeformGeometry& g = call.geometry;
+  g.height = input.size(2), g.width = input.size(3);
+  g.kernel_h = weight.size(2), g.kernel_w = weight.size(3);
+  g.stride_y = stride[0], g.stride_x = stride[1];
+  g.pad_y = padding[0], g.pad_x = padding[1];
+  g.dilation_y = dilation[0], g.dilation_x = dilation[1];
+  g.out_height = out_size(g.height, g.pad_y, g.dilation_y, g.kernel_h, g.stride_y);
+  g.out_width = out_size(g.width, g.pad_x, g.dilation_x, g.kernel_w, g.stride_x);
+  REFINEDET_CHECK(g.out_height >= 0 && g.out_width >= 0, "input: expected a map that the kernel fits into, got ",
+                  shape_of(input), " for weight ", shape_of(weight));
+  REFINEDET_CHECK(g.in_pixels() < (int64_t{1} << 31), "input: expected fewer than 2^31 pixels in an image, got ",
+                  shape_of(input));
+  g.offset_groups = offset_groups_of(offset, center, mask, g.taps());
+  REFINEDET_CHECK(call.channels % g.offset_groups == 0,
+                  offset   ? "offset"
+                  : center ? "center"
+                           : "mask",
+                  ": expected offset groups that divide the ", call.channels, " channels of input, got ",
+                  g.offset_groups);
+  if (offset) {
+    check_map(*offset, call, 2 * g.offset_groups * g.taps(), "offset");
+  }
+  if (center) {
+    check_map(*center, call, 2 * g.offset_groups, "center");
+  }
+  if (mask) {
+    check_map(*mask, call, g.offset_groups * g.taps(), "mask");
+  }
+
+  call.channels_last = is_channels_last(input);
+  call.input = call.channels_last ? input : torch::stable::contiguous(input);
+  call.weight = torch::stable::contiguous(weight);
+  call.offset = contiguous(offset);
+  call.center = contiguous(center);
+  call.mask = contiguous(mask);
+  call.compute = compute_dtype(input);
+  call.sampling = call.compute == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  return call;
+}
+
+namespace {
+
+Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
+                    std::optional<Tensor> center, std::optional<Tensor> mask, std::optional<Tensor> bias,
+                    std::vector<int64_t> stride, std::vector<int64_t> padding, std::vector<int64_t> dilation) {
+  const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
+  if (bias) {
+    check_cpu(*bias, "bias");
+    check_dtype(*bias, input.scalar_type(), "bias");
+    REFINEDET_CHECK(bias->dim() == 1 && bias->size(0) == call.out_channels, "bias: expected shape (", call.out_channels,
+                    ",), got ", shape_of(*bias));
+    bias = torch::stable::contiguous(*bias);
+  }
+  Tensor out = new_like_image(call.out_sizes(), input.scalar_type(), call.channels_last);
+  if (out.numel() == 0) {
+    return out;
+  }
+  const ScalarType dtype = input.scalar_type();
+  const int64_t copied = call.channels_last && dtype == call.compute ? 0 : element_size(call.compute);
+  // parts of an only group add up in the output, which half types would round every time
+  const DeformPlan plan = deform_plan(call, copied, /*divisible=*/dtype == call.compute && element_size(dtype) >= 4);
+  Tensor scratch = new_tensor({plan.rows * call.out_channels}, call.compute);
+  for (const ChannelBlock& block : plan.blocks) {
+    const bool add = call.groups == 1 && block.channel > 0;
+    const int64_t outputs = call.out_channels / call.groups * block.groups;
+    const int64_t first_output = call.out_channels / call.groups * block.group;
+    DeformBlock work(call, plan, block, add ? std::nullopt : bias);
+    for_image_steps(call, plan, [&](int64_t image, int64_t images) {
+      work.load_images(image, images);
+      for_tiles(call, plan, image, images, [&](const TileRange& range) {
+        work.locate(range);
+        cpu::deform_columns({work.tile()}, torch_threads());
+        // rows that lie in the output as they come are written there
+        const bool direct = call.channels_last && dtype == call.compute && !add;
+        const PixelRows rows = direct ? read_rows(out, true, range, first_output, outputs, dtype, scratch)
+                                      : PixelRows{scratch.mutable_data_ptr(), range.pixels * outputs, outputs};
+        multiply(work.columns(), work.weights().transposed(), work.out_rows(rows.data, rows.row_stride), call.compute);
+        if (!direct) {
+          write_rows(rows, call.compute, out, call.channels_last, range, first_output, outputs, add, false);
+        }
+      });
+    });
+  }
+  return out;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def(
+      "deform_align(Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, Tensor? bias, "
+      "int[] stride, int[] padding, int[] dilation) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("deform_align", TORCH_BOX(&deform_align)); }
+
+}  // namespace refinedet::torch_ops

@@ -1,0 +1,133 @@
+// What deform_align and its backward share: the checked call, how it is cut into pieces that fit the caches, and the
+// matrices of a piece.
+//
+// An image is read pixel by pixel, so it is wanted channels last: a contiguous one is copied so, some images at a time,
+// or some channels of an image where it is large (a `ChannelBlock`). Output pixels are taken by tiles: their columns
+// are sampled by all threads, then multiplied with the weights by one product of torch's.
+#pragma once
+
+#include "../cpu/copy_matrices.h"
+#include "../cpu/deform_align.h"
+#include "common.h"
+
+namespace refinedet::torch_ops {
+
+struct DeformCall {
+  Tensor input;                                // contiguous or channels last
+  Tensor weight;                               // contiguous
+  std::optional<Tensor> offset, center, mask;  // contiguous
+  cpu::DeformGeometry geometry;
+  int64_t batch, channels, out_channels, groups;
+  bool channels_last;  // the input, and so the output
+  ScalarType compute;  // of columns and products: bfloat16 where the machine multiplies it, float32 for half types else
+  ScalarType sampling;  // of positions and their gradients: float64 for a float64 input, else float32
+
+  int64_t taps() const { return geometry.taps(); }
+  int64_t out_pixels() const { return geometry.out_pixels(); }
+  std::vector<int64_t> out_sizes() const { return {batch, out_channels, geometry.out_height, geometry.out_width}; }
+};
+
+DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& offset,
+                       const std::optional<Tensor>& center, const std::optional<Tensor>& mask,
+                       const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
+                       const std::vector<int64_t>& dilation);
+
+// Channels that are worked on together: whole groups, or a part of the channels of an only group.
+struct ChannelBlock {
+  int64_t channel, channels;
+  int64_t group, groups;
+
+  int64_t group_channels() const { return channels / groups; }
+};
+
+struct DeformPlan {
+  std::vector<ChannelBlock> blocks;
+  int64_t images;  // taken together
+  int64_t rows;    // output pixels of a tile, at most
+};
+
+// `copied`: bytes per input value that copies take up. `divisible`: an only group may be cut.
+DeformPlan deform_plan(const DeformCall& call, int64_t copied, bool divisible);
+
+// Output pixels: some of one image, or all of several images.
+struct TileRange {
+  int64_t image, images, pixel, pixels;
+
+  int64_t rows() const { return images * pixels; }
+};
+
+// Calls f(first image, number of images) for the images taken together, and f(TileRange) for the tiles of such.
+template <class F>
+void for_image_steps(const DeformCall& call, const DeformPlan& plan, const F& f) {
+  for (int64_t image = 0; image < call.batch; image += plan.images) {
+    f(image, std::min(plan.images, call.batch - image));
+  }
+}
+
+template <class F>
+void for_tiles(const DeformCall& call, const DeformPlan& plan, int64_t image, int64_t images, const F& f) {
+  const int64_t pixels = call.out_pixels();
+  const int64_t per_tile = images > 1 ? pixels : plan.rows;
+  for (int64_t pixel = 0; pixel < pixels; pixel += per_tile) {
+    f(TileRange{image, images, pixel, std::min(per_tile, pixels - pixel)});
+  }
+}
+
+// `count` matrices of one element type, by their strides.
+struct Matrices {
+  void* data;
+  int64_t count, rows, columns;
+  int64_t matrix_stride, row_stride, column_stride;
+
+  Matrices transposed() const { return {data, count, columns, rows, matrix_stride, column_stride, row_stride}; }
+};
+
+// out = a b, by torch's own product and threads.
+void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype);
+
+// Pixels of `images` as rows of channels.
+struct PixelRows {
+  void* data;
+  int64_t image_stride, row_stride;
+};
+
+// Some channels of some pixels of a (B, C, H, W) tensor as rows of `dtype`: where they lie if they lie so, else copied
+// to `scratch`.
+PixelRows read_rows(const Tensor& tensor, bool channels_last, const TileRange& range, int64_t channel, int64_t channels,
+                    ScalarType dtype, Tensor& scratch);
+
+// And back: tensor = rows, or += rows.
+void write_rows(const PixelRows& rows, ScalarType dtype, const Tensor& tensor, bool channels_last,
+                const TileRange& range, int64_t channel, int64_t channels, bool add, bool overflow);
+
+// A block's weights, pixels, samples and columns.
+class DeformBlock {
+ public:
+  // With `bias` a last column of ones meets a last weight, so that the product is rounded once with the bias in it.
+  DeformBlock(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block,
+              const std::optional<Tensor>& bias);
+
+  void load_images(int64_t image, int64_t images);
+  void locate(const TileRange& range);  // makes the samples of the tile that follows
+  cpu::DeformTile tile() const;
+
+  Matrices columns() const;  // of the tile: per group (rows, taps * channels)
+  Matrices weights() const;  // per group (output channels, taps * channels)
+  // Rows of the block's output channels, per group (rows, output channels).
+  Matrices out_rows(void* data, int64_t row_stride) const;
+
+ private:
+  const DeformCall& call_;
+  ChannelBlock block_;
+  int64_t depth_;  // columns of a row that are multiplied
+  int64_t line_;   // from row to row
+  int64_t tile_rows_;
+  std::vector<cpu::ChannelRun> runs_;
+  Tensor weights_, columns_, samples_, zeros_, copy_;
+  PixelRows source_{};
+  TileRange images_{}, range_{};
+};
+
+int64_t element_size(ScalarType dtype);
+Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last);
+}  // namespace refinedet::torch_ops

@@ -1,0 +1,245 @@
+#include "deform_align.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+// A gradient that is summed in the sampling dtype and handed out in the dtype of what it belongs to.
+class MapGrad {
+ public:
+  MapGrad(const DeformCall& call, const std::optional<Tensor>& map, bool wanted) {
+    if (wanted) {
+      REFINEDET_CHECK(map.has_value(), "output_mask: a gradient is wanted of an argument that was not given");
+      dtype_ = map->scalar_type();
+      sum_ = torch::stable::fill_(new_tensor(sizes_of(*map), call.sampling), 0);
+    }
+  }
+  void* data() const { return sum_ ? sum_->mutable_data_ptr() : nullptr; }
+  Tensor result() const {
+    if (!sum_) {
+      return new_tensor({0}, ScalarType::Float);
+    }
+    return sum_->scalar_type() == dtype_ ? *sum_ : torch::stable::to(*sum_, dtype_);
+  }
+
+ private:
+  std::optional<Tensor> sum_;
+  ScalarType dtype_ = ScalarType::Float;
+};
+
+// The weights' gradient of a block, summed over tiles in (Co, taps, C/groups) order.
+class WeightGrad {
+ public:
+  WeightGrad(const DeformCall& call, const ChannelBlock& block)
+      : call_(call),
+        block_(block),
+        outputs_(call.out_channels / call.groups),
+        depth_(call.taps() * block.group_channels()),
+        tile_(new_tensor({block.groups * outputs_ * depth_}, call.compute)),
+        sum_(torch::stable::fill_(new_tensor({block.groups * outputs_ * depth_}, call.sampling), 0)) {}
+
+  // grad: (rows, output channels) per group; columns: (rows, depth).
+  void add_tile(const Matrices& grad, const Matrices& columns) {
+    const Matrices out{tile_.mutable_data_ptr(), block_.groups, outputs_, depth_, outputs_ * depth_, depth_, 1};
+    multiply(grad.transposed(), columns, out, call_.compute);
+    const int64_t rows = block_.groups * outputs_;
+    cpu::copy_matrices({{tile_.const_data_ptr(), dtype_of(tile_, "weight"), 0, depth_, 1},
+                        {sum_.mutable_data_ptr(), dtype_of(sum_, "weight"), 0, depth_, 1},
+                        1,
+                        rows,
+                        depth_,
+                        /*add=*/true,
+                        false},
+                       torch_threads());
+  }
+
+  void write(const Tensor& grad_weight) const {
+    const int64_t channels = call_.weight.size(1), taps = call_.taps(), size = channels * taps;
+    const int64_t first = block_.group * outputs_ * size + block_.channel % channels * taps;
+    char* to = static_cast<char*>(grad_weight.mutable_data_ptr()) + first * element_size(grad_weight.scalar_type());
+    cpu::copy_matrices({{sum_.const_data_ptr(), dtype_of(sum_, "weight"), depth_, block_.group_channels(), 1},
+                        {to, dtype_of(grad_weight, "weight"), size, 1, taps},
+                        block_.groups * outputs_,
+                        taps,
+                        block_.group_channels(),
+                        false,
+                        /*overflow=*/true},
+                       torch_threads());
+  }
+
+ private:
+  const DeformCall& call_;
+  const ChannelBlock& block_;
+  int64_t outputs_, depth_;
+  Tensor tile_, sum_;
+};
+
+// The input's gradient of a block, summed channels last: where it belongs if that is so, else beside it.
+class InputGrad {
+ public:
+  InputGrad(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block, const Tensor& grad_input)
+      : call_(call), block_(block), grad_input_(grad_input), direct_(is_direct(call)) {
+    if (!direct_) {
+      sum_ = new_tensor({plan.images * call.geometry.in_pixels() * block.channels}, call.sampling);
+    }
+  }
+  static bool is_direct(const DeformCall& call) {
+    return call.channels_last && call.input.scalar_type() == call.sampling;
+  }
+
+  // grad_input must be zero where it is summed in place.
+  void begin(int64_t image, int64_t images) {
+    images_ = {image, images, 0, call_.geometry.in_pixels()};
+    if (direct_) {
+      rows_ = read_rows(grad_input_, true, images_, block_.channel, block_.channels, call_.sampling, sum_);
+    } else {
+      torch::stable::fill_(sum_, 0);
+      rows_ = {sum_.mutable_data_ptr(), images_.pixels * block_.channels, block_.channels};
+    }
+  }
+  void add_tile(const cpu::DeformTile& tile) const {
+    cpu::deform_grad_source({tile, rows_.data, rows_.image_stride, rows_.row_stride}, torch_threads());
+  }
+  void end() const {
+    if (!direct_) {
+      write_rows(rows_, call_.sampling, grad_input_, call_.channels_last, images_, block_.channel, block_.channels,
+                 false,
+                 /*overflow=*/true);
+    }
+  }
+
+ private:
+  const DeformCall& call_;
+  const ChannelBlock& block_;
+  const Tensor& grad_input_;
+  bool direct_;
+  Tensor sum_;
+  PixelRows rows_{};
+  TileRange images_{};
+};
+
+struct Gradients {
+  bool want_input, want_weight;
+  Tensor input, weight;
+  MapGrad offset, center, mask;
+
+  bool want_samples() const { return offset.data() || center.data() || mask.data(); }
+};
+
+struct IncomingGrad {
+  Tensor tensor;  // contiguous or channels last
+  bool channels_last;
+  Tensor rows;  // scratch for a tile
+};
+
+void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block, IncomingGrad& grad,
+               Gradients& grads) {
+  const int64_t outputs = call.out_channels / call.groups * block.groups;
+  const int64_t first_output = call.out_channels / call.groups * block.group;
+  DeformBlock work(call, plan, block, std::nullopt);
+  std::optional<WeightGrad> weight;
+  if (grads.want_weight) {
+    weight.emplace(call, block);
+  }
+  std::optional<InputGrad> input;
+  if (grads.want_input) {
+    input.emplace(call, plan, block, grads.input);
+  }
+  for_image_steps(call, plan, [&](int64_t image, int64_t images) {
+    work.load_images(image, images);
+    if (input) {
+      input->begin(image, images);
+    }
+    for_tiles(call, plan, image, images, [&](const TileRange& range) {
+      work.locate(range);
+      const PixelRows rows =
+          read_rows(grad.tensor, grad.channels_last, range, first_output, outputs, call.compute, grad.rows);
+      const Matrices grad_rows = work.out_rows(rows.data, rows.row_stride);
+      if (input || grads.want_samples()) {
+        multiply(grad_rows, work.weights(), work.columns(), call.compute);  // the columns' gradient
+      }
+      if (input) {
+        input->add_tile(work.tile());
+      }
+      if (grads.want_samples()) {
+        cpu::deform_grad_samples(
+            {work.tile(), /*replace=*/weight.has_value(), grads.offset.data(), grads.center.data(), grads.mask.data()},
+            torch_threads());
+      } else if (weight) {
+        cpu::deform_columns({work.tile()}, torch_threads());
+      }
+      if (weight) {
+        weight->add_tile(grad_rows, work.columns());
+      }
+    });
+    if (input) {
+      input->end();
+    }
+  });
+  if (weight) {
+    weight->write(grads.weight);
+  }
+}
+
+// Gradients of input, weight, offset, center, mask and bias; those that output_mask does not want have no elements.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward(
+    const Tensor& grad_in, const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
+    std::optional<Tensor> center, std::optional<Tensor> mask, std::vector<int64_t> stride, std::vector<int64_t> padding,
+    std::vector<int64_t> dilation, std::vector<bool> output_mask) {
+  const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
+  const ScalarType dtype = input.scalar_type();
+  check_cpu(grad_in, "grad");
+  check_dtype(grad_in, dtype, "grad");
+  REFINEDET_CHECK(sizes_of(grad_in) == call.out_sizes(), "grad: expected the shape of the output, got ",
+                  shape_of(grad_in));
+  REFINEDET_CHECK(output_mask.size() == 6, "output_mask: expected 6 values, got ", output_mask.size());
+
+  const std::vector<int64_t> none{0};
+  const bool want_input = output_mask[0], want_weight = output_mask[1], want_bias = output_mask[5];
+  Gradients grads{want_input,
+                  want_weight,
+                  want_input ? new_like_image(sizes_of(input), dtype, call.channels_last) : new_tensor(none, dtype),
+                  new_tensor(want_weight ? sizes_of(weight) : none, dtype),
+                  {call, call.offset, output_mask[2]},
+                  {call, call.center, output_mask[3]},
+                  {call, call.mask, output_mask[4]}};
+  IncomingGrad grad{grad_in, is_channels_last(grad_in), {}};
+  if (!grad.channels_last) {
+    grad.tensor = torch::stable::contiguous(grad_in);
+  }
+  Tensor grad_bias = new_tensor(none, dtype);
+  if (want_bias) {
+    const std::array<int64_t, 3> dims{0, 2, 3};
+    grad_bias = torch::stable::sum(grad.tensor, dims);
+  }
+  const bool empty = grad.tensor.numel() == 0;
+  if (empty || InputGrad::is_direct(call)) {
+    torch::stable::fill_(grads.input, 0);
+  }
+  if (empty) {
+    torch::stable::fill_(grads.weight, 0);
+  } else if (want_input || want_weight || grads.want_samples()) {
+    const int64_t copied = (call.channels_last && dtype == call.compute ? 0 : element_size(call.compute)) +
+                           (want_input && !InputGrad::is_direct(call) ? element_size(call.sampling) : 0);
+    const DeformPlan plan = deform_plan(call, copied, /*divisible=*/true);
+    grad.rows = new_tensor({plan.rows * call.out_channels}, call.compute);
+    for (const ChannelBlock& block : plan.blocks) {
+      add_block(call, plan, block, grad, grads);
+    }
+  }
+  return {grads.input, grads.weight, grads.offset.result(), grads.center.result(), grads.mask.result(), grad_bias};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def(
+      "_deform_align_backward(Tensor grad, Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, "
+      "int[] stride, int[] padding, int[] dilation, bool[] output_mask) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+  m.impl("_deform_align_backward", TORCH_BOX(&deform_align_backward));
+}
+
+}  // namespace refinedet::torch_ops

@@ -1,0 +1,70 @@
+#include "../cpu/encode_boxes.h"
+
+#include "as_contiguous.h"
+#include "common.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+// `boxes` (..., 4) and `anchors` as many or fewer rows, repeating; same dtype (the Python face sees to both).
+cpu::EncodeBoxesArgs make_args(const Tensor& boxes, const Tensor& anchors, const std::vector<double>& variances) {
+  check_cpu(boxes, "boxes");
+  check_cpu(anchors, "anchors");
+  check_last_dim(boxes, 4, "boxes");
+  check_last_dim(anchors, 4, "anchors");
+  check_dtype(anchors, boxes.scalar_type(), "anchors");
+  check_variances(variances);
+  const int64_t count = boxes.numel() / 4, anchor_count = anchors.numel() / 4;
+  REFINEDET_CHECK(count == 0 || (anchor_count > 0 && count % anchor_count == 0),
+                  "anchors: expected rows that repeat over those of boxes ", shape_of(boxes), ", got ",
+                  shape_of(anchors));
+  cpu::EncodeBoxesArgs args{};
+  args.dtype = dtype_of(boxes, "boxes");
+  args.boxes = boxes.const_data_ptr();
+  args.anchors = anchors.const_data_ptr();
+  args.count = count;
+  args.anchor_count = anchor_count;
+  std::copy(variances.begin(), variances.end(), args.variances);
+  return args;
+}
+
+Tensor encode_boxes(const Tensor& boxes_in, const Tensor& anchors_in, std::vector<double> variances) {
+  const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
+  cpu::EncodeBoxesArgs args = make_args(boxes, anchors, variances);
+  Tensor deltas = new_tensor(sizes_of(boxes), boxes.scalar_type());
+  args.deltas = deltas.mutable_data_ptr();
+  cpu::encode_boxes(args, torch_threads());
+  return deltas;
+}
+
+std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Tensor& boxes_in,
+                                                 const Tensor& anchors_in, std::vector<double> variances) {
+  const Tensor grad = as_contiguous(grad_in);
+  const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
+  cpu::EncodeBoxesBackwardArgs args{make_args(boxes, anchors, variances), nullptr, nullptr, nullptr};
+  check_cpu(grad, "grad");
+  check_dtype(grad, boxes.scalar_type(), "grad");
+  REFINEDET_CHECK(sizes_of(grad) == sizes_of(boxes), "grad: expected shape ", shape_of(boxes), ", got ",
+                  shape_of(grad));
+  Tensor grad_boxes = new_tensor(sizes_of(boxes), boxes.scalar_type());
+  Tensor grad_anchors = new_tensor(sizes_of(boxes), boxes.scalar_type());
+  args.grad_deltas = grad.const_data_ptr();
+  args.grad_boxes = grad_boxes.mutable_data_ptr();
+  args.grad_anchors = grad_anchors.mutable_data_ptr();
+  cpu::encode_boxes_backward(args, torch_threads());
+  return {grad_boxes, grad_anchors};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+  m.def("encode_boxes(Tensor boxes, Tensor anchors, float[] variances) -> Tensor");
+  m.def("_encode_boxes_backward(Tensor grad, Tensor boxes, Tensor anchors, float[] variances) -> (Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+  m.impl("encode_boxes", TORCH_BOX(&encode_boxes));
+  m.impl("_encode_boxes_backward", TORCH_BOX(&encode_boxes_backward));
+}
+
+}  // namespace refinedet::torch_ops

@@ -1,0 +1,19 @@
+#include "gemm.h"
+
+namespace refinedet::torch_ops {
+
+Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
+               ScalarType dtype) {
+  return torch::stable::from_blob(const_cast<void*>(data), {sizes.begin(), sizes.size()},
+                                  {strides.begin(), strides.size()},
+                                  torch::stable::Device(torch::headeronly::DeviceType::CPU), dtype);
+}
+
+void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
+  std::array<StableIValue, 3> stack{torch::stable::detail::from(a), torch::stable::detail::from(b),
+                                    torch::stable::detail::from(out)};
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::mm", "out", stack.data(), TORCH_ABI_VERSION));
+  torch::stable::detail::to<Tensor>(stack[0]);  // the result is `out` once more: its handle is taken and dropped
+}
+
+}  // namespace refinedet::torch_ops

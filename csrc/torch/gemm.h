@@ -1,0 +1,18 @@
+// torch's own matrix product on pieces of memory.
+#pragma once
+
+#include <initializer_list>
+
+#include "common.h"
+
+namespace refinedet::torch_ops {
+
+// A CPU tensor on somebody else's memory, which must outlive it. Read-only memory must not become an `out`.
+Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
+               ScalarType dtype);
+
+// out = a b, with torch's threads. Matrices of one dtype; each may have any stride in one of its dimensions if it has
+// 1 in the other.
+void multiply(const Tensor& a, const Tensor& b, const Tensor& out);
+
+}  // namespace refinedet::torch_ops

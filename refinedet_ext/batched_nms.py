@@ -1,0 +1,87 @@
+"""Non-maximum suppression of boxes, of one class or of several, with the arguments and results of torchvision's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import _library
+from .checks import check_dtype, check_floating, check_range, check_same_device, check_shape
+
+_nms = _library.op("nms")
+_batched_nms = _library.op("batched_nms")
+
+INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """Indices of the boxes that greedy suppression keeps, by falling score.
+
+    A box is dropped if its IoU with a kept box of a better score is above iou_threshold. Equal scores: the lower index
+    counts as better. A NaN score counts as better than all others, as in torch.sort.
+
+    boxes: (N, 4) float, (x1, y1, x2, y2) in any unit.
+    scores: (N,) float, of any floating dtype.
+    iou_threshold: any number; from 1 on nothing is dropped, below 0 all but the best box are.
+
+    Returns (K,) int64. The IoU is computed and rounded in float32 (float64 boxes in float64) and then compared in
+    double precision. A negative side counts as zero; a box without area or with a NaN overlaps nothing. Takes memory
+    linear in N. Since K depends on the data, `torch.compile(fullgraph=True)` needs
+    `torch._dynamo.config.capture_dynamic_output_shape_ops = True`.
+
+    Raises TypeError for dtypes and ValueError for shapes, devices and thresholds that do not fit.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+    >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5)
+    tensor([1, 2])
+    """
+    _check(boxes, scores, iou_threshold)
+    check_same_device(boxes=boxes, scores=scores)
+    return _nms(boxes, scores, iou_threshold)
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    """As `nms`, but only boxes with equal `idxs` suppress one another.
+
+    idxs: (N,) of an integer dtype, any values: the boxes' classes, or images and classes in one number.
+
+    Returns (K,) int64 over all groups, by falling score, equal scores by index.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+    >>> batched_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([1, 2, 2]), 0.5)
+    tensor([1, 2, 0])
+    """
+    sizes = _check(boxes, scores, iou_threshold)
+    check_shape(idxs, "idxs", ("N",), sizes)
+    check_dtype(idxs, "idxs", *INTEGERS)
+    check_same_device(boxes=boxes, scores=scores, idxs=idxs)
+    return _batched_nms(boxes, scores, idxs.to(torch.int64), iou_threshold)
+
+
+def _check(boxes: Tensor, scores: Tensor, iou_threshold: float) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    check_floating(boxes, "boxes")
+    check_shape(boxes, "boxes", ("N", 4), sizes)
+    check_floating(scores, "scores")
+    check_shape(scores, "scores", ("N",), sizes)
+    check_range(iou_threshold, "iou_threshold")
+    return sizes
+
+
+@_library.register_fake("nms")
+def _fake_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    return _some_indices(boxes)
+
+
+@_library.register_fake("batched_nms")
+def _fake_batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    return _some_indices(boxes)
+
+
+def _some_indices(boxes: Tensor) -> Tensor:
+    count = torch.library.get_ctx().new_dynamic_size()
+    return boxes.new_empty(count, dtype=torch.int64)
+
+
+_library.register_not_differentiable("nms")
+_library.register_not_differentiable("batched_nms")

@@ -1,0 +1,126 @@
+"""The whole inference tail in one call."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import _library
+from ._boxes import VARIANCES
+from ._suppression import check_suppression
+from .checks import Dim, check_clip_to, check_floating, check_range, check_same_device, check_shape, check_variances
+from .results import Detections
+
+_op = _library.op("detect")
+
+
+def detect(
+    arm_logits: Tensor,
+    arm_deltas: Tensor,
+    odm_logits: Tensor,
+    odm_deltas: Tensor,
+    anchors: Tensor,
+    *,
+    theta: float = 0.99,
+    variances: tuple[float, float, float, float] = VARIANCES,
+    clip_to: tuple[float, float] | None = None,
+    score_threshold: float = 0.01,
+    iou_threshold: float = 0.45,
+    top_k_per_class: int | None = None,
+    top_k: int | None = 400,
+    keep_top_k: int = 200,
+    method: str = "hard",
+    sigma: float = 0.5,
+    min_score: float = 0.001,
+) -> Detections:
+    """Detections from what both stages of a detector put out, in one pass over the anchors.
+
+    The same as `filter_anchors`, `decode_cascade`, the softmax of odm_logits without its background column and
+    `multiclass_nms` one after another, but nothing is computed for an anchor that the first stage sorts out or whose
+    class logits cannot give a score above score_threshold.
+
+    arm_logits: (B, A, 2) float, background then object, of the anchor refinement module.
+    arm_deltas: (B, A, 4) float, what moves the anchors.
+    odm_logits: (B, A, 1 + C) float, background first, of the object detection module.
+    odm_deltas: (B, A, 4) float, what moves the refined anchors.
+    anchors: (A, 4) float, (x1, y1, x2, y2) in any one unit.
+    theta: in [0, 1]; an anchor whose background confidence in the first stage is above it is left out.
+    variances: what both stages' deltas were divided by.
+    clip_to: (width, height) in the anchors' unit to clip the detections to, after the suppression; None: no clipping.
+    score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score: as in
+        `multiclass_nms`. The settings of the paper's released code are top_k_per_class=1000, top_k=None,
+        keep_top_k=500; its text has top_k=400, keep_top_k=200.
+
+    Returns Detections: boxes (B, keep_top_k, 4), scores (B, keep_top_k), labels (B, keep_top_k) int64 in 1..C, by
+    falling score, and count (B,) int64; behind count everything is 0. The inputs are promoted to one dtype; float16
+    and bfloat16 are computed in float32, and boxes and scores are then float32. Probabilities below 1e-37 of an
+    anchor's largest count as 0 in float32. An anchor with NaN among its logits gives no detection. Not differentiable.
+
+    Raises TypeError for a dtype that is not floating or a setting of the wrong type, ValueError for shapes, devices or
+    settings that do not fit.
+
+    Source: RefineDet (Zhang et al. 2018), sections 3.2, 3.3 and 3.4 (inference).
+
+    >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]])
+    >>> arm_logits = torch.tensor([[[0.0, 2.0], [9.0, 0.0]]])
+    >>> odm_logits = torch.tensor([[[0.0, 0.0, 9.0], [0.0, 9.0, 0.0]]])
+    >>> deltas = torch.zeros(1, 2, 4)
+    >>> found = detect(arm_logits, deltas, odm_logits, deltas, anchors, keep_top_k=2)
+    >>> found.boxes[0], found.labels, found.count
+    (tensor([[ 0.,  0., 10., 10.],
+            [ 0.,  0.,  0.,  0.]]), tensor([[2, 0]]), tensor([1]))
+    """
+    sizes: dict[str, int] = {}
+    tables: dict[str, tuple[Tensor, tuple[Dim, ...]]] = {
+        "arm_logits": (arm_logits, ("B", "A", 2)),
+        "arm_deltas": (arm_deltas, ("B", "A", 4)),
+        "odm_logits": (odm_logits, ("B", "A", "1 + C")),
+        "odm_deltas": (odm_deltas, ("B", "A", 4)),
+        "anchors": (anchors, ("A", 4)),
+    }
+    for name, (tensor, shape) in tables.items():
+        check_floating(tensor, name)
+        check_shape(tensor, name, shape, sizes)
+    if odm_logits.shape[2] < 1:
+        raise ValueError(f"odm_logits: expected shape (B, A, 1 + C), got {tuple(odm_logits.shape)}")
+    check_same_device(**{name: tensor for name, (tensor, _) in tables.items()})
+    settings = check_suppression(
+        score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score
+    )
+    check_range(theta, "theta", 0.0, 1.0)
+    tensors = [tensor.detach() if tensor.requires_grad else tensor for tensor, _ in tables.values()]
+    dtype = arm_logits.dtype
+    if any(tensor.dtype != dtype for tensor in tensors):
+        for tensor in tensors:
+            dtype = torch.promote_types(dtype, tensor.dtype)
+        tensors = [tensor.to(dtype) for tensor in tensors]
+    return Detections(*_op(*tensors, theta, check_variances(variances), check_clip_to(clip_to), *settings))
+
+
+@_library.register_fake("detect")
+def _fake(
+    arm_logits: Tensor,
+    arm_deltas: Tensor,
+    odm_logits: Tensor,
+    odm_deltas: Tensor,
+    anchors: Tensor,
+    theta: float,
+    variances: list[float],
+    clip_to: list[float] | None,
+    score_threshold: float,
+    iou_threshold: float,
+    top_k_per_class: int | None,
+    top_k: int | None,
+    keep_top_k: int,
+    method: str,
+    sigma: float,
+    min_score: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch = arm_logits.shape[0]
+    dtype = torch.float64 if arm_logits.dtype == torch.float64 else torch.float32
+    return (
+        arm_logits.new_empty(batch, keep_top_k, 4, dtype=dtype),
+        arm_logits.new_empty(batch, keep_top_k, dtype=dtype),
+        arm_logits.new_empty(batch, keep_top_k, dtype=torch.int64),
+        arm_logits.new_empty(batch, dtype=torch.int64),
+    )

@@ -1,0 +1,50 @@
+"""Non-maximum suppression of boxes, on NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..checks import check_range, check_shape
+from ._arrays import contiguous, floating, op
+
+_batched_nms = op("batched_nms")
+
+
+def nms(boxes: ArrayLike, scores: ArrayLike, iou_threshold: float) -> NDArray[np.int64]:
+    """As `refinedet_ext.nms`, on arrays: boxes (N, 4), scores (N,); returns (K,) int64.
+
+    >>> nms([[0, 0, 4, 4], [0, 0, 4, 3], [8, 8, 9, 9]], [0.5, 0.9, 0.7], 0.5)
+    array([1, 2])
+    """
+    x, s, _ = _checked(boxes, scores, iou_threshold)
+    return _batched_nms(x, s, None, iou_threshold)
+
+
+def batched_nms(boxes: ArrayLike, scores: ArrayLike, idxs: ArrayLike, iou_threshold: float) -> NDArray[np.int64]:
+    """As `refinedet_ext.batched_nms`, on arrays: boxes (N, 4), scores (N,), idxs (N,) of whole numbers.
+
+    >>> batched_nms([[0, 0, 4, 4], [0, 0, 4, 3], [8, 8, 9, 9]], [0.5, 0.9, 0.7], [1, 2, 2], 0.5)
+    array([1, 2, 0])
+    """
+    x, s, sizes = _checked(boxes, scores, iou_threshold)
+    groups = np.asarray(idxs)
+    if groups.size == 0 and not isinstance(idxs, np.ndarray):
+        groups = groups.astype(np.int64)  # an empty list says nothing about its type
+    check_shape(groups, "idxs", ("N",), sizes)
+    if groups.dtype.kind not in "iu":
+        raise TypeError(f"idxs: expected an integer dtype, got {groups.dtype}")
+    return _batched_nms(x, s, contiguous(groups, np.int64), iou_threshold)
+
+
+def _checked(
+    boxes: ArrayLike, scores: ArrayLike, iou_threshold: float
+) -> tuple[NDArray[Any], NDArray[Any], dict[str, int]]:
+    sizes: dict[str, int] = {}
+    x, s = floating(boxes, "boxes"), floating(scores, "scores")
+    check_shape(x, "boxes", ("N", 4), sizes)
+    check_shape(s, "scores", ("N",), sizes)
+    check_range(iou_threshold, "iou_threshold")
+    return contiguous(x, x.dtype), contiguous(s, s.dtype), sizes

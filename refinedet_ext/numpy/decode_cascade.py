@@ -1,0 +1,48 @@
+"""Both stages' deltas to boxes in one pass, on NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..checks import check_dtype, check_shape, check_variances
+from ..results import KeptAnchors
+from ._arrays import VARIANCES, contiguous, floating, op
+
+_decode_cascade = op("decode_cascade")
+
+
+def decode_cascade(
+    arm_deltas: ArrayLike,
+    odm_deltas: ArrayLike,
+    anchors: ArrayLike,
+    variances: tuple[float, float, float, float] = VARIANCES,
+    *,
+    kept: KeptAnchors | None = None,
+) -> NDArray[Any]:
+    """As `refinedet_ext.decode_cascade`, on arrays: deltas (B, A, 4), anchors (A, 4) or (B, A, 4).
+
+    Raises ValueError for a `kept` that names rows which do not exist.
+
+    >>> decode_cascade([[[1.0, 0.0, 0.0, 0.0]]], [[[1.0, 1.0, 0.0, 0.0]]], [[0.0, 0.0, 10.0, 10.0]])
+    array([[[ 2.,  1., 12., 11.]]], dtype=float32)
+    """
+    sizes: dict[str, int] = {}
+    arm, odm = floating(arm_deltas, "arm_deltas"), floating(odm_deltas, "odm_deltas")
+    boxes = floating(anchors, "anchors")
+    for name, array in (("arm_deltas", arm), ("odm_deltas", odm)):
+        check_shape(array, name, ("B", "A", 4), sizes)
+    check_shape(boxes, "anchors", ("B", "A", 4) if boxes.ndim == 3 else ("A", 4), sizes)
+    index = count = None
+    if kept is not None:
+        index, count = (np.asarray(part) for part in kept)
+        check_dtype(index, "kept.index", "int64")
+        check_dtype(count, "kept.count", "int64")
+        check_shape(index, "kept.index", ("B", "A"), sizes)
+        check_shape(count, "kept.count", ("B",), sizes)
+        index, count = contiguous(index, np.int64), contiguous(count, np.int64)
+    dtype = np.result_type(arm.dtype, odm.dtype, boxes.dtype)
+    arm, odm, boxes = (contiguous(array, dtype) for array in (arm, odm, boxes))
+    return _decode_cascade(arm, odm, boxes, index, count, check_variances(variances))

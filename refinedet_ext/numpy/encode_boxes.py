@@ -1,0 +1,26 @@
+"""Boxes to deltas, on NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from ..checks import check_variances
+from ._arrays import VARIANCES, aligned, op
+
+_encode_boxes = op("encode_boxes")
+
+
+def encode_boxes(
+    boxes: ArrayLike,
+    anchors: ArrayLike,
+    variances: tuple[float, float, float, float] = VARIANCES,
+) -> NDArray[Any]:
+    """As `refinedet_ext.encode_boxes`, on arrays: boxes (..., 4), anchors (..., 4), the shapes broadcast.
+
+    >>> encode_boxes([[1.0, 0.0, 11.0, 10.0]], [[0.0, 0.0, 10.0, 10.0]])
+    array([[1., 0., 0., 0.]], dtype=float32)
+    """
+    x, y = aligned("boxes", boxes, "anchors", anchors)
+    return _encode_boxes(x, y, check_variances(variances))
