@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BUILD ?= build/cpp
+BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
 .PHONY: help venv demo test test-cpp test-python lint format typecheck bench wheel clean
@@ -22,7 +22,8 @@ $(VENV)/.tools: requirements-dev.txt
 	touch $@
 
 $(VENV)/.package: $(VENV)/.tools $(SOURCES)
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	REFINEDET_EXT_CMAKE=-DREFINEDET_WERROR=ON \
+	    $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@
 
 venv: $(VENV)/.package
@@ -32,14 +33,19 @@ demo: venv
 
 test: test-cpp test-python
 
-test-cpp: $(VENV)/.tools
-	$(BIN)/cmake -S . -B $(BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
-	    -DPython_EXECUTABLE=$(abspath $(BIN))/python -DREFINEDET_WERROR=ON -DREFINEDET_TORCH=OFF -DREFINEDET_NUMPY=OFF
+# In the build folder of the editable install: the kernels are compiled already.
+test-cpp: venv
+	$(BIN)/cmake -S . -B $(BUILD) -DREFINEDET_BUILD_TESTS=ON
 	$(BIN)/cmake --build $(BUILD)
 	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
 
+# One process per core, each with one thread. Then the ops once more with the kernels for older processors.
 test-python: venv
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	for level in baseline avx2; do \
+	    REFINEDET_EXT_CPU_LEVEL=$$level $(BIN)/python -c 'import refinedet_ext as rx; rx.build_info()' || continue; \
+	    OMP_NUM_THREADS=1 REFINEDET_EXT_CPU_LEVEL=$$level $(BIN)/python -m pytest -n auto -q tests/ops -k agrees || exit 1; \
+	done
 
 lint: venv
 	$(BIN)/ruff check .
@@ -53,7 +59,7 @@ format: venv
 	find csrc tests/cpp -name '*.h' -o -name '*.cpp' | xargs $(BIN)/clang-format -i
 
 bench: venv
-	$(BIN)/python -m pytest benchmarks --benchmark-enable
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 
 wheel: $(VENV)/.tools
 	$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
