@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+import refinedet_ext as rx
+
 
 def pyramid_anchors(size: int) -> Tensor:
     """(A, 4) RefineDet's anchors for a picture of `size` pixels, in fractions of it: 6375 for 320, 16320 for 512."""
@@ -46,3 +48,39 @@ def detections(count: int, classes: int, rng: torch.Generator, *, stray: float =
         scores,
         torch.randint(classes, (count,), generator=rng),
     )
+
+
+def detector_outputs(
+    anchors: Tensor, images: int, columns: int, survivors: int, candidates: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What both stages of a trained detector put out around about 30 objects per image.
+
+    Returns arm_logits (B, A, 2), arm_deltas (B, A, 4), odm_logits (B, A, columns) and odm_deltas (B, A, 4) with
+    `survivors` anchors per image left at theta = 0.99, and about `candidates` of their class scores above 0.01.
+    """
+    count = len(anchors)
+    arm_logits, odm_logits = torch.zeros(images, count, 2), torch.zeros(images, count, columns)
+    arm_deltas, odm_deltas = (torch.randn(images, count, 4, generator=rng) * 0.3 for _ in range(2))
+    for b in range(images):
+        objects, labels, _ = ground_truth(1, 30.0, rng)
+        overlaps = rx.reference.box_iou(anchors, objects)
+        best, which = overlaps.max(dim=1)
+        arm_deltas[b] += 0.7 * rx.reference.encode_boxes(objects[which], anchors) * (best > 0.1)[:, None]
+        objectness = 8 * best + torch.randn(count, generator=rng)
+        edge = objectness.sort(descending=True).values[survivors - 1 : survivors + 1].mean()
+        arm_logits[b, :, 1] = objectness - edge + rx.reference.filter_threshold(0.99)
+        odm_logits[b] = torch.randn(count, columns, generator=rng) * 1.5
+        odm_logits[b, torch.arange(count), labels[which] * (columns - 1) // 20] += 6 * best
+        odm_logits[b, :, 0] -= 12 * best
+        odm_logits[b, :, 0] += _background(odm_logits[b, objectness > edge], candidates)
+    return arm_logits, arm_deltas, odm_logits, odm_deltas
+
+
+def _background(logits: Tensor, candidates: int) -> float:
+    """What to add to column 0 so that about `candidates` softmax values of the others are above 0.01."""
+    low, high = -20.0, 30.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        shifted = torch.cat([logits[:, :1] + middle, logits[:, 1:]], dim=1)
+        low, high = (middle, high) if int((shifted.softmax(1)[:, 1:] > 0.01).sum()) > candidates else (low, middle)
+    return low

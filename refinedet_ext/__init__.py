@@ -25,13 +25,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING or _has_torch:
     from . import nn, reference
     from .batched_nms import batched_nms, nms
-    from .deconv_sum import deconv_sum
     from .decode_boxes import decode_boxes
     from .decode_cascade import decode_cascade
+    from .deconv_sum import deconv_sum
+    from .deform_align import deform_align
     from .detect import detect
     from .encode_boxes import encode_boxes
     from .filter_anchors import filter_anchors, filter_anchors_mask
-    from .deform_align import deform_align
     from .match_anchors import match_anchors
     from .mine_hard_negatives import mine_hard_negatives
     from .multiclass_nms import multiclass_nms

@@ -26,6 +26,7 @@ else:
             f"(2.11 or newer is needed): {error}"
         )
 
+_AUTOCAST_DEVICES = ("cpu", "cuda")
 _registrations = torch.library.Library("refinedet_ext", "FRAGMENT")  # keeps the Python kernels alive
 
 
@@ -88,7 +89,7 @@ def register_autocast(name: str, policy: Literal["float32", "lower"], *, keep: t
     if _problem is not None:
         return
     call = op(name)
-    for device in ("cpu", "cuda"):
+    for device in _AUTOCAST_DEVICES:
 
         def cast_and_call(*args: Any, _device: str = device) -> Any:
             dtype = torch.float32 if policy == "float32" else torch.get_autocast_dtype(_device)
@@ -96,6 +97,11 @@ def register_autocast(name: str, policy: Literal["float32", "lower"], *, keep: t
                 return call(*[arg if i in keep else _cast(arg, dtype) for i, arg in enumerate(args)])
 
         _registrations.impl(name, cast_and_call, f"Autocast{device.upper()}")
+
+
+def autocasting(device: torch.device) -> bool:
+    """Whether autocast is on for this device; where there is none (meta) it is not."""
+    return device.type in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device.type)
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:

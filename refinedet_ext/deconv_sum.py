@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _library
-from .checks import check_choice, check_dtype, check_floating, check_same_device, check_shape
+from .checks import check_choice, check_floating, check_same_device, check_shape
 
 ACTIVATIONS = ("none", "relu")
 

@@ -106,7 +106,7 @@ def _check(
         if tensor is not None or name in ("input", "weight"):
             check_floating(tensor, name)
     check_same_device(**tensors)
-    if not torch.is_autocast_enabled(input.device.type):
+    if not _library.autocasting(input.device):
         for name in ("weight", "bias"):
             tensor = tensors[name]
             if tensor is not None and tensor.dtype != input.dtype:
@@ -160,11 +160,11 @@ def _check(
             raise ValueError(f"{name}: expected shape {expected}, got {tuple(tensor.shape)}")
 
 
-def _like_image(input: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A new tensor with the layout that the kernels choose: channels_last if the input is that and not contiguous."""
-    channels_last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
+def _new_like(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """With the layout that the kernels choose: channels_last if the tensor is that and not contiguous."""
+    channels_last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=layout)
+    return torch.empty(shape, dtype=tensor.dtype, device=tensor.device, memory_format=layout)
 
 
 @_library.register_fake("deform_align")
@@ -179,7 +179,7 @@ def _fake(
     padding: list[int],
     dilation: list[int],
 ) -> Tensor:
-    return _like_image(input, _out_shape(input, weight, [stride, padding, dilation]))
+    return _new_like(input, _out_shape(input, weight, [stride, padding, dilation]))
 
 
 @_library.register_fake("_deform_align_backward")
@@ -195,15 +195,15 @@ def _fake_backward(
     dilation: list[int],
     output_mask: list[bool],
 ) -> tuple[Tensor, ...]:
-    def like(tensor: Tensor | None, wanted: bool) -> Tensor:
+    def map_grad(tensor: Tensor | None, wanted: bool) -> Tensor:
         if tensor is None or not wanted:
             return input.new_empty(0, dtype=torch.float32)
         return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
     return (
-        _like_image(input, input.shape) if output_mask[0] else input.new_empty(0),
-        like(weight, True) if output_mask[1] else input.new_empty(0),
-        *(like(t, wanted) for t, wanted in zip((offset, center, mask), output_mask[2:5], strict=True)),
+        _new_like(input, input.shape) if output_mask[0] else input.new_empty(0),
+        _new_like(weight, weight.shape) if output_mask[1] else input.new_empty(0),
+        *(map_grad(t, wanted) for t, wanted in zip((offset, center, mask), output_mask[2:5], strict=True)),
         input.new_empty(weight.shape[0] if output_mask[5] else 0),
     )
 

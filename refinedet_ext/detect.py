@@ -53,7 +53,7 @@ def detect(
 
     Returns Detections: boxes (B, keep_top_k, 4), scores (B, keep_top_k), labels (B, keep_top_k) int64 in 1..C, by
     falling score, and count (B,) int64; behind count everything is 0. The inputs are promoted to one dtype; float16
-    and bfloat16 are computed in float32, and boxes and scores are then float32. Probabilities below 1e-37 of an
+    and bfloat16 are computed in float32, and boxes and scores are then float32. Probabilities below 1e-38 of an
     anchor's largest count as 0 in float32. An anchor with NaN among its logits gives no detection. Not differentiable.
 
     Raises TypeError for a dtype that is not floating or a setting of the wrong type, ValueError for shapes, devices or

@@ -415,9 +415,7 @@ def multiclass_nms(
                 kept = nms(work_boxes[b, rows], work[b, rows, c], iou_threshold)
                 picked = work[b, rows[kept], c]
             else:
-                kept, picked = soft_nms(
-                    work_boxes[b, rows], work[b, rows, c], iou_threshold, method, sigma, min_score
-                )
+                kept, picked = soft_nms(work_boxes[b, rows], work[b, rows, c], iou_threshold, method, sigma, min_score)
             rows_kept.append(torch.stack([torch.full_like(kept, c), rows[kept]], dim=1))
             values_kept.append(picked)
         if not rows_kept:

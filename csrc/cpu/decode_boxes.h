@@ -19,10 +19,10 @@ struct DecodeBoxesArgs {
 };
 
 struct DecodeBoxesBackwardArgs {
-  DecodeBoxesArgs forward;   // its `boxes` is not read
-  const void* grad_boxes;    // (count, 4)
-  void* grad_deltas;         // (count, 4)
-  void* grad_anchors;        // (count, 4), one row per delta: whoever shared the anchors sums it
+  DecodeBoxesArgs forward;  // its `boxes` is not read
+  const void* grad_boxes;   // (count, 4)
+  void* grad_deltas;        // (count, 4)
+  void* grad_anchors;       // (count, 4), one row per delta: whoever shared the anchors sums it
 };
 
 REFINEDET_CPU_KERNEL(decode_boxes, DecodeBoxesArgs)

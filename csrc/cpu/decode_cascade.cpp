@@ -32,7 +32,7 @@ REFINEDET_HD void map_cascade(const DecodeCascadeArgs& args, const T* const (&in
     });
     return;
   }
-  const int64_t grain = kBoxGrain / max2<int64_t>(1, count) + 1;
+  const int64_t grain = kBoxGrain / count + 1;
   parallel(batch, grain, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const T* from[I];

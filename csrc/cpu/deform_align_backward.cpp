@@ -99,16 +99,42 @@ REFINEDET_HD void grad_samples(const DeformGradSamplesArgs& args, const Parallel
   });
 }
 
-// to += weight * from
-template <class T>
-REFINEDET_HD void add_scaled(const T* from, Work<T> weight, int64_t channels, Work<T>* to) {
+// to[i] += weight[i] * from for N pixels, none of them twice.
+template <int N, class T>
+REFINEDET_HD void add_scaled(const T* from, const Work<T>* weight, int64_t channels, Work<T>* const* to) {
   using W = Work<T>;
   for_steps<kStep<W>>(channels, [&](int64_t c, int64_t count) REFINEDET_INLINE_LAMBDA {
-    Lanes<W> grad, sum;
+    Lanes<W> grad, sum[N];
     load_channels(from + c, count, grad);
-    load_channels(to + c, count, sum);
-    store_bytes(to + c, count * static_cast<int64_t>(sizeof(W)), sum + grad * weight);
+    for (int i = 0; i < N; ++i) {
+      load_channels(to[i] + c, count, sum[i]);
+      store_bytes(to[i] + c, count * static_cast<int64_t>(sizeof(W)), sum[i] + grad * weight[i]);
+    }
   });
+}
+
+// Adds `channels` columns' gradients to the corners of their sample, of which `image` is the first channel of pixel 0.
+template <class T>
+REFINEDET_HD void add_to_corners(const T* from, const DeformSample<Work<T>>& s, int64_t channels, Work<T>* image,
+                                 int64_t pixel_stride) {
+  const CornerWeights<Work<T>> weights = weights_of(s);
+  Work<T>* to[4];
+  Work<T> weight[4];
+  int corners = 0;
+  for (int i = 0; i < 4; ++i) {
+    if (s.corner[i] >= 0) {
+      to[corners] = image + s.corner[i] * pixel_stride;
+      weight[corners] = weights.w[i] * s.mask;
+      ++corners;
+    }
+  }
+  if (corners == 4) {
+    add_scaled<4>(from, weight, channels, to);  // one reading for all
+  } else {
+    for (int i = 0; i < corners; ++i) {
+      add_scaled<1>(from, weight + i, channels, to + i);
+    }
+  }
 }
 
 }  // namespace
@@ -144,14 +170,8 @@ void deform_grad_source(const DeformGradSourceArgs& args, const ParallelFor& par
             if (first >= last) {
               continue;
             }
-            const DeformSample<W>& s = samples[run.offset_group];
-            const CornerWeights<W> weights = weights_of(s);
-            for (int i = 0; i < 4; ++i) {
-              if (s.corner[i] >= 0) {
-                add_scaled(columns + run.column + (first - run.channel), weights.w[i] * s.mask, last - first,
-                           grad + s.corner[i] * args.pixel_stride + first);
-              }
-            }
+            add_to_corners(columns + run.column + (first - run.channel), samples[run.offset_group], last - first,
+                           grad + first, args.pixel_stride);
           }
         }
       }

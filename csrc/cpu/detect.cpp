@@ -11,6 +11,9 @@ namespace {
 
 constexpr int64_t kPiece = 4096;  // anchors of a task
 
+// What is worth another thread, about 20 microseconds: so many pieces to look through, so many survivors to work on.
+constexpr int64_t kPieceGrain = 4, kSurvivorGrain = 512;
+
 // A task's share of an image's anchors.
 struct Piece {
   int64_t image, first, anchors;
@@ -25,9 +28,19 @@ struct Scratch {
   Buffer<W> boxes;   // (survivors, 4)
   Buffer<W> scores;  // candidates: room for all classes of each survivor
   Buffer<int32_t> labels, rows;
+  int64_t classes;
 
   Scratch(int64_t survivors, int64_t classes)
-      : boxes(survivors * 4), scores(survivors * classes), labels(survivors * classes), rows(survivors * classes) {}
+      : boxes(survivors * 4),
+        scores(survivors * classes),
+        labels(survivors * classes),
+        rows(survivors * classes),
+        classes(classes) {}
+
+  // Where the candidates of the survivors from `row` on begin.
+  CandidateList<W> list_at(int64_t row) {
+    return {scores.data() + row * classes, labels.data() + row * classes, rows.data() + row * classes};
+  }
 };
 
 // The anchors that pass the first stage and whose second-stage logits can give a score above the threshold.
@@ -75,6 +88,24 @@ void score_survivors(const DetectArgs& args, W threshold, Piece& piece, const in
   piece.candidates = candidates;
 }
 
+// The lists of an image's pieces become one.
+template <class W>
+void close_up(const Buffer<Piece>& pieces, Scratch<W>& scratch, Buffer<Candidates<W>>& images) {
+  for (Candidates<W>& image : images) {
+    image = {nullptr, nullptr, nullptr, 0, nullptr};
+  }
+  for (int64_t t = 0; t < pieces.size(); ++t) {
+    const Piece& piece = pieces[t];
+    const CandidateList<W> from = scratch.list_at(piece.row), to = scratch.list_at(piece.image_row);
+    Candidates<W>& image = images[piece.image];
+    const size_t n = static_cast<size_t>(piece.candidates);
+    memmove(to.scores + image.count, from.scores, n * sizeof(W));
+    memmove(to.labels + image.count, from.labels, n * sizeof(int32_t));
+    memmove(to.rows + image.count, from.rows, n * sizeof(int32_t));
+    image = {to.scores, to.labels, to.rows, image.count + piece.candidates, scratch.boxes.data() + 4 * piece.image_row};
+  }
+}
+
 template <class T>
 void run(const DetectArgs& args, const ParallelFor& parallel) {
   using W = Work<T>;
@@ -85,7 +116,7 @@ void run(const DetectArgs& args, const ParallelFor& parallel) {
   const W arm_threshold = ceil_to<W>(filter_threshold(args.theta));
   const W reach = static_cast<W>(reach_of(args.score_threshold)), score_threshold = floor_to<W>(args.score_threshold);
   const auto index_of = [&](const Piece& piece) { return index.data() + piece.image * args.anchors + piece.first; };
-  parallel(tasks, 1, [&](int64_t begin, int64_t end) {
+  parallel(tasks, kPieceGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       Piece& piece = pieces[t];
       piece.image = t / per_image;
@@ -104,35 +135,19 @@ void run(const DetectArgs& args, const ParallelFor& parallel) {
   Scratch<W> scratch(survivors, classes);
   Buffer<W> tables(tasks * (1 + classes) * kGroup);
   const Delta<W> variance = variance_of<W>(args.variances);
-  const auto list_at = [&](int64_t row) -> CandidateList<W> {
-    return {scratch.scores.data() + row * classes, scratch.labels.data() + row * classes,
-            scratch.rows.data() + row * classes};
-  };
-  parallel(tasks, 1, [&](int64_t begin, int64_t end) {
+  const int64_t grain = 1 + tasks * kSurvivorGrain / max2<int64_t>(1, survivors);
+  parallel(tasks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       Piece& piece = pieces[t];
       const int32_t* from = index_of(piece);
       decode_survivors<T>(args, variance, piece, from, scratch.boxes.data() + 4 * piece.row);
       score_survivors<T>(args, score_threshold, piece, from, tables.data() + t * (1 + classes) * kGroup,
-                         list_at(piece.row));
+                         scratch.list_at(piece.row));
     }
   });
 
   Buffer<Candidates<W>> images(batch);
-  for (int64_t b = 0; b < batch; ++b) {
-    images[b] = {nullptr, nullptr, nullptr, 0, nullptr};
-  }
-  for (int64_t t = 0; t < tasks; ++t) {  // an image's lists close up to one
-    const Piece& piece = pieces[t];
-    const CandidateList<W> from = list_at(piece.row), image = list_at(piece.image_row);
-    Candidates<W>& to = images[piece.image];
-    const size_t n = static_cast<size_t>(piece.candidates);
-    memmove(image.scores + to.count, from.scores, n * sizeof(W));
-    memmove(image.labels + to.count, from.labels, n * sizeof(int32_t));
-    memmove(image.rows + to.count, from.rows, n * sizeof(int32_t));
-    to = {image.scores, image.labels, image.rows, to.count + piece.candidates,
-          scratch.boxes.data() + 4 * piece.image_row};
-  }
+  close_up(pieces, scratch, images);
   Buffer<W> kept_scores(batch * keep_top_k);
   Buffer<int32_t> kept_labels(batch * keep_top_k), kept_rows(batch * keep_top_k);
   const Kept<W> kept{kept_scores.data(), kept_labels.data(), kept_rows.data(), args.out_counts};

@@ -59,7 +59,8 @@ REFINEDET_HD float exp_bounded(float x) {
 
 REFINEDET_HD double exp_bounded(double x) { return exp(x); }
 
-// ln x for normal positive x; NaN gives NaN, infinity and zero something beyond +-87. x = m 2^e with m in [sqrt(1/2), sqrt(2)), then ln m = 2 artanh((m - 1) / (m + 1)).
+// ln x for normal positive x; NaN gives NaN, infinity and zero something beyond +-87. x = m 2^e with m in [sqrt(1/2),
+// sqrt(2)), then ln m = 2 artanh((m - 1) / (m + 1)).
 REFINEDET_HD float log_positive(float x) {
   const int32_t bits = float_to_bits(x);
   const int32_t e = (bits - 0x3f3504f3) >> 23;

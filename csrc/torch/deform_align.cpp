@@ -117,7 +117,8 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
 
   call.channels_last = is_channels_last(input);
   call.input = call.channels_last ? input : torch::stable::contiguous(input);
-  call.weight = torch::stable::contiguous(weight);
+  call.weight_channels_last = is_channels_last(weight);
+  call.weight = call.weight_channels_last ? weight : torch::stable::contiguous(weight);
   call.offset = contiguous(offset);
   call.center = contiguous(center);
   call.mask = contiguous(mask);

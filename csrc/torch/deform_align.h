@@ -14,11 +14,12 @@ namespace refinedet::torch_ops {
 
 struct DeformCall {
   Tensor input;                                // contiguous or channels last
-  Tensor weight;                               // contiguous
+  Tensor weight;                               // contiguous or channels last
   std::optional<Tensor> offset, center, mask;  // contiguous
   cpu::DeformGeometry geometry;
   int64_t batch, channels, out_channels, groups;
   bool channels_last;  // the input, and so the output
+  bool weight_channels_last;
   ScalarType compute;  // of columns and products: bfloat16 where the machine multiplies it, float32 for half types else
   ScalarType sampling;  // of positions and their gradients: float64 for a float64 input, else float32
 
@@ -100,6 +101,10 @@ PixelRows read_rows(const Tensor& tensor, bool channels_last, const TileRange& r
 void write_rows(const PixelRows& rows, ScalarType dtype, const Tensor& tensor, bool channels_last,
                 const TileRange& range, int64_t channel, int64_t channels, bool add, bool overflow);
 
+// A block's part of a tensor like the weight, as matrices (tap, channel), one per output channel. The data is not
+// written unless the caller owns the tensor.
+cpu::MatrixLayout<void> weight_layout(const Tensor& weight, const DeformCall& call, const ChannelBlock& block);
+
 // A block's weights, pixels, samples and columns.
 class DeformBlock {
  public:
@@ -130,4 +135,5 @@ class DeformBlock {
 
 int64_t element_size(ScalarType dtype);
 Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last);
+
 }  // namespace refinedet::torch_ops

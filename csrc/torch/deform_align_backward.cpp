@@ -53,15 +53,12 @@ class WeightGrad {
   }
 
   void write(const Tensor& grad_weight) const {
-    const int64_t channels = call_.weight.size(1), taps = call_.taps(), size = channels * taps;
-    const int64_t first = block_.group * outputs_ * size + block_.channel % channels * taps;
-    char* to = static_cast<char*>(grad_weight.mutable_data_ptr()) + first * element_size(grad_weight.scalar_type());
     cpu::copy_matrices({{sum_.const_data_ptr(), dtype_of(sum_, "weight"), depth_, block_.group_channels(), 1},
-                        {to, dtype_of(grad_weight, "weight"), size, 1, taps},
+                        weight_layout(grad_weight, call_, block_),
                         block_.groups * outputs_,
-                        taps,
+                        call_.taps(),
                         block_.group_channels(),
-                        false,
+                        /*add=*/false,
                         /*overflow=*/true},
                        torch_threads());
   }
@@ -195,13 +192,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
 
   const std::vector<int64_t> none{0};
   const bool want_input = output_mask[0], want_weight = output_mask[1], want_bias = output_mask[5];
-  Gradients grads{want_input,
-                  want_weight,
-                  want_input ? new_like_image(sizes_of(input), dtype, call.channels_last) : new_tensor(none, dtype),
-                  new_tensor(want_weight ? sizes_of(weight) : none, dtype),
-                  {call, call.offset, output_mask[2]},
-                  {call, call.center, output_mask[3]},
-                  {call, call.mask, output_mask[4]}};
+  Gradients grads{
+      want_input,
+      want_weight,
+      want_input ? new_like_image(sizes_of(input), dtype, call.channels_last) : new_tensor(none, dtype),
+      want_weight ? new_like_image(sizes_of(weight), dtype, call.weight_channels_last) : new_tensor(none, dtype),
+      {call, call.offset, output_mask[2]},
+      {call, call.center, output_mask[3]},
+      {call, call.mask, output_mask[4]}};
   IncomingGrad grad{grad_in, is_channels_last(grad_in), {}};
   if (!grad.channels_last) {
     grad.tensor = torch::stable::contiguous(grad_in);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "deform_align.h"
+#include "gemm.h"
 
 namespace refinedet::torch_ops {
 namespace {
@@ -11,14 +12,13 @@ constexpr int64_t kCopyBytes = int64_t{32} << 20;   // of the channels-last copi
 
 constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-Tensor view(const Matrices& m, int64_t matrix, ScalarType dtype) {
-  char* data = static_cast<char*>(m.data) + matrix * m.matrix_stride * element_size(dtype);
-  const torch::stable::Device cpu(torch::headeronly::DeviceType::CPU);
-  if (m.count == 1) {
-    return torch::stable::from_blob(data, {m.rows, m.columns}, {m.row_stride, m.column_stride}, cpu, dtype);
-  }
-  return torch::stable::from_blob(data, {m.count, m.rows, m.columns}, {m.matrix_stride, m.row_stride, m.column_stride},
-                                  cpu, dtype);
+// Without telling torch of a write: tensors that are written are new ones.
+char* bytes(const Tensor& t) { return const_cast<char*>(static_cast<const char*>(t.const_data_ptr())); }
+
+Tensor view(const Matrices& m, ScalarType dtype) {
+  return m.count == 1
+             ? view_of(m.data, {m.rows, m.columns}, {m.row_stride, m.column_stride}, dtype)
+             : view_of(m.data, {m.count, m.rows, m.columns}, {m.matrix_stride, m.row_stride, m.column_stride}, dtype);
 }
 
 std::vector<cpu::ChannelRun> channel_runs(const DeformCall& call, const ChannelBlock& block, int64_t group_stride) {
@@ -41,7 +41,7 @@ cpu::MatrixLayout<Void> pixel_layout(const Tensor& t, bool channels_last, const 
   const int64_t row = channels_last ? channels : 1, column = channels_last ? 1 : pixels;
   const int64_t first = range.image * channels * pixels + range.pixel * row + channel * column;
   const ScalarType dtype = t.scalar_type();
-  char* data = static_cast<char*>(t.data_ptr()) + first * element_size(dtype);
+  char* data = bytes(t) + first * element_size(dtype);
   return {data, dtype_of(t, "tensor"), channels * pixels, row, column};
 }
 
@@ -90,13 +90,7 @@ DeformPlan deform_plan(const DeformCall& call, int64_t copied, bool divisible) {
 }
 
 void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype) {
-  const char* op = out.count == 1 ? "aten::mm" : "aten::bmm";
-  // the out overloads: nothing is allocated, and autocast leaves them alone
-  std::array<StableIValue, 3> stack{torch::stable::detail::from(view(a, 0, dtype)),
-                                    torch::stable::detail::from(view(b, 0, dtype)),
-                                    torch::stable::detail::from(view(out, 0, dtype))};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, "out", stack.data(), TORCH_ABI_VERSION));
-  torch::stable::detail::to<Tensor>(stack[0]);  // takes the returned handle, to let it go
+  multiply(view(a, dtype), view(b, dtype), view(out, dtype));
 }
 
 PixelRows read_rows(const Tensor& tensor, bool channels_last, const TileRange& range, int64_t channel, int64_t channels,
@@ -129,6 +123,13 @@ void write_rows(const PixelRows& rows, ScalarType dtype, const Tensor& tensor, b
                      torch_threads());
 }
 
+cpu::MatrixLayout<void> weight_layout(const Tensor& weight, const DeformCall& call, const ChannelBlock& block) {
+  const int64_t channels = call.weight.size(1), taps = call.taps(), size = channels * taps;
+  const int64_t tap = call.weight_channels_last ? channels : 1, channel = call.weight_channels_last ? 1 : taps;
+  const int64_t first = block.group * (call.out_channels / call.groups) * size + block.channel % channels * channel;
+  return {bytes(weight) + first * element_size(weight.scalar_type()), dtype_of(weight, "weight"), size, tap, channel};
+}
+
 DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block,
                          const std::optional<Tensor>& bias)
     : call_(call), block_(block), tile_rows_(plan.rows) {
@@ -146,14 +147,9 @@ DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const C
   if (!call.channels_last || call.input.scalar_type() != call.compute) {
     copy_ = new_tensor({plan.images * block.channels * call.geometry.in_pixels()}, call.compute);
   }
-  // (Co, C/groups, taps) to (Co, taps, C/groups)
   const DType compute = kernel_dtype(call.compute);
-  const int64_t weight_channels = call.weight.size(1), weight_size = weight_channels * taps;
-  const int64_t first = block.group * group_outputs * weight_size + (block.channel % weight_channels) * taps;
-  const char* weight =
-      static_cast<const char*>(call.weight.const_data_ptr()) + first * element_size(call.weight.scalar_type());
-  const DType stored = dtype_of(call.weight, "weight");
-  cpu::copy_matrices({{weight, stored, weight_size, 1, taps},
+  const cpu::MatrixLayout<void> from = weight_layout(call.weight, call, block);
+  cpu::copy_matrices({{from.data, from.dtype, from.matrix_stride, from.row_stride, from.column_stride},
                       {weights_.mutable_data_ptr(), compute, line_, channels, 1},
                       outputs,
                       taps,
@@ -170,7 +166,7 @@ DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const C
         {{from, dtype_of(*bias, "bias"), 0, 1, 1}, {to, compute, 0, line_, 1}, 1, outputs, 1, false, false},
         torch_threads());
     char* ones = static_cast<char*>(columns_.mutable_data_ptr()) + (depth_ - 1) * size;
-    torch::stable::fill_(view({ones, 1, block.groups * tile_rows_, 1, 0, line_, 1}, 0, call.compute), 1);
+    torch::stable::fill_(view({ones, 1, block.groups * tile_rows_, 1, 0, line_, 1}, call.compute), 1);
   }
 }
 

@@ -12,7 +12,9 @@ Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::init
 void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
   std::array<StableIValue, 3> stack{torch::stable::detail::from(a), torch::stable::detail::from(b),
                                     torch::stable::detail::from(out)};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::mm", "out", stack.data(), TORCH_ABI_VERSION));
+  // the out overloads: nothing is allocated, and autocast leaves them alone
+  const char* op = out.dim() == 3 ? "aten::bmm" : "aten::mm";
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, "out", stack.data(), TORCH_ABI_VERSION));
   torch::stable::detail::to<Tensor>(stack[0]);  // the result is `out` once more: its handle is taken and dropped
 }
 

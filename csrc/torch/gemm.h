@@ -11,8 +11,8 @@ namespace refinedet::torch_ops {
 Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
                ScalarType dtype);
 
-// out = a b, with torch's threads. Matrices of one dtype; each may have any stride in one of its dimensions if it has
-// 1 in the other.
+// out = a b, with torch's threads. Matrices of one dtype, or batches of them; each may have any stride in one of its
+// dimensions if it has 1 in the other.
 void multiply(const Tensor& a, const Tensor& b, const Tensor& out);
 
 }  // namespace refinedet::torch_ops

@@ -138,7 +138,9 @@ def test_threads_agree(rng, layout):
     torch.testing.assert_close(one, two, **TOLERANCES[torch.float32])  # torch's product may split its sums
 
 
-@pytest.mark.parametrize("shape", [(0, 4, 4, 3, 3, 0, 0), (2, 4, 0, 3, 3, 0, 0), (2, 4, 4, 0, 3, 0, 0), (2, 0, 4, 2, 2, 0, 0)])
+@pytest.mark.parametrize(
+    "shape", [(0, 4, 4, 3, 3, 0, 0), (2, 4, 0, 3, 3, 0, 0), (2, 4, 4, 0, 3, 0, 0), (2, 0, 4, 2, 2, 0, 0)]
+)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_empty(rng, shape, layout):
     batch, ci, co, h, w, *_ = shape
@@ -218,13 +220,25 @@ def test_autocast_lowers_all_inputs(rng):
     ("change", "error", "message"),
     [
         ({"input": torch.zeros(2, 4, 3)}, ValueError, r"input: expected shape \(B, Ci, H, W\), got \(2, 4, 3\)"),
-        ({"weight": torch.zeros(4, 6, 3, 3)}, ValueError, r"weight: expected shape \(Ci, Co, 2, 2\).*got \(4, 6, 3, 3\)"),
-        ({"weight": torch.zeros(5, 6, 2, 2)}, ValueError, r"weight: expected shape .* with .*Ci = 4.*got \(5, 6, 2, 2\)"),
+        (
+            {"weight": torch.zeros(4, 6, 3, 3)},
+            ValueError,
+            r"weight: expected shape \(Ci, Co, 2, 2\).*got \(4, 6, 3, 3\)",
+        ),
+        (
+            {"weight": torch.zeros(5, 6, 2, 2)},
+            ValueError,
+            r"weight: expected shape .* with .*Ci = 4.*got \(5, 6, 2, 2\)",
+        ),
         ({"bias": torch.zeros(5)}, ValueError, r"bias: expected shape \(Co,\) with Co = 6, got \(5,\)"),
         ({"lateral": torch.zeros(2, 6, 7, 6)}, ValueError, r"lateral: expected h = 6 or 5, .*got \(2, 6, 7, 6\)"),
         ({"lateral": torch.zeros(2, 6, 6, 4)}, ValueError, r"lateral: expected w = 6 or 5, .*got \(2, 6, 6, 4\)"),
         ({"lateral": torch.zeros(1, 6, 6, 6)}, ValueError, r"lateral: expected shape .*B = 2"),
-        ({"lateral": torch.zeros(2, 6, 6, 6).double()}, TypeError, "lateral: expected dtype torch.float32 as input has"),
+        (
+            {"lateral": torch.zeros(2, 6, 6, 6).double()},
+            TypeError,
+            "lateral: expected dtype torch.float32 as input has",
+        ),
         ({"input": torch.zeros(2, 4, 3, 3).int()}, TypeError, "input: expected dtype float16.*got torch.int32"),
         ({"weight": None}, TypeError, "weight: expected a torch.Tensor, got NoneType"),
         ({"activation": "gelu"}, ValueError, "activation: expected one of 'none', 'relu', got 'gelu'"),

@@ -225,6 +225,12 @@ def test_compile_and_export(rng, layout):
     torch.testing.assert_close(program(*more), expected.repeat(2, 1, 1, 1))
 
 
+def test_meta_tensors(rng):
+    inputs = make(rng, layout=torch.channels_last, stride=(2, 1))
+    got = inputs.map(lambda _, t: t.to("meta"))()
+    assert got.shape == inputs().shape and got.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_autocast_lowers_all_but_the_maps(rng):
     inputs = make(rng, size=(30, 30))
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -126,6 +126,20 @@ def test_layout_of_the_incoming_gradient(rng):
         torch.testing.assert_close(got, gradients(inputs, ones)[name], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("case", ["plain", "groups", "more offset groups"])
+def test_weights_in_channels_last(rng, case):
+    inputs = make(rng, **CASES[case])
+    grad = grad_of(inputs, rng)
+    out, expected = inputs(), gradients(inputs, grad)
+    inputs.weight = inputs.weight.contiguous(memory_format=torch.channels_last)
+    assert not inputs.weight.is_contiguous()
+    assert torch.equal(inputs(), out)
+    for name, got in gradients(inputs, grad).items():
+        assert torch.equal(got, expected[name]), name
+        if name == "weight":
+            assert got.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(("groups", "dtype"), [(1, torch.float32), (2, torch.float32), (1, torch.bfloat16)])
 def test_large_contiguous_image_is_taken_by_channels(rng, groups, dtype):
     inputs = make(
@@ -194,6 +208,7 @@ def test_no_pixels_but_padding():
 @pytest.mark.parametrize("wanted", [ORDER, ("input", "center"), ("weight", "bias")])
 def test_opcheck(rng, layout, wanted):
     inputs = make(rng, layout=layout, offset_groups=2)
+    inputs.weight = inputs.weight.contiguous(memory_format=layout)
     tensors = [getattr(inputs, name) for name in ORDER[:5]]
     steps = [list(step) for step in inputs.steps.values()]
     torch.library.opcheck(BACKWARD, (grad_of(inputs, rng), *tensors, *steps, [n in wanted for n in ORDER]))

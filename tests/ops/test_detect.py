@@ -25,12 +25,18 @@ def inputs(rng, batch, count, classes, dtype=torch.float32):
 
 
 def check(face, tensors, **chosen):
+    """Against the twin; scores that differ by no more than a rounding may stand in either order."""
     got, expected = face.detect(*tensors, **chosen), rx.reference.detect(*tensors, **chosen)
+    tolerance = TOLERANCES[expected.scores.dtype]
     assert torch.equal(got.count, expected.count)
-    assert torch.equal(got.labels, expected.labels)
-    work = expected.scores.dtype
-    for name in ("boxes", "scores"):
-        torch.testing.assert_close(getattr(got, name), getattr(expected, name), equal_nan=True, **TOLERANCES[work])
+    torch.testing.assert_close(got.scores, expected.scores, **tolerance)
+    gap = -expected.scores.diff(dim=1)
+    unclear = (gap > 0) & (gap < tolerance["atol"])
+    clear = torch.ones_like(expected.scores, dtype=torch.bool)
+    clear[:, 1:] &= ~unclear
+    clear[:, :-1] &= ~unclear
+    assert torch.equal(got.labels[clear], expected.labels[clear])
+    torch.testing.assert_close(got.boxes[clear], expected.boxes[clear], equal_nan=True, **tolerance)
     return got
 
 

@@ -157,6 +157,15 @@ def test_linear_decay_by_hand(face, dtype):
     assert at_threshold.scores.tolist() == [[0.75, 0.5, 0.375, 0.0, 0.0]]
 
 
+@pytest.mark.parametrize("method", ["linear", "gaussian"])
+def test_min_score_is_compared_in_double_precision(face, method):
+    """0.01 is no float32: the one next to it lies below."""
+    boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [2.0, 0.0, 3.0, 1.0]]])
+    scores = torch.tensor([[[0.01], [0.010000001]]])
+    got = face.multiclass_nms(boxes, scores, score_threshold=0.0, min_score=0.01, method=method)
+    assert got.scores[0, :2].tolist() == [scores[0, 1, 0].item(), 0.0]
+
+
 def test_gaussian_decay_by_hand(face, dtype):
     boxes = torch.tensor([[[0, 0, 2, 1], [0, 0, 1, 1], [5, 5, 6, 6]]], dtype=dtype)
     scores = torch.tensor([[[0.75], [0.5], [0.5]]], dtype=dtype)

@@ -95,6 +95,13 @@ def test_not_differentiable(rng):
         assert not any(x.requires_grad for x in result)
 
 
+def test_autocast_leaves_the_dtypes(rng):
+    boxes, scores = inputs(rng, 1, 10, 2, score_dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = rx.multiclass_nms(boxes, scores)
+    assert (got.boxes.dtype, got.scores.dtype) == (torch.float32, torch.bfloat16)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "error", "message"),
     [
