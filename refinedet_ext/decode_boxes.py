@@ -73,5 +73,6 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
     return grad_deltas, sum_repeats(grad_anchors, anchors.shape), None, None
 
 
+_library.register_no_autograd("_decode_boxes_backward", "decode_boxes: a second derivative is not available")
 _library.register_autograd("decode_boxes", _autograd, setup_context=_setup_context)
 _library.register_autocast("decode_boxes", "float32")

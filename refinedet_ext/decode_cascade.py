@@ -106,5 +106,6 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad_arm, grad_odm, sum_repeats(grad_anchors, anchors.shape), None, None, None
 
 
+_library.register_no_autograd("_decode_cascade_backward", "decode_cascade: a second derivative is not available")
 _library.register_autograd("decode_cascade", _autograd, setup_context=_setup_context)
 _library.register_autocast("decode_cascade", "float32")

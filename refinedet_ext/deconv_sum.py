@@ -35,8 +35,7 @@ def deconv_sum(
 
     Returns (B, Co, h, w) of the inputs' dtype, which is one for all of them except under autocast (there all are cast
     to the lower precision). The result is channels-last in memory if `input` or `lateral` is, and contiguous if both
-    are; the two are fast alike, while a map in the other order, or one with gaps, is first copied. A weight that is
-    channels-last is used as it is too.
+    are. Channels-last is the faster one; a map in the other order, or one with gaps, is first copied.
 
     The products are torch's own (`torch.mm`), in the inputs' dtype, for float16 in float32; bias and lateral are added
     in float32 (float64 for float64) and the sum is rounded once, to infinity where it does not fit. NaN stays NaN, and
@@ -76,7 +75,7 @@ def _check(input: Tensor, weight: Tensor, bias: Tensor | None, lateral: Tensor) 
                 f"one less, got {tuple(lateral.shape)}"
             )
     check_same_device(**tensors)
-    if not torch.is_autocast_enabled(input.device.type):
+    if not _library.autocasting(input.device):
         for name, tensor in tensors.items():
             if tensor is not None and tensor.dtype != input.dtype:
                 raise TypeError(f"{name}: expected dtype {input.dtype} as input has, got {tensor.dtype}")
@@ -135,5 +134,6 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *result, None
 
 
+_library.register_no_autograd("_deconv_sum_backward", "deconv_sum: a second derivative is not available")
 _library.register_autograd("deconv_sum", _autograd, setup_context=_setup_context)
 _library.register_autocast("deconv_sum", "lower")

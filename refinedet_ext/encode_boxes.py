@@ -68,5 +68,6 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
     return grad_boxes, sum_repeats(grad_anchors, anchors.shape), None
 
 
+_library.register_no_autograd("_encode_boxes_backward", "encode_boxes: a second derivative is not available")
 _library.register_autograd("encode_boxes", _autograd, setup_context=_setup_context)
 _library.register_autocast("encode_boxes", "float32")

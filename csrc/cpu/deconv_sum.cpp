@@ -7,9 +7,10 @@ namespace {
 
 // Columns pass through a small block on the stack in which they lie as in the maps: reordering them is one plain loop,
 // whatever is computed, and touching the maps another, whatever their order and cropping.
-constexpr int64_t kPixelBlock = 256;  // channels of one pixel, four taps each
-constexpr int64_t kPlanes = 4, kPlanePixels = 128;
-constexpr int64_t kGrain = 16384;  // map elements per task: some ten microseconds
+constexpr int64_t kPixelBlock = 256;   // channels of one pixel, four taps each
+constexpr int64_t kPlanes = 4;         // channels of up to ...
+constexpr int64_t kPlanePixels = 512;  // ... pixels, so many that the maps are read and written in long runs
+constexpr int64_t kGrain = 16384;      // map elements per task: some ten microseconds
 
 REFINEDET_HD int64_t tasks_of(int64_t elements) { return max2<int64_t>(1, kGrain / max2<int64_t>(1, elements)); }
 REFINEDET_HD int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -75,12 +76,6 @@ struct Scatter {
     }
   }
   REFINEDET_HD void cropped(const void*, int64_t) const {}
-  REFINEDET_HD void prefetch(int64_t at, int64_t n) const {
-    for (int64_t i = 0; i < n; i += 64 / (int64_t)sizeof(T)) {
-      __builtin_prefetch(lateral + at + i, 0, 3);
-      __builtin_prefetch(out + at + i, 1, 3);
-    }
-  }
 };
 
 // The columns' gradient, and the lateral's: that of out where ReLU let it pass. As in torch it passes where the result
@@ -230,10 +225,6 @@ void walk_planes(const DeconvSumTile& tile, const ParallelFor& parallel, const M
           const int64_t column = ((image * height + y - tile.first_line) * width + x) * channels + first;
           auto* columns = maps.columns + 4 * column;
           if constexpr (Maps::reads_columns) {
-            for (int64_t c = 0; c < count; ++c) {
-              int64_t at = ((image * channels + first + c) * tile.out_height + 2 * y) * tile.out_width + 2 * x;
-              maps.prefetch(at, 4 * lines * n);
-            }
             move_pairs<true>(columns, block, 4 * channels, lines, n, count);
           }
           for (int64_t c = 0; c < count; ++c) {
@@ -309,6 +300,23 @@ void deconv_sum_add(const DeconvSumAddArgs& args, const ParallelFor& parallel) {
 #pragma GCC ivdep
       for (int64_t i = begin; i < end; ++i) {
         sum[i] += load(term[i]);
+      }
+    });
+  });
+}
+
+void deconv_sum_columns(const DeconvSumColumnArgs& args, const ParallelFor& parallel) {
+  dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
+    const Column<T>* columns = static_cast<const Column<T>*>(args.columns);
+    const int64_t pixels = args.pixels, count = args.count;
+    double* sums = args.sums;
+    parallel(count, tasks_of(pixels), [=](int64_t begin, int64_t end) {
+      for (int64_t p = 0; p < pixels; ++p) {
+        const Column<T>* row = columns + p * count;
+#pragma GCC ivdep
+        for (int64_t j = begin; j < end; ++j) {
+          sums[j] += load(row[j]);
+        }
       }
     });
   });

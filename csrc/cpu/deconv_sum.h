@@ -49,9 +49,18 @@ struct DeconvSumAddArgs {
   int64_t count;
 };
 
+// sums[j] += the sum of column j over the pixels.
+struct DeconvSumColumnArgs {
+  DType dtype;
+  const void* columns;  // (pixels, count)
+  int64_t pixels, count;
+  double* sums;
+};
+
 // out = columns + bias + lateral, then ReLU: summed in float32 (float64 for float64) and rounded once.
 REFINEDET_CPU_KERNEL(deconv_sum_scatter, DeconvSumArgs)
 REFINEDET_CPU_KERNEL(deconv_sum_gather, DeconvSumBackwardArgs)
 REFINEDET_CPU_KERNEL(deconv_sum_add, DeconvSumAddArgs)
+REFINEDET_CPU_KERNEL(deconv_sum_columns, DeconvSumColumnArgs)
 
 }  // namespace refinedet::cpu

@@ -91,6 +91,15 @@ class GradWeight {
   bool started_ = false;
 };
 
+// The gradient of the bias from the sums over all pixels of each column's gradient.
+Tensor sum_taps(const Tensor& sums, bool taps_inner, ScalarType dtype) {
+  const int64_t channels = sums.numel() / 4, dim = taps_inner ? 1 : 0;
+  const std::vector<int64_t> shape = taps_inner ? std::vector<int64_t>{channels, 4} : std::vector<int64_t>{4, channels};
+  const Tensor sum =
+      torch::stable::sum(torch::stable::view(sums, shape), torch::headeronly::IntHeaderOnlyArrayRef(&dim, 1));
+  return torch::stable::to(sum, dtype);
+}
+
 // What was not asked for comes back as an empty tensor. Without `out` (there was no ReLU) `grad_lateral` is a copy of
 // `grad`.
 std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& grad_in, const Tensor& input,
@@ -108,29 +117,33 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
   const bool relu = out_in.has_value();
   const Tensor out = relu ? ordered(*out_in, dtype, channels_last) : Tensor();
 
-  const auto none = [&] { return new_tensor({0}, dtype); };
-  Tensor before_relu = relu ? new_maps(sizes_of(grad), dtype, channels_last) : grad;
   DeconvSumProduct product(input, weight, grad, channels_last);
+  const auto none = [&] { return new_tensor({0}, dtype); };
   Tensor grad_input = need_input ? new_maps(sizes_of(input), product.type(), channels_last) : none();
   std::optional<GradWeight> grad_weight;
   if (need_weight) {
     grad_weight.emplace(product, weight);
   }
-
+  Tensor sums = new_tensor({need_bias ? 4 * weight.size(1) : 0}, ScalarType::Double);
+  torch::stable::zero_(sums);
+  Tensor grad_lateral = relu ? new_maps(sizes_of(grad), dtype, channels_last) : grad;
   if (grad.numel() == 0) {
-    if (need_input) {
-      torch::stable::zero_(grad_input);
-    }
-  } else if (relu || need_input || need_weight) {
+    torch::stable::zero_(grad_input);
+  } else if (relu || need_input || need_weight || need_bias) {
     cpu::DeconvSumBackwardArgs args{};
     args.grad = grad.const_data_ptr();
     args.out = relu ? out.const_data_ptr() : nullptr;
     args.columns = product.columns_data();
-    args.grad_lateral = relu ? before_relu.mutable_data_ptr() : nullptr;
+    args.grad_lateral = relu ? grad_lateral.mutable_data_ptr() : nullptr;
     while (product.next()) {
       args.tile = product.tile();
       cpu::deconv_sum_gather(args, torch_threads());
       const Tensor grad_columns = product.columns();
+      if (need_bias) {
+        cpu::deconv_sum_columns(
+            {args.tile.dtype, args.columns, grad_columns.size(0), grad_columns.size(1), data<double>(sums)},
+            torch_threads());
+      }
       if (need_weight) {
         grad_weight->add(product, grad_columns);
       }
@@ -139,12 +152,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
       }
     }
   }
-  const int64_t maps_dims[] = {0, 2, 3};
   return {need_input ? torch::stable::to(grad_input, dtype) : none(),
           need_weight ? torch::stable::to(grad_weight->sum(), dtype) : none(),
-          need_bias ? torch::stable::sum(before_relu, torch::headeronly::IntHeaderOnlyArrayRef(maps_dims, 3)) : none(),
+          need_bias ? sum_taps(sums, product.tile().taps_inner, dtype) : none(),
           !need_lateral ? none()
-          : relu        ? before_relu
+          : relu        ? grad_lateral
                         : torch::stable::clone(grad)};
 }
 

@@ -1,15 +1,15 @@
 #include "deconv_sum_product.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace refinedet::torch_ops {
 namespace {
 
 // Columns at a time. They stay in the cache between the product and the maps; and the product is large enough that
 // the call, the threads' meeting and packing the weight once more do not show.
-static const int64_t kTileBytes = (getenv("TB") ? atoi(getenv("TB")) : 1600) << 10;
+constexpr int64_t kTileBytes = 1600 << 10;
 constexpr int64_t kMinTilePixels = 96;
+constexpr int64_t kLargePlane = 256;  // pixels of an image that are enough for a product of their own
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -58,7 +58,8 @@ void DeconvSumProduct::plan_tiles() {
   const int64_t line_bytes = 4 * std::max<int64_t>(1, tile_.channels) * width * input_.element_size();
   const int64_t lines = std::max({int64_t{1}, kMinTilePixels / width, kTileBytes / line_bytes});
   if (!tile_.channels_last && lines >= height) {
-    tile_lines_ = height * std::min(batch_, lines / std::max<int64_t>(1, height));
+    const int64_t images = height * width >= kLargePlane ? 1 : lines / std::max<int64_t>(1, height);
+    tile_lines_ = height * std::min(batch_, images);
   } else {
     const int64_t all = tile_.channels_last ? batch_ * height : height;
     const int64_t tiles = std::max<int64_t>(1, divide_up(all, lines));

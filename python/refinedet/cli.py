@@ -97,10 +97,10 @@ def build_parser() -> ArgumentParser:
     from . import commands
     from .engine.config import RunConfig
 
-    parser = ArgumentParser(prog="refinedet", description=__doc__, exit_on_error=False)
+    parser = ArgumentParser(prog="refinedet", description=__doc__, exit_on_error=False, allow_abbrev=False)
     subcommands = parser.add_subcommands(dest="command", required=True)
 
-    run = ArgumentParser(exit_on_error=False, description="Train a detector.")
+    run = ArgumentParser(exit_on_error=False, allow_abbrev=False, description="Train a detector.")
     run.add_argument("--config", action="config", help="YAML file, or the name of a shipped one (see refinedet info)")
     run.add_class_arguments(RunConfig)
     subcommands.add_subcommand("train", run, help="train a detector")
@@ -108,7 +108,7 @@ def build_parser() -> ArgumentParser:
     for name in ("eval", "predict", "demo", "info"):
         function = getattr(commands, FUNCTIONS[name])
         about = (function.__doc__ or "").split("\n")[0]
-        sub = ArgumentParser(exit_on_error=False, description=about)
+        sub = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=about)
         if name == "eval":
             sub.add_argument("--config", action="config", help="YAML file with these options")
         if name == "predict":

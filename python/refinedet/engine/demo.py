@@ -31,9 +31,10 @@ def demo_config(data: Path, output: Path, *, epochs: int, seed: int) -> RunConfi
             root=str(data),
             train=SplitConfig(image_dir="train", annotation_file="annotations/train.json"),
             val=SplitConfig(image_dir="test", annotation_file="annotations/test.json"),
-            batch_size=16,
+            batch_size=8,
             workers=1,
             cache_images=True,
+            augment={"max_expand": 2.0},  # a fourth of the size would leave a few pixels of the smallest shapes
         ),
         optim=OptimConfig(
             optimizer="adamw", lr=0.002, schedule="cosine", final_factor=0.01, warmup_iterations=50, bias_lr_factor=1.0
@@ -49,7 +50,7 @@ def demo(
     *,
     train_pictures: int = 400,
     test_pictures: int = 100,
-    epochs: int = 30,
+    epochs: int = 45,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Render, train, evaluate, draw; returns the metrics of the held-out pictures.

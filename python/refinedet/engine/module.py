@@ -58,7 +58,7 @@ class DetectionModule(pl.LightningModule):
         losses = self.model.loss(self(batch.images), batch)
         total = losses["total"]
         if not torch.isfinite(total):
-            raise NonFiniteLoss(self.global_step, {k: float(losses[k]) for k in TERMS}, batch.paths)
+            raise NonFiniteLoss(self.global_step, {k: float(losses[k].detach()) for k in TERMS}, batch.paths)
         self.log("loss", total.detach(), batch_size=len(batch))
         for name in TERMS:
             self.log(f"loss/{name}", losses[name].detach(), batch_size=len(batch))
@@ -89,8 +89,9 @@ class DetectionModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model, self.optim_config)
+        self.trainer.fit_loop.setup_data()
         total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = max(1, len(self.trainer.train_dataloader) // self.trainer.accumulate_grad_batches)  # type: ignore[arg-type]
+        per_epoch = max(1, int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
         schedule = build_schedule(optimizer, self.optim_config, total=total, per_epoch=per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -49,8 +49,8 @@ def train(config: RunConfig) -> TrainResult:
     """Train a detector as `config` says, and leave everything in `config.output`.
 
     There: `config.yaml` (the resolved configuration), `checkpoints/last.ckpt` (to resume from), `best.safetensors`
-    and `last.safetensors` (models for `refinedet eval` and `predict`), `metrics.json`, `curves.png`, `logs/` (CSV) and
-    TensorBoard's events.
+    and `last.safetensors` (models for `refinedet eval` and `predict`), `metrics.json`, `curves.png`, and
+    `logs/version_0/` (CSV and TensorBoard; a resumed run goes on in `version_1/`).
 
     Raises ValueError for a configuration that does not hold together, before anything is written or trained, and
     NonFiniteLoss when the loss stops being a number.
@@ -85,7 +85,8 @@ def train(config: RunConfig) -> TrainResult:
     save = SaveModels(output, names, config.evaluation.main_metric)
     with warnings.catch_warnings():
         _quiet()
-        trainer = build_trainer(config, output, save)
+        steps_per_epoch = len(train_set) // (config.data.batch_size * _processes(config.train.devices))
+        trainer = build_trainer(config, output, save, steps_per_epoch=max(1, steps_per_epoch))
         if trainer.is_global_zero:
             output.mkdir(parents=True, exist_ok=True)
             write_config(config, output / "config.yaml")
@@ -123,16 +124,15 @@ def build_model(config: RunConfig, class_names: list[str]) -> Detector:
             f"model.weights: expected a model of the classes {class_names}, {config.model.weights} has "
             f"{checkpoint.class_names}"
         )
-    return checkpoint.model
+    return checkpoint.model.train()
 
 
-def build_trainer(config: RunConfig, output: Path, save: SaveModels) -> pl.Trainer:
+def build_trainer(config: RunConfig, output: Path, save: SaveModels, *, steps_per_epoch: int) -> pl.Trainer:
     settings = config.train
+    version = len(list(output.glob("logs/version_*")))
     checkpoint = ModelCheckpoint(
         dirpath=output / "checkpoints",
-        filename="epoch",
-        save_top_k=0,
-        save_last=True,
+        filename="last",  # each takes the place of the one before
         every_n_epochs=1,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
@@ -151,8 +151,11 @@ def build_trainer(config: RunConfig, output: Path, save: SaveModels) -> pl.Train
         check_val_every_n_epoch=settings.eval_every,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        log_every_n_steps=10,
-        logger=[CSVLogger(output, name="logs", version=""), TensorBoardLogger(output, name="logs", version="")],
+        log_every_n_steps=min(10, steps_per_epoch),
+        logger=[
+            CSVLogger(output, name="logs", version=version),
+            TensorBoardLogger(output, name="logs", version=version),
+        ],
         callbacks=[Progress(config.evaluation.main_metric), LearningRateMonitor("step"), save, checkpoint],
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -68,7 +68,7 @@ def test_optimizers_by_name():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"optimizer": "lion"}, "optim.optimizer: expected one of 'sgd', 'adamw', got 'lion'"),
+        ({"optimizer": "lion"}, r"optim.optimizer: expected one of \['sgd', 'adamw'\], got 'lion'"),
         ({"lr": 0.0}, "optim.lr: expected a positive number, got 0.0"),
         ({"lr": float("nan")}, "optim.lr: expected a positive number"),
         ({"momentum": 1.5}, "optim.momentum"),

@@ -12,7 +12,6 @@ import pytest
 import torch
 import yaml
 
-import refinedet
 from refinedet.engine import EvalConfig, TrainConfig, train
 from refinedet.engine.module import DetectionModule, NonFiniteLoss
 from refinedet.predictor import Predictor
@@ -29,11 +28,11 @@ def test_run_leaves_everything(config, rendered):
     for name in ("config.yaml", "metrics.json", "curves.png", "best.safetensors", "last.safetensors"):
         assert (out / name).stat().st_size > 0, name
     assert (out / "checkpoints/last.ckpt").exists()
-    assert list(out.glob("logs/events*")), "TensorBoard's file"
+    assert list(out.glob("logs/version_0/events*")), "TensorBoard's file"
     assert yaml.safe_load((out / "config.yaml").read_text())["data"]["batch_size"] == 4
     metrics = json.loads((out / "metrics.json").read_text())
     assert 0 <= metrics["AP50"] <= 1 and set(metrics["per_class"]) == set(load_model(result.last).class_names)
-    with open(out / "logs/metrics.csv", newline="") as file:
+    with open(out / "logs/version_0/metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert any(row["AP50"] for row in rows) and "loss/odm_cls" in rows[0]
     prediction = Predictor.from_file(result.best)(sorted((rendered / "test").glob("*"))[0])
@@ -80,14 +79,15 @@ def test_non_finite_loss_names_the_pictures_and_stops(config, monkeypatch):
         losses = type(self).loss(self, outputs, batch)
         return {**losses, "total": losses["total"] * float("nan")}
 
-    create = refinedet.engine.train.build_model
+    module = sys.modules["refinedet.engine.train"]  # the package's attribute of this name is the function
+    create = module.build_model
 
     def build(*args):
         model = create(*args)
         model.loss = poisoned.__get__(model)
         return model
 
-    monkeypatch.setattr("refinedet.engine.train.build_model", build)
+    monkeypatch.setattr(module, "build_model", build)
     with pytest.raises(NonFiniteLoss, match="not finite at iteration 0") as caught:
         train(config)
     assert len(caught.value.paths) == 4
