@@ -29,8 +29,8 @@ Level choose_level() {
   for (const Level level : {Level::baseline, Level::avx2, Level::avx512}) {
     if (std::string(wish) == level_name(level)) {
       if (level > best) {
-        throw std::runtime_error(std::string("REFINEDET_EXT_CPU_LEVEL: this machine offers up to ") +
-                                 level_name(best) + ", got " + wish);
+        throw std::runtime_error(std::string("REFINEDET_EXT_CPU_LEVEL: this machine offers up to ") + level_name(best) +
+                                 ", got " + wish);
       }
       return level;
     }

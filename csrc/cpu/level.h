@@ -27,32 +27,30 @@ const char* level_name(Level level);
 
 // Declares `void name(const Args&, const ParallelFor&)` at every level, and the call that picks one.
 #if REFINEDET_X86_LEVELS
-#define REFINEDET_CPU_KERNEL(name, Args)                                 \
-  namespace baseline {                                                   \
-  void name(const Args& args, const ParallelFor& parallel);              \
-  }                                                                      \
-  namespace avx2 {                                                       \
-  void name(const Args& args, const ParallelFor& parallel);              \
-  }                                                                      \
-  namespace avx512 {                                                     \
-  void name(const Args& args, const ParallelFor& parallel);              \
-  }                                                                      \
-  inline void name(const Args& args, const ParallelFor& parallel) {      \
-    switch (level()) {                                                   \
-      case Level::avx512:                                                \
-        return avx512::name(args, parallel);                             \
-      case Level::avx2:                                                  \
-        return avx2::name(args, parallel);                               \
-      default:                                                           \
-        return baseline::name(args, parallel);                           \
-    }                                                                    \
-  }
-#else
 #define REFINEDET_CPU_KERNEL(name, Args)                            \
   namespace baseline {                                              \
   void name(const Args& args, const ParallelFor& parallel);         \
   }                                                                 \
+  namespace avx2 {                                                  \
+  void name(const Args& args, const ParallelFor& parallel);         \
+  }                                                                 \
+  namespace avx512 {                                                \
+  void name(const Args& args, const ParallelFor& parallel);         \
+  }                                                                 \
   inline void name(const Args& args, const ParallelFor& parallel) { \
-    baseline::name(args, parallel);                                 \
+    switch (level()) {                                              \
+      case Level::avx512:                                           \
+        return avx512::name(args, parallel);                        \
+      case Level::avx2:                                             \
+        return avx2::name(args, parallel);                          \
+      default:                                                      \
+        return baseline::name(args, parallel);                      \
+    }                                                               \
   }
+#else
+#define REFINEDET_CPU_KERNEL(name, Args)                    \
+  namespace baseline {                                      \
+  void name(const Args& args, const ParallelFor& parallel); \
+  }                                                         \
+  inline void name(const Args& args, const ParallelFor& parallel) { baseline::name(args, parallel); }
 #endif

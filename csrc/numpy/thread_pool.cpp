@@ -14,19 +14,18 @@ ThreadPool& ThreadPool::instance() {
 
 ThreadPool::ThreadPool() : threads_(std::max<int64_t>(1, std::thread::hardware_concurrency())) {
   // a forked child has none of the workers: it forgets them and starts its own
-  pthread_atfork(
-      [] { instance().call_mutex_.lock(), instance().mutex_.lock(); },
-      [] { instance().mutex_.unlock(), instance().call_mutex_.unlock(); },
-      [] {
-        ThreadPool& pool = instance();
-        new std::vector<std::thread>(std::move(pool.workers_));  // leaked: they cannot be joined here
-        pool.workers_.clear();
-        pool.busy_ = 0;
-        new (&pool.start_) std::condition_variable();  // the parent's waiters are not ours
-        new (&pool.done_) std::condition_variable();
-        pool.mutex_.unlock();
-        pool.call_mutex_.unlock();
-      });
+  pthread_atfork([] { instance().call_mutex_.lock(), instance().mutex_.lock(); },
+                 [] { instance().mutex_.unlock(), instance().call_mutex_.unlock(); },
+                 [] {
+                   ThreadPool& pool = instance();
+                   new std::vector<std::thread>(std::move(pool.workers_));  // leaked: they cannot be joined here
+                   pool.workers_.clear();
+                   pool.busy_ = 0;
+                   new (&pool.start_) std::condition_variable();  // the parent's waiters are not ours
+                   new (&pool.done_) std::condition_variable();
+                   pool.mutex_.unlock();
+                   pool.call_mutex_.unlock();
+                 });
 }
 
 ThreadPool::~ThreadPool() { stop(); }

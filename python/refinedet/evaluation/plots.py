@@ -34,7 +34,7 @@ _COLORS = (
 )
 _STYLES = ("-", "--", ":", "-.")
 _MOST_IN_LEGEND = 24
-_PANELS = ("loss", "average precision", "average recall", "other", "learning rate")
+_PANELS = ("loss", "average precision", "average recall", "anchors per step", "other", "learning rate")
 
 
 def plot_precision_recall(
@@ -149,6 +149,8 @@ def _panel_of(column: str) -> str:
     last = re.split(r"[/.]", column)[-1]
     if "loss" in column.lower():
         return "loss"
+    if column.startswith("count/"):  # what the loss counts: positives, negatives, filtered anchors
+        return "anchors per step"
     if last.startswith(("AP", "mAP")):
         return "average precision"
     if last.startswith("AR"):
