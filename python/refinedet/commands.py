@@ -112,7 +112,7 @@ def predict(
 
 
 def demo(
-    output: str = "runs/demo", train_pictures: int = 400, test_pictures: int = 100, epochs: int = 45, seed: int = 0
+    output: str = "runs/demo", train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
 ) -> None:
     """Render a data set, train a small RefineDet on it from scratch, evaluate, draw.
 

@@ -50,7 +50,7 @@ def demo(
     *,
     train_pictures: int = 400,
     test_pictures: int = 100,
-    epochs: int = 45,
+    epochs: int = 30,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Render, train, evaluate, draw; returns the metrics of the held-out pictures.
