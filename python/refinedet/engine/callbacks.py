@@ -78,9 +78,13 @@ class SaveModels(pl.Callback):
         self.metric = metric
         self.best = float("-inf")
         self.best_epoch = -1
+        self.evaluated_step = -1
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking:
+            return
+        self.evaluated_step = trainer.global_step
+        if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, DetectionModule)
         value = pl_module.last_metrics[self.metric]  # None where there is nothing to measure

@@ -91,6 +91,8 @@ def train(config: RunConfig) -> TrainResult:
             output.mkdir(parents=True, exist_ok=True)
             write_config(config, output / "config.yaml")
         trainer.fit(module, datamodule=data, ckpt_path=config.train.resume)
+        if save.evaluated_step != trainer.global_step:  # the run ended between two evaluations
+            trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         write_metrics(output / "metrics.json", module.last_metrics, model=config.model.name, step=trainer.global_step)
         plot_training_curves(Path(trainer.loggers[0].log_dir or "") / "metrics.csv", output / "curves.png")

@@ -102,6 +102,16 @@ def test_bf16_accumulation_and_iterations(config):
     assert all(v.isfinite().all() for v in weights_of(result.last).values())
 
 
+@pytest.mark.parametrize("length", [{"epochs": 3}, {"iterations": 4}])
+def test_a_run_that_ends_between_evaluations_is_evaluated_and_saved(config, length):
+    settings = TrainConfig(**length, eval_every=2, accelerator="cpu", devices=1)
+    result = train(replace(config, train=settings))
+    metrics = json.loads((result.output / "metrics.json").read_text())
+    steps = 9 if "epochs" in length else 4
+    assert metrics["step"] == steps and "AP50" in metrics
+    assert load_model(result.last).info["step"] == steps
+
+
 def test_fine_tuning_starts_from_the_weights_of_a_file(config, tmp_path):
     first = train(config)
     tuned = replace(
