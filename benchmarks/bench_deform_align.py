@@ -72,6 +72,8 @@ def test_deform_align(benchmark, case, dtype, way, who):
     if who == "gemm":
         benchmark.pedantic(products(case, dtype, backward), rounds=15, warmup_rounds=2)
         return
+    if who == "torchvision" and dtype == torch.bfloat16:
+        pytest.skip("torchvision wants offsets in the input's dtype, and bfloat16 has no room for positions")
     given = inputs(case, dtype)
     if who == "ours channels_last":
         given["input"] = given["input"].contiguous(memory_format=torch.channels_last)
