@@ -40,7 +40,7 @@ def decode_cascade(
     Raises TypeError for dtypes, and ValueError for shapes, devices or variances that do not fit; RuntimeError for a
     `kept` that names rows which do not exist.
 
-    Source: RefineDet (Zhang et al. 2018), section 3.3 (two-step cascaded regression).
+    Source: RefineDet (Zhang et al. 2018), "Two-Step Cascaded Regression".
 
     >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     >>> arm = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])

@@ -44,7 +44,7 @@ def deconv_sum(
 
     Raises TypeError for dtypes and ValueError for shapes, devices or an activation that do not fit.
 
-    Source: RefineDet (Zhang et al. 2018), section 3.1, figure 2; the 2x2 kernel as in the released code.
+    Source: RefineDet (Zhang et al. 2018), "Transfer Connection Block"; the 2x2 kernel as in the released code.
 
     >>> lateral = torch.tensor([[[[0.0, 0.0, -9.0], [0.0, 0.0, 1.0]]]])
     >>> deconv_sum(torch.tensor([[[[1.0, 2.0]]]]), torch.ones(1, 1, 2, 2), None, lateral, activation="relu")

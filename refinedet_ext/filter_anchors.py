@@ -28,7 +28,7 @@ def filter_anchors(arm_logits: Tensor, theta: float = 0.99) -> KeptAnchors:
 
     Raises TypeError for a dtype that is not floating and ValueError for a shape or theta that does not fit.
 
-    Source: RefineDet (Zhang et al. 2018), section 3.2 (negative anchor filtering, theta = 0.99).
+    Source: RefineDet (Zhang et al. 2018), "Negative Anchor Filtering" (theta = 0.99).
 
     >>> filter_anchors(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
     KeptAnchors(index=tensor([[ 0,  2, -1]]), count=tensor([2]))

@@ -37,7 +37,7 @@ def mine_hard_negatives(
 
     Raises TypeError for a dtype and ValueError for a shape, device or number that does not fit.
 
-    Source: SSD (Liu et al. 2016), section 2.2; RefineDet (Zhang et al. 2018), section 3.4, which mines the ARM and the
+    Source: SSD (Liu et al. 2016), "Hard negative mining"; RefineDet (Zhang et al. 2018), which mines the ARM and the
     ODM alike.
 
     >>> loss = torch.tensor([[0.1, 5.0, 0.3, 0.2, 0.4]])
