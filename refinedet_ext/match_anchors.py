@@ -62,7 +62,8 @@ def match_anchors(
     Raises TypeError for a dtype and ValueError for a shape, device, threshold or mode that does not fit; RuntimeError
     for offsets that do not run from 0 to G without falling, and for labels below 1.
 
-    Source: SSD (Liu et al. 2016), "Matching strategy"; RefineDet (Zhang et al. 2018), "Training and Inference", and its code.
+    Source: SSD (Liu et al. 2016), "Matching strategy"; RefineDet (Zhang et al. 2018), "Training and Inference", and its
+    published code.
 
     >>> anchors = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 4.0], [6.0, 6.0, 9.0, 9.0]])
     >>> boxes, labels = torch.tensor([[0.0, 0.0, 4.0, 3.0], [7.0, 7.0, 9.0, 8.0]]), torch.tensor([3, 5])
