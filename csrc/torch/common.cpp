@@ -46,6 +46,18 @@ void check_last_dim(const Tensor& t, int64_t last, const char* name) {
                   shape_of(t));
 }
 
+void check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors) {
+  check_cpu(rows, name);
+  check_cpu(anchors, "anchors");
+  check_last_dim(rows, 4, name);
+  check_last_dim(anchors, 4, "anchors");
+  check_dtype(anchors, rows.scalar_type(), "anchors");
+  const int64_t count = rows.numel() / 4, anchor_count = anchors.numel() / 4;
+  REFINEDET_CHECK(count == 0 || (anchor_count > 0 && count % anchor_count == 0),
+                  "anchors: expected rows that repeat over those of ", name, " ", shape_of(rows), ", got ",
+                  shape_of(anchors));
+}
+
 cpu::ParallelFor torch_threads() {
   const auto run = [](void*, int64_t n, int64_t grain, cpu::ParallelFor::Body body, void* context) {
     torch::stable::parallel_for(0, n, grain, [=](int64_t begin, int64_t end) { body(context, begin, end); });

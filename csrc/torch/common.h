@@ -33,6 +33,10 @@ void check_variances(const std::vector<double>& variances);
 // Throws unless the tensor is (..., last).
 void check_last_dim(const Tensor& t, int64_t last, const char* name);
 
+// Throws unless `rows` is (..., 4) on the CPU, and `anchors` as well, of the same dtype, with as many rows or fewer
+// that repeat over those of `rows`.
+void check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors);
+
 // torch's own pool, with torch.set_num_threads obeyed.
 cpu::ParallelFor torch_threads();
 

@@ -9,22 +9,14 @@ namespace {
 // `deltas` (..., 4) and `anchors` as many or fewer rows, repeating; same dtype (the Python face sees to both).
 cpu::DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, const std::vector<double>& variances,
                                const std::optional<std::vector<double>>& clip_to) {
-  check_cpu(deltas, "deltas");
-  check_cpu(anchors, "anchors");
-  check_last_dim(deltas, 4, "deltas");
-  check_last_dim(anchors, 4, "anchors");
-  check_dtype(anchors, deltas.scalar_type(), "anchors");
+  check_box_rows(deltas, "deltas", anchors);
   check_variances(variances);
-  const int64_t count = deltas.numel() / 4, anchor_count = anchors.numel() / 4;
-  REFINEDET_CHECK(count == 0 || (anchor_count > 0 && count % anchor_count == 0),
-                  "anchors: expected rows that repeat over those of deltas ", shape_of(deltas), ", got ",
-                  shape_of(anchors));
   cpu::DecodeBoxesArgs args{};
   args.dtype = dtype_of(deltas, "deltas");
   args.deltas = deltas.const_data_ptr();
   args.anchors = anchors.const_data_ptr();
-  args.count = count;
-  args.anchor_count = anchor_count;
+  args.count = deltas.numel() / 4;
+  args.anchor_count = anchors.numel() / 4;
   std::copy(variances.begin(), variances.end(), args.variances);
   args.clip = clip_to.has_value();
   if (args.clip) {

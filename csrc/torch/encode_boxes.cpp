@@ -8,22 +8,14 @@ namespace {
 
 // `boxes` (..., 4) and `anchors` as many or fewer rows, repeating; same dtype (the Python face sees to both).
 cpu::EncodeBoxesArgs make_args(const Tensor& boxes, const Tensor& anchors, const std::vector<double>& variances) {
-  check_cpu(boxes, "boxes");
-  check_cpu(anchors, "anchors");
-  check_last_dim(boxes, 4, "boxes");
-  check_last_dim(anchors, 4, "anchors");
-  check_dtype(anchors, boxes.scalar_type(), "anchors");
+  check_box_rows(boxes, "boxes", anchors);
   check_variances(variances);
-  const int64_t count = boxes.numel() / 4, anchor_count = anchors.numel() / 4;
-  REFINEDET_CHECK(count == 0 || (anchor_count > 0 && count % anchor_count == 0),
-                  "anchors: expected rows that repeat over those of boxes ", shape_of(boxes), ", got ",
-                  shape_of(anchors));
   cpu::EncodeBoxesArgs args{};
   args.dtype = dtype_of(boxes, "boxes");
   args.boxes = boxes.const_data_ptr();
   args.anchors = anchors.const_data_ptr();
-  args.count = count;
-  args.anchor_count = anchor_count;
+  args.count = boxes.numel() / 4;
+  args.anchor_count = anchors.numel() / 4;
   std::copy(variances.begin(), variances.end(), args.variances);
   return args;
 }

@@ -66,6 +66,7 @@ def train(config: RunConfig) -> TrainResult:
     val_set = open_split(config.data, "val", names)
     pl.seed_everything(config.train.seed, verbose=False)
     model = build_model(config, names)
+    assert model.spec is not None  # both ways of building a model leave it
     data = DetectionData(
         config.data,
         train_set,
@@ -94,10 +95,9 @@ def train(config: RunConfig) -> TrainResult:
         if save.evaluated_step != trainer.global_step:  # the run ended between two evaluations
             trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
-        write_metrics(output / "metrics.json", module.last_metrics, model=config.model.name, step=trainer.global_step)
+        write_metrics(output / "metrics.json", module.last_metrics, model=model.spec.name, step=trainer.global_step)
         plot_training_curves(Path(trainer.loggers[0].log_dir or "") / "metrics.csv", output / "curves.png")
         print(format_table(module.last_metrics), flush=True)
-    assert model.spec is not None
     return TrainResult(
         model.spec.name,
         output,

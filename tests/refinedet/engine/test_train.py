@@ -70,8 +70,11 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(config, tmp_p
     with pytest.raises(ValueError, match="output: .* holds a run already"):
         train(parts)
     resume = str(tmp_path / "parts/checkpoints/last.ckpt")
-    resumed = weights_of(train(replace(parts, train=replace(parts.train, resume=resume))).last)
+    again = replace(parts, train=replace(parts.train, resume=resume))
+    resumed = weights_of(train(again).last)
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+    finished = train(again)  # nothing is left to do: it is evaluated once more and stays as it is
+    assert all(torch.equal(whole[k], v) for k, v in weights_of(finished.last).items())
 
 
 def test_non_finite_loss_names_the_pictures_and_stops(config, monkeypatch):
