@@ -1,16 +1,11 @@
 // The test of negative anchor filtering (RefineDet, section 3.2), shared by filter_anchors and detect.
 #pragma once
 
-#include "dtype.h"
+#include "../geometry/dtype.h"
+#include "../geometry/softmax.h"
 #include "level.h"
 
 namespace refinedet::cpu {
-
-// softmax(logits)[0] <= theta  <=>  logits[1] - logits[0] >= log((1 - theta) / theta): no exponential per anchor.
-REFINEDET_HD double filter_threshold(double theta) {
-  const double inf = __builtin_huge_val();
-  return theta >= 1 ? -inf : theta <= 0 ? inf : log1p(-theta) - log(theta);
-}
 
 // keep[i] = 1 where logits[i][1] - logits[i][0] >= threshold, else 0.
 template <class T>

@@ -2,7 +2,7 @@
 // neighbors in a list of anchors are neighbors in the image, so that most blocks are out of a box's reach.
 #pragma once
 
-#include "box_io.h"
+#include "anchor_runs.h"
 #include "level.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {

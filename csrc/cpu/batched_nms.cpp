@@ -1,6 +1,6 @@
 #include "batched_nms.h"
 
-#include "box_io.h"
+#include "anchor_runs.h"
 #include "buffer.h"
 #include "greedy_nms.h"
 #include "radix_sort.h"

@@ -2,7 +2,8 @@
 // so that the loop over it fills whole vectors, and the results back to rows.
 #pragma once
 
-#include "box_io.h"
+#include "../geometry/row_maps.h"
+#include "anchor_runs.h"
 #include "lanes.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
@@ -66,19 +67,6 @@ REFINEDET_HD void columns_to_rows(const Columns& in, float* rows) {
     store_lanes(p + 3 * n, interleave<1>(high_xz, high_yw));
   }
 }
-
-// A box or a delta, whichever the caller takes it for.
-template <class W>
-struct Quad {
-  W x, y, z, w;
-
-  Quad() = default;
-  REFINEDET_HD Quad(W x, W y, W z, W w) : x(x), y(y), z(z), w(w) {}
-  REFINEDET_HD Quad(const Box<W>& b) : x(b.x1), y(b.y1), z(b.x2), w(b.y2) {}
-  REFINEDET_HD Quad(const Delta<W>& d) : x(d.x), y(d.y), z(d.w), w(d.h) {}
-  REFINEDET_HD operator Box<W>() const { return {x, y, z, w}; }
-  REFINEDET_HD operator Delta<W>() const { return {x, y, z, w}; }
-};
 
 // One block of map_boxes.
 template <int I, int O, class T, class U, class F>

@@ -2,7 +2,7 @@
 // sums and bfloat16. Wider vectors than the level's registers would go through memory.
 #pragma once
 
-#include "dtype.h"
+#include "../geometry/dtype.h"
 #include "lanes.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {

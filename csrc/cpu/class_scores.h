@@ -1,22 +1,12 @@
 // Softmax of a few rows of class logits picked by index, and which of its values are candidates.
 #pragma once
 
+#include "../geometry/softmax.h"
 #include "lanes.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
 inline constexpr int kGroup = 16;  // rows that are worked on side by side
-
-// e^x for x <= 0, with 0 below the range of exp_bounded; NaN gives NaN.
-REFINEDET_HD float exp_negative(float x) { return x < -87.0f ? 0.0f : exp_bounded(max2(-87.0f, x)); }
-REFINEDET_HD double exp_negative(double x) { return exp(x); }
-
-// Where no foreground logit is above the background's by at least log(t / (1 - t)), no foreground value of the softmax
-// is greater than t. Taken for a t that is lower by a thousandth, far more than what rounding can do.
-REFINEDET_HD double reach_of(double t) {
-  const double inf = __builtin_huge_val(), lower = t * (1 - 1e-3);
-  return t <= 0 ? -inf : lower >= 1 ? inf : log(lower) - log1p(-lower);
-}
 
 // Whether one of logits[1 .. classes] is above logits[0] by at least `reach`.
 template <class T>

@@ -2,7 +2,7 @@
 // (channel, tap) to (tap, channel) order.
 #pragma once
 
-#include "dtype.h"
+#include "../geometry/dtype.h"
 #include "level.h"
 
 namespace refinedet::cpu {

@@ -61,13 +61,10 @@ REFINEDET_HD void map_cascade(const DecodeCascadeArgs& args, const T* const (&in
 void decode_cascade(const DecodeCascadeArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
     using W = Work<T>;
-    const Delta<W> variance = variance_of<W>(args.variances);
     map_cascade(args,
                 {static_cast<const T*>(args.arm_deltas), static_cast<const T*>(args.odm_deltas),
                  static_cast<const T*>(args.anchors)},
-                {static_cast<T*>(args.boxes)}, parallel, [=](const Quad<W>* in, Quad<W>* out) {
-                  out[0] = decode<W>(in[1], decode<W>(in[0], in[2], variance), variance);
-                });
+                {static_cast<T*>(args.boxes)}, parallel, CascadeRow<W>{variance_of<W>(args.variances)});
   });
 }
 
@@ -75,23 +72,12 @@ void decode_cascade_backward(const DecodeCascadeBackwardArgs& args, const Parall
   const DecodeCascadeArgs& fwd = args.forward;
   dispatch_floating(fwd.dtype, [&]<class T>(Tag<T>) {
     using W = Work<T>;
-    const Delta<W> variance = variance_of<W>(fwd.variances);
     map_cascade(fwd,
                 {static_cast<const T*>(args.grad_boxes), static_cast<const T*>(fwd.arm_deltas),
                  static_cast<const T*>(fwd.odm_deltas), static_cast<const T*>(fwd.anchors)},
                 {static_cast<T*>(args.grad_arm_deltas), static_cast<T*>(args.grad_odm_deltas),
                  static_cast<T*>(args.grad_anchors)},
-                parallel, [=](const Quad<W>* in, Quad<W>* out) {
-                  const Delta<W> arm = in[1], odm = in[2];
-                  const Box<W> anchor = in[3];
-                  Delta<W> grad_arm, grad_odm;
-                  Box<W> grad_refined, grad_anchor;
-                  decode_backward<W>(in[0], odm, decode(arm, anchor, variance), variance, grad_odm, grad_refined);
-                  decode_backward<W>(grad_refined, arm, anchor, variance, grad_arm, grad_anchor);
-                  out[0] = grad_arm;
-                  out[1] = grad_odm;
-                  out[2] = grad_anchor;
-                });
+                parallel, CascadeBackwardRow<W>{variance_of<W>(fwd.variances)});
   });
 }
 

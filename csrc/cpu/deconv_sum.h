@@ -3,7 +3,7 @@
 // that reaches pixel (2y + ky, 2x + kx) of the output. The products are the caller's, tile by tile.
 #pragma once
 
-#include "dtype.h"
+#include "../geometry/dtype.h"
 #include "level.h"
 
 namespace refinedet::cpu {

@@ -3,7 +3,7 @@
 // works on tiles of output pixels, so that no matrix of a whole image exists.
 #pragma once
 
-#include "dtype.h"
+#include "../geometry/dtype.h"
 #include "level.h"
 
 namespace refinedet::cpu {

@@ -1,10 +1,10 @@
 #include "detect.h"
 
+#include "../geometry/threshold.h"
 #include "anchor_filter.h"
 #include "box_blocks.h"
 #include "buffer.h"
 #include "class_scores.h"
-#include "threshold.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {

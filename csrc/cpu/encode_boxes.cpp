@@ -10,11 +10,10 @@ void encode_boxes(const EncodeBoxesArgs& args, const ParallelFor& parallel) {
     const T* boxes = static_cast<const T*>(args.boxes);
     const T* anchors = static_cast<const T*>(args.anchors);
     T* deltas = static_cast<T*>(args.deltas);
-    const Delta<W> variance = variance_of<W>(args.variances);
+    const EncodeRow<W> f{variance_of<W>(args.variances)};
     parallel(args.count, kBoxGrain, [=](int64_t begin, int64_t end) {
       for_anchor_runs(begin, end, args.anchor_count, [&](int64_t row, int64_t anchor, int64_t run) {
-        map_boxes(run, {boxes + 4 * row, anchors + 4 * anchor}, {deltas + 4 * row},
-                  [&](const Quad<W>* in, Quad<W>* out) { out[0] = encode<W>(in[0], in[1], variance); });
+        map_boxes(run, {boxes + 4 * row, anchors + 4 * anchor}, {deltas + 4 * row}, f);
       });
     });
   });
@@ -29,16 +28,11 @@ void encode_boxes_backward(const EncodeBoxesBackwardArgs& args, const ParallelFo
     const T* grads = static_cast<const T*>(args.grad_deltas);
     T* grad_boxes = static_cast<T*>(args.grad_boxes);
     T* grad_anchors = static_cast<T*>(args.grad_anchors);
-    const Delta<W> variance = variance_of<W>(fwd.variances);
+    const EncodeBackwardRow<W> f{variance_of<W>(fwd.variances)};
     parallel(fwd.count, kBoxGrain, [=](int64_t begin, int64_t end) {
       for_anchor_runs(begin, end, fwd.anchor_count, [&](int64_t row, int64_t anchor, int64_t run) {
         map_boxes(run, {grads + 4 * row, boxes + 4 * row, anchors + 4 * anchor},
-                  {grad_boxes + 4 * row, grad_anchors + 4 * row}, [&](const Quad<W>* in, Quad<W>* out) {
-                    Box<W> grad_box, grad_anchor;
-                    encode_backward<W>(in[0], in[1], in[2], variance, grad_box, grad_anchor);
-                    out[0] = grad_box;
-                    out[1] = grad_anchor;
-                  });
+                  {grad_boxes + 4 * row, grad_anchors + 4 * row}, f);
       });
     });
   });

@@ -1,7 +1,7 @@
 #include "filter_anchors.h"
 
+#include "../geometry/threshold.h"
 #include "anchor_filter.h"
-#include "threshold.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {

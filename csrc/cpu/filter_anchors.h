@@ -1,6 +1,6 @@
 #pragma once
 
-#include "dtype.h"
+#include "../geometry/dtype.h"
 #include "level.h"
 
 namespace refinedet::cpu {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "../geometry/box.h"
-#include "dtype.h"
+#include "../geometry/dtype.h"
+#include "../geometry/threshold.h"
 #include "lanes.h"
-#include "threshold.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 

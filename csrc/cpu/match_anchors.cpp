@@ -1,8 +1,8 @@
 #include "match_anchors.h"
 
+#include "../geometry/threshold.h"
 #include "buffer.h"
 #include "force_match.h"
-#include "threshold.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {

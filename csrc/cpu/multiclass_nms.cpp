@@ -1,8 +1,8 @@
 #include "multiclass_nms.h"
 
+#include "../geometry/threshold.h"
 #include "buffer.h"
 #include "lanes.h"
-#include "threshold.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "box_io.h"
+#include "anchor_runs.h"
 #include "level.h"
 
 namespace refinedet::cpu {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "../cpu/dtype.h"
+#include "../geometry/dtype.h"
 #include "thread_pool.h"
 
 namespace refinedet::numpy {

@@ -55,12 +55,12 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& idxs
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
   m.def("batched_nms(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) {
   m.impl("nms", TORCH_BOX(&nms));
   m.impl("batched_nms", TORCH_BOX(&batched_nms));
 }

@@ -1,5 +1,7 @@
 #include "common.h"
 
+#include <algorithm>
+
 namespace refinedet::torch_ops {
 
 std::string shape_of(const Tensor& t) {
@@ -46,9 +48,9 @@ void check_last_dim(const Tensor& t, int64_t last, const char* name) {
                   shape_of(t));
 }
 
-void check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors) {
-  check_cpu(rows, name);
-  check_cpu(anchors, "anchors");
+Place check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors) {
+  const Place place = place_of(rows, name);
+  check_place(anchors, place, "anchors");
   check_last_dim(rows, 4, name);
   check_last_dim(anchors, 4, "anchors");
   check_dtype(anchors, rows.scalar_type(), "anchors");
@@ -56,6 +58,7 @@ void check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors)
   REFINEDET_CHECK(count == 0 || (anchor_count > 0 && count % anchor_count == 0),
                   "anchors: expected rows that repeat over those of ", name, " ", shape_of(rows), ", got ",
                   shape_of(anchors));
+  return place;
 }
 
 cpu::ParallelFor torch_threads() {
@@ -65,7 +68,20 @@ cpu::ParallelFor torch_threads() {
   return {run, nullptr, static_cast<int64_t>(torch::stable::get_num_threads())};
 }
 
-Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype) { return torch::stable::empty(sizes, dtype); }
+Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype, Place place) {
+  // not torch::stable::empty, which asks the dispatcher: most of a microsecond per result
+  std::vector<int64_t> strides(sizes.size());
+  int64_t step = 1;
+  for (size_t i = sizes.size(); i-- > 0; step *= std::max<int64_t>(sizes[i], 1)) {
+    strides[i] = step;
+  }
+  const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
+  AtenTensorHandle handle = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(),
+                                                         strides.data(), number, place.device_type(),
+                                                         place.device_index(), &handle));
+  return Tensor(handle);
+}
 
 std::vector<int64_t> sizes_of(const Tensor& t) {
   const auto sizes = t.sizes();

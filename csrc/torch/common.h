@@ -1,6 +1,7 @@
 // What the torch ops share: checks, element types, torch's threads. Only torch's stable ABI.
 #pragma once
 
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -12,8 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "../cpu/dtype.h"
 #include "../cpu/parallel.h"
+#include "../geometry/dtype.h"
+#include "place.h"
 
 namespace refinedet::torch_ops {
 
@@ -33,15 +35,15 @@ void check_variances(const std::vector<double>& variances);
 // Throws unless the tensor is (..., last).
 void check_last_dim(const Tensor& t, int64_t last, const char* name);
 
-// Throws unless `rows` is (..., 4) on the CPU, and `anchors` as well, of the same dtype, with as many rows or fewer
-// that repeat over those of `rows`.
-void check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors);
+// Throws unless `rows` is (..., 4), and `anchors` as well, in the same place and of the same dtype, with as many rows
+// or fewer that repeat over those of `rows`. Returns the place.
+Place check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors);
 
 // torch's own pool, with torch.set_num_threads obeyed.
 cpu::ParallelFor torch_threads();
 
-// A new contiguous CPU tensor.
-Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype);
+// A new contiguous tensor.
+Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype, Place place = Place::cpu());
 
 std::vector<int64_t> sizes_of(const Tensor& t);
 

@@ -1,5 +1,6 @@
 #include "../cpu/decode_boxes.h"
 
+#include "../cuda/decode_boxes.h"
 #include "as_contiguous.h"
 #include "common.h"
 
@@ -31,9 +32,10 @@ Tensor decode_boxes(const Tensor& deltas_in, const Tensor& anchors_in, std::vect
                     std::optional<std::vector<double>> clip_to) {
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   cpu::DecodeBoxesArgs args = make_args(deltas, anchors, variances, clip_to);
-  Tensor boxes = new_tensor(sizes_of(deltas), deltas.scalar_type());
+  const Place place = place_of(deltas, "deltas");
+  Tensor boxes = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
   args.boxes = boxes.mutable_data_ptr();
-  cpu::decode_boxes(args, torch_threads());
+  REFINEDET_RUN(place, decode_boxes, args);
   return boxes;
 }
 
@@ -43,29 +45,30 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Te
   const Tensor grad = as_contiguous(grad_in);
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   cpu::DecodeBoxesBackwardArgs args{make_args(deltas, anchors, variances, clip_to), nullptr, nullptr, nullptr};
-  check_cpu(grad, "grad");
+  const Place place = place_of(deltas, "deltas");
+  check_place(grad, place, "grad");
   check_dtype(grad, deltas.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad) == sizes_of(deltas), "grad: expected shape ", shape_of(deltas), ", got ",
                   shape_of(grad));
-  Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type());
-  Tensor grad_anchors = new_tensor(sizes_of(deltas), deltas.scalar_type());
+  Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
+  Tensor grad_anchors = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
   args.grad_boxes = grad.const_data_ptr();
   args.grad_deltas = grad_deltas.mutable_data_ptr();
   args.grad_anchors = grad_anchors.mutable_data_ptr();
-  cpu::decode_boxes_backward(args, torch_threads());
+  REFINEDET_RUN(place, decode_boxes_backward, args);
   return {grad_deltas, grad_anchors};
 }
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("decode_boxes(Tensor deltas, Tensor anchors, float[] variances, float[]? clip_to) -> Tensor");
   m.def(
       "_decode_boxes_backward(Tensor grad, Tensor deltas, Tensor anchors, float[] variances, float[]? clip_to) "
       "-> (Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+REFINEDET_KERNELS(m) {
   m.impl("decode_boxes", TORCH_BOX(&decode_boxes));
   m.impl("_decode_boxes_backward", TORCH_BOX(&decode_boxes_backward));
 }

@@ -1,5 +1,6 @@
 #include "../cpu/decode_cascade.h"
 
+#include "../cuda/decode_cascade.h"
 #include "as_contiguous.h"
 #include "common.h"
 
@@ -9,21 +10,25 @@ namespace {
 using OptionalTensor = std::optional<Tensor>;
 
 void check_like(const Tensor& t, const Tensor& model, const char* name) {
-  check_cpu(t, name);
+  check_place(t, place_of(model, "arm_deltas"), name);
   check_dtype(t, model.scalar_type(), name);
   REFINEDET_CHECK(sizes_of(t) == sizes_of(model), name, ": expected shape ", shape_of(model), ", got ", shape_of(t));
 }
 
-// The kernel writes to the rows that `index` names, so that these must exist.
-void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t anchors) {
-  check_cpu(index, "kept.index");
-  check_cpu(count, "kept.count");
+// The kernel writes to the rows that `index` names, so that these must exist. On a GPU the kernel itself sees to that:
+// reading them here would make the host wait.
+void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t anchors, Place place) {
+  check_place(index, place, "kept.index");
+  check_place(count, place, "kept.count");
   check_dtype(index, ScalarType::Long, "kept.index");
   check_dtype(count, ScalarType::Long, "kept.count");
   REFINEDET_CHECK(index.dim() == 2 && index.size(0) == batch && index.size(1) == anchors,
                   "kept.index: expected shape (", batch, ", ", anchors, "), got ", shape_of(index));
   REFINEDET_CHECK(count.dim() == 1 && count.size(0) == batch, "kept.count: expected shape (", batch, ",), got ",
                   shape_of(count));
+  if (place.on_gpu()) {
+    return;
+  }
   const int64_t* rows = const_data<int64_t>(index);
   const int64_t* counts = const_data<int64_t>(count);
   for (int64_t b = 0; b < batch; ++b) {
@@ -51,9 +56,11 @@ struct Inputs {
     }
   }
 
+  Place place() const { return place_of(arm_deltas, "arm_deltas"); }
+  Tensor like() const { return new_tensor(sizes_of(arm_deltas), arm_deltas.scalar_type(), place()); }
+
   cpu::DecodeCascadeArgs args(const std::vector<double>& variances) const {
-    check_cpu(arm_deltas, "arm_deltas");
-    check_cpu(anchors, "anchors");
+    check_place(anchors, place(), "anchors");
     check_last_dim(arm_deltas, 4, "arm_deltas");
     REFINEDET_CHECK(arm_deltas.dim() == 3, "arm_deltas: expected shape (B, A, 4), got ", shape_of(arm_deltas));
     check_like(odm_deltas, arm_deltas, "odm_deltas");
@@ -73,7 +80,7 @@ struct Inputs {
     args.count = count;
     std::copy(variances.begin(), variances.end(), args.variances);
     if (kept_index.has_value()) {
-      check_kept(*kept_index, *kept_count, batch, count);
+      check_kept(*kept_index, *kept_count, batch, count, place());
       args.kept_index = const_data<int64_t>(*kept_index);
       args.kept_count = const_data<int64_t>(*kept_count);
     }
@@ -85,9 +92,9 @@ Tensor decode_cascade(const Tensor& arm, const Tensor& odm, const Tensor& anchor
                       OptionalTensor kept_count, std::vector<double> variances) {
   const Inputs in(arm, odm, anchors, kept_index, kept_count);
   cpu::DecodeCascadeArgs args = in.args(variances);
-  Tensor boxes = new_tensor(sizes_of(in.arm_deltas), in.arm_deltas.scalar_type());
+  Tensor boxes = in.like();
   args.boxes = boxes.mutable_data_ptr();
-  cpu::decode_cascade(args, torch_threads());
+  REFINEDET_RUN(in.place(), decode_cascade, args);
   return boxes;
 }
 
@@ -98,19 +105,18 @@ std::tuple<Tensor, Tensor, Tensor> decode_cascade_backward(const Tensor& grad_in
   const Tensor grad = as_contiguous(grad_in);
   cpu::DecodeCascadeBackwardArgs args{in.args(variances), nullptr, nullptr, nullptr, nullptr};
   check_like(grad, in.arm_deltas, "grad");
-  const auto like = [&] { return new_tensor(sizes_of(in.arm_deltas), in.arm_deltas.scalar_type()); };
-  Tensor grad_arm = like(), grad_odm = like(), grad_anchors = like();
+  Tensor grad_arm = in.like(), grad_odm = in.like(), grad_anchors = in.like();
   args.grad_boxes = grad.const_data_ptr();
   args.grad_arm_deltas = grad_arm.mutable_data_ptr();
   args.grad_odm_deltas = grad_odm.mutable_data_ptr();
   args.grad_anchors = grad_anchors.mutable_data_ptr();
-  cpu::decode_cascade_backward(args, torch_threads());
+  REFINEDET_RUN(in.place(), decode_cascade_backward, args);
   return {grad_arm, grad_odm, grad_anchors};
 }
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "decode_cascade(Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, Tensor? kept_index, Tensor? kept_count, "
       "float[] variances) -> Tensor");
@@ -119,7 +125,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
       "Tensor? kept_index, Tensor? kept_count, float[] variances) -> (Tensor, Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+REFINEDET_KERNELS(m) {
   m.impl("decode_cascade", TORCH_BOX(&decode_cascade));
   m.impl("_decode_cascade_backward", TORCH_BOX(&decode_cascade_backward));
 }

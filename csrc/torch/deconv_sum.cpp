@@ -162,14 +162,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("deconv_sum(Tensor input, Tensor weight, Tensor? bias, Tensor lateral, bool relu) -> Tensor");
   m.def(
       "_deconv_sum_backward(Tensor grad, Tensor input, Tensor weight, Tensor? out, bool need_input, bool need_weight, "
       "bool need_bias, bool need_lateral) -> (Tensor, Tensor, Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) {
   m.impl("deconv_sum", TORCH_BOX(&deconv_sum));
   m.impl("_deconv_sum_backward", TORCH_BOX(&deconv_sum_backward));
 }

@@ -175,12 +175,12 @@ Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Ten
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "deform_align(Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, Tensor? bias, "
       "int[] stride, int[] padding, int[] dilation) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("deform_align", TORCH_BOX(&deform_align)); }
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("deform_align", TORCH_BOX(&deform_align)); }
 
 }  // namespace refinedet::torch_ops

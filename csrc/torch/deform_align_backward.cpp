@@ -229,14 +229,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "_deform_align_backward(Tensor grad, Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, "
       "int[] stride, int[] padding, int[] dilation, bool[] output_mask) "
       "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) {
   m.impl("_deform_align_backward", TORCH_BOX(&deform_align_backward));
 }
 

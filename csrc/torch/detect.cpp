@@ -78,7 +78,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "detect(Tensor arm_logits, Tensor arm_deltas, Tensor odm_logits, Tensor odm_deltas, Tensor anchors, "
       "float theta, float[] variances, float[]? clip_to, float score_threshold, float iou_threshold, "
@@ -86,6 +86,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
       "-> (Tensor boxes, Tensor scores, Tensor labels, Tensor count)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("detect", TORCH_BOX(&detect)); }
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("detect", TORCH_BOX(&detect)); }
 
 }  // namespace refinedet::torch_ops

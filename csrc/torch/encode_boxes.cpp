@@ -1,5 +1,6 @@
 #include "../cpu/encode_boxes.h"
 
+#include "../cuda/encode_boxes.h"
 #include "as_contiguous.h"
 #include "common.h"
 
@@ -23,9 +24,10 @@ cpu::EncodeBoxesArgs make_args(const Tensor& boxes, const Tensor& anchors, const
 Tensor encode_boxes(const Tensor& boxes_in, const Tensor& anchors_in, std::vector<double> variances) {
   const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
   cpu::EncodeBoxesArgs args = make_args(boxes, anchors, variances);
-  Tensor deltas = new_tensor(sizes_of(boxes), boxes.scalar_type());
+  const Place place = place_of(boxes, "boxes");
+  Tensor deltas = new_tensor(sizes_of(boxes), boxes.scalar_type(), place);
   args.deltas = deltas.mutable_data_ptr();
-  cpu::encode_boxes(args, torch_threads());
+  REFINEDET_RUN(place, encode_boxes, args);
   return deltas;
 }
 
@@ -34,27 +36,28 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Te
   const Tensor grad = as_contiguous(grad_in);
   const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
   cpu::EncodeBoxesBackwardArgs args{make_args(boxes, anchors, variances), nullptr, nullptr, nullptr};
-  check_cpu(grad, "grad");
+  const Place place = place_of(boxes, "boxes");
+  check_place(grad, place, "grad");
   check_dtype(grad, boxes.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad) == sizes_of(boxes), "grad: expected shape ", shape_of(boxes), ", got ",
                   shape_of(grad));
-  Tensor grad_boxes = new_tensor(sizes_of(boxes), boxes.scalar_type());
-  Tensor grad_anchors = new_tensor(sizes_of(boxes), boxes.scalar_type());
+  Tensor grad_boxes = new_tensor(sizes_of(boxes), boxes.scalar_type(), place);
+  Tensor grad_anchors = new_tensor(sizes_of(boxes), boxes.scalar_type(), place);
   args.grad_deltas = grad.const_data_ptr();
   args.grad_boxes = grad_boxes.mutable_data_ptr();
   args.grad_anchors = grad_anchors.mutable_data_ptr();
-  cpu::encode_boxes_backward(args, torch_threads());
+  REFINEDET_RUN(place, encode_boxes_backward, args);
   return {grad_boxes, grad_anchors};
 }
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("encode_boxes(Tensor boxes, Tensor anchors, float[] variances) -> Tensor");
   m.def("_encode_boxes_backward(Tensor grad, Tensor boxes, Tensor anchors, float[] variances) -> (Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+REFINEDET_KERNELS(m) {
   m.impl("encode_boxes", TORCH_BOX(&encode_boxes));
   m.impl("_encode_boxes_backward", TORCH_BOX(&encode_boxes_backward));
 }

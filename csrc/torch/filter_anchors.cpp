@@ -38,12 +38,12 @@ Tensor filter_anchors_mask(const Tensor& logits_in, double theta) {
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("filter_anchors(Tensor arm_logits, float theta) -> (Tensor index, Tensor count)");
   m.def("filter_anchors_mask(Tensor arm_logits, float theta) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) {
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) {
   m.impl("filter_anchors", TORCH_BOX(&filter_anchors));
   m.impl("filter_anchors_mask", TORCH_BOX(&filter_anchors_mask));
 }

@@ -8,7 +8,7 @@ namespace {
 
 int64_t cpu_level() { return static_cast<int64_t>(cpu::level()); }
 int64_t has_cuda() {
-#ifdef REFINEDET_WITH_CUDA
+#if defined(REFINEDET_WITH_CUDA)
   return 1;
 #else
   return 0;
@@ -17,12 +17,12 @@ int64_t has_cuda() {
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY(REFINEDET_LIBRARY, m) {
   m.def("_cpu_level() -> int");
   m.def("_has_cuda() -> int");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CompositeExplicitAutograd, m) {
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CompositeExplicitAutograd, m) {
   m.impl("_cpu_level", TORCH_BOX(&cpu_level));
   m.impl("_has_cuda", TORCH_BOX(&has_cuda));
 }

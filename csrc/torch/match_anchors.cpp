@@ -69,13 +69,13 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "match_anchors(Tensor anchors, Tensor gt_boxes, Tensor gt_labels, Tensor gt_offsets, Tensor? gt_ignore, "
       "float positive_iou, float negative_iou, float ignore_iof, str force_match) "
       "-> (Tensor labels, Tensor gt_index, Tensor iou)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("match_anchors", TORCH_BOX(&match_anchors)); }
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("match_anchors", TORCH_BOX(&match_anchors)); }
 
 }  // namespace refinedet::torch_ops

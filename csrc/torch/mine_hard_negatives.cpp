@@ -45,10 +45,10 @@ Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("mine_hard_negatives(Tensor loss, Tensor labels, Tensor? eligible, float ratio, int min_negatives) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("mine_hard_negatives", TORCH_BOX(&mine_hard_negatives)); }
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("mine_hard_negatives", TORCH_BOX(&mine_hard_negatives)); }
 
 }  // namespace refinedet::torch_ops

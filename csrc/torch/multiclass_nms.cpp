@@ -58,12 +58,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(refinedet_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "multiclass_nms(Tensor boxes, Tensor scores, float score_threshold, float iou_threshold, int? top_k_per_class, "
       "int? top_k, int keep_top_k, str method, float sigma, float min_score) -> (Tensor, Tensor, Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(refinedet_ext, CPU, m) { m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms)); }
+STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms)); }
 
 }  // namespace refinedet::torch_ops

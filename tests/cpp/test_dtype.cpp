@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "check.h"
-#include "csrc/cpu/dtype.h"
+#include "csrc/geometry/dtype.h"
 
 namespace refinedet {
 namespace {

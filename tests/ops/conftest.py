@@ -1,9 +1,43 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
+from . import kernels as cuda_kernels
 from .faces import NumpyFace, TorchFace
+
+_cuda = cuda_kernels.find()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of an op runs on the CPU kernels and on the CUDA kernels, unless it is marked `cpu_only`."""
+    if metafunc.definition.get_closest_marker("cpu_only") is None:
+        metafunc.parametrize("kernels", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """NumPy arrays are for the CPU."""
+
+    def makes_sense(item: pytest.Item) -> bool:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        return not (params.get("kernels") == "cuda" and isinstance(params.get("face"), NumpyFace))
+
+    items[:] = [item for item in items if makes_sense(item)]
+
+
+@pytest.fixture(autouse=True)
+def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which kernels the ops run: "cpu" or "cuda"."""
+    where = getattr(request, "param", "cpu")
+    if where == "cpu":
+        yield where
+        return
+    if isinstance(_cuda, str):
+        pytest.skip(_cuda)
+    with _cuda:
+        yield where
 
 
 @pytest.fixture(params=[TorchFace(), NumpyFace()], ids=lambda face: face.name)

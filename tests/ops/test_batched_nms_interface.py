@@ -94,6 +94,7 @@ def test_memory_is_linear():
     assert megabytes < 200
 
 
+@pytest.mark.cpu_only
 def test_opcheck(rng):
     boxes, scores, idxs = inputs(rng, 20)
     torch.library.opcheck(NMS, (boxes, scores, 0.5))
@@ -101,6 +102,7 @@ def test_opcheck(rng):
 
 
 @torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True)
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, boxes, scores, idxs):

@@ -117,6 +117,7 @@ def test_backward_agrees_with_reference(rng, dtype):
         torch.testing.assert_close(got, expected, **tolerance)
 
 
+@pytest.mark.cpu_only
 def test_opcheck(rng):
     for clip_to in (None, [1.0, 1.0]):
         deltas, anchors = inputs(rng, 2, 5)
@@ -126,6 +127,7 @@ def test_opcheck(rng):
         torch.library.opcheck(backward, (torch.ones(2, 5, 4), *(a.detach() for a in arguments[:2]), *arguments[2:]))
 
 
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, deltas, anchors):

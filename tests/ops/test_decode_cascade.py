@@ -155,6 +155,7 @@ def test_backward_agrees_with_reference(rng, dtype, filtered):
         torch.testing.assert_close(got, expected, **tolerance)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("filtered", [True, False])
 def test_opcheck(rng, filtered):
     tensors = inputs(rng, 2, 5)
@@ -164,6 +165,7 @@ def test_opcheck(rng, filtered):
     torch.library.opcheck(backward, (torch.ones(2, 5, 4), *tensors, *kept, VARIANCES))
 
 
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, arm, odm, anchors, logits):
@@ -225,6 +227,7 @@ def test_bad_input(face, kwargs, error, message):
         ([[0, 0, 0], [0, 0, 0]], [-1, 0], "kept.count: expected values from 0 to 3, got -1"),
     ],
 )
+@pytest.mark.cpu_only
 def test_kept_that_names_missing_rows(face, index, count, message):
     kept = rx.KeptAnchors(torch.tensor(index), torch.tensor(count))
     with pytest.raises((RuntimeError, ValueError), match=message):

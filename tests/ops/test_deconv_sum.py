@@ -177,6 +177,7 @@ def test_is_the_tail_of_a_transfer_connection_block(rng):
     )
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("relu", [True, False])
 def test_opcheck(rng, layout, relu):
@@ -190,6 +191,7 @@ def test_opcheck(rng, layout, relu):
         torch.library.opcheck(BACKWARD, arguments)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_compile_and_export(rng, layout):
     class Module(torch.nn.Module):

@@ -194,6 +194,7 @@ def test_threads_give_the_same_bits(rng, layout):
 
 
 @every_layout
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("case", ["plain", "offset", "center", "mask", "groups"])
 def test_opcheck(rng, case, layout):
     inputs = make(rng, layout=layout, **CASES[case]).leaves()
@@ -211,6 +212,7 @@ class Aligned(torch.nn.Module):
 
 
 @every_layout
+@pytest.mark.cpu_only
 def test_compile_and_export(rng, layout):
     inputs = make(rng, layout=layout, batch=3)
     module, arguments = Aligned(inputs.weight), (inputs.input, inputs.offset, inputs.center)

@@ -205,6 +205,7 @@ def test_no_pixels_but_padding():
 
 
 @every_layout
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("wanted", [ORDER, ("input", "center"), ("weight", "bias")])
 def test_opcheck(rng, layout, wanted):
     inputs = make(rng, layout=layout, offset_groups=2)

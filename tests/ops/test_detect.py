@@ -187,11 +187,13 @@ def arguments(tensors):
     return (*tensors, 0.99, [0.1, 0.1, 0.2, 0.2], [1.0, 1.0], 0.01, 0.45, None, 400, 20, "hard", 0.5, 0.001)
 
 
+@pytest.mark.cpu_only
 def test_opcheck(rng):
     for dtype in (torch.float32, torch.float64, torch.float16):
         torch.library.opcheck(OP, arguments(inputs(rng, 2, 30, 3, dtype)))
 
 
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, *tensors):

@@ -131,6 +131,7 @@ def test_backward_agrees_with_reference(rng, dtype):
         torch.testing.assert_close(got, expected, rtol=error, atol=error * float(expected.abs().max()))
 
 
+@pytest.mark.cpu_only
 def test_opcheck(rng):
     boxes, anchors = inputs(rng, 2, 5)
     arguments = (boxes.requires_grad_(), anchors.requires_grad_(), VARIANCES)
@@ -139,6 +140,7 @@ def test_opcheck(rng):
     torch.library.opcheck(backward, (torch.ones(2, 5, 4), boxes.detach(), anchors.detach(), VARIANCES))
 
 
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, boxes, anchors):

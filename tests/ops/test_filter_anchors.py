@@ -96,11 +96,13 @@ def test_a_higher_theta_keeps_more(differences, one, other):
     assert (high | ~low).all()
 
 
+@pytest.mark.cpu_only
 def test_opcheck(rng):
     for op in (OP, MASK_OP):
         torch.library.opcheck(op, (logits(rng, 2, 7), 0.99))
 
 
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, x):

@@ -23,6 +23,7 @@ def test_not_differentiable(rng):
         assert not any(x.requires_grad for x in result)
 
 
+@pytest.mark.cpu_only
 def test_opcheck(rng):
     boxes, labels, offsets = ground_truth([2, 0, 3], rng=rng)
     for anchors in (random_boxes(9, rng=rng), random_boxes(3, 9, rng=rng).requires_grad_()):
@@ -30,6 +31,7 @@ def test_opcheck(rng):
             torch.library.opcheck(OP, (anchors, boxes, labels, offsets, ignore, 0.5, 0.4, 0.5, "bipartite"))
 
 
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, anchors, boxes, labels, offsets):

@@ -135,12 +135,14 @@ def test_threads_change_nothing(rng):
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
+@pytest.mark.cpu_only
 def test_opcheck(rng):
     loss, labels = inputs(rng, 2, 20, positives=0.2)
     for eligible in (None, loss > 0.01):
         torch.library.opcheck(OP, (loss.clone().requires_grad_(), labels, eligible, 3.0, 1))
 
 
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, loss, labels):

@@ -64,6 +64,7 @@ def test_threads_give_the_same(face, rng, method):
             assert torch.equal(one, other)
 
 
+@pytest.mark.cpu_only
 def test_opcheck(rng):
     for dtype in (torch.float32, torch.float16):
         boxes, scores = inputs(rng, 2, 30, 3, dtype=dtype)
@@ -71,6 +72,7 @@ def test_opcheck(rng):
     torch.library.opcheck(OP, (boxes, scores, 0.1, 0.5, 10, None, 20, "gaussian", 0.5, 0.01))
 
 
+@pytest.mark.cpu_only
 def test_compile_and_export(rng):
     class Module(torch.nn.Module):
         def forward(self, boxes, scores):

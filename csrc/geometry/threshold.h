@@ -5,9 +5,9 @@
 #include <cstring>
 #include <type_traits>
 
-#include "../geometry/math.h"
+#include "math.h"
 
-namespace refinedet::cpu {
+namespace refinedet {
 
 // The largest W that is not above t: a W is greater than t exactly where it is greater than that. NaN stays NaN.
 template <class W>
@@ -29,4 +29,4 @@ REFINEDET_HD W ceil_to(double t) {
   return -floor_to<W>(-t);
 }
 
-}  // namespace refinedet::cpu
+}  // namespace refinedet

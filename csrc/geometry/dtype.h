@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "../geometry/math.h"
+#include "math.h"
 
 namespace refinedet {
 
@@ -81,7 +81,7 @@ struct Tag {
 
 // Calls f(Tag<T>{}) for the element type that `dtype` names.
 template <class F>
-REFINEDET_HD void dispatch_floating(DType dtype, const F& f) {
+REFINEDET_HOST void dispatch_floating(DType dtype, const F& f) {
   switch (dtype) {
     case DType::f32:
       return f(Tag<float>{});

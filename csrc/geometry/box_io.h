@@ -1,10 +1,10 @@
-// Reading and writing boxes and deltas of any element type, and walking over rows that share anchors.
+// Reading and writing boxes and deltas of any element type.
 #pragma once
 
-#include "../geometry/box_coding.h"
+#include "box_coding.h"
 #include "dtype.h"
 
-namespace refinedet::cpu {
+namespace refinedet {
 
 template <class T>
 REFINEDET_HD Box<Work<T>> load_box(const T* p) {
@@ -31,18 +31,4 @@ REFINEDET_HD Delta<W> variance_of(const double* v) {
   return {static_cast<W>(v[0]), static_cast<W>(v[1]), static_cast<W>(v[2]), static_cast<W>(v[3])};
 }
 
-// f(row, anchor, run): `run` rows from `row` on have anchors from `anchor` on, without a modulo inside the loop.
-template <class F>
-REFINEDET_HD void for_anchor_runs(int64_t begin, int64_t end, int64_t anchor_count, const F& f) {
-  for (int64_t row = begin; row < end;) {
-    const int64_t anchor = row % anchor_count;
-    const int64_t run = min2(end - row, anchor_count - anchor);
-    f(row, anchor, run);
-    row += run;
-  }
-}
-
-// Rows per task of element-wise box work: a few microseconds.
-inline constexpr int64_t kBoxGrain = 4096;
-
-}  // namespace refinedet::cpu
+}  // namespace refinedet
