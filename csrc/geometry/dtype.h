@@ -6,6 +6,10 @@
 
 #include "math.h"
 
+#if defined(__CUDACC__)
+#include <cuda_fp16.h>
+#endif
+
 namespace refinedet {
 
 enum class DType : int8_t { f32, f64, f16, bf16 };
@@ -26,6 +30,9 @@ REFINEDET_HD double load(const double& x) { return x; }
 REFINEDET_HD float load(const BFloat16& x) { return bits_to_float(static_cast<int32_t>(x.bits) << 16); }
 
 REFINEDET_HD float load(const Half& x) {
+#if defined(__CUDA_ARCH__)
+  return __half2float(__ushort_as_half(x.bits));
+#else
   const int32_t sign = static_cast<int32_t>(x.bits & 0x8000u) << 16;
   const int32_t magnitude = static_cast<int32_t>(x.bits & 0x7fffu);
   const float subnormal = static_cast<float>(magnitude) * 5.9604644775390625e-8f;  // 2^-24
@@ -33,6 +40,7 @@ REFINEDET_HD float load(const Half& x) {
   const int32_t special = normal + (112 << 23);                                    // infinity and NaN
   const int32_t bits = magnitude >= 0x7c00 ? special : magnitude >= 0x0400 ? normal : float_to_bits(subnormal);
   return bits_to_float(bits | sign);
+#endif
 }
 
 template <class T>
@@ -62,6 +70,11 @@ REFINEDET_HD BFloat16 store<BFloat16>(float x) {
 
 template <>
 REFINEDET_HD Half store<Half>(float x) {
+#if defined(__CUDA_ARCH__)
+  const float largest = 65504.0f;
+  const bool finite = fabsf(x) < 1.0f / 0.0f;
+  return {__half_as_ushort(__float2half_rn(finite ? fminf(fmaxf(x, -largest), largest) : x))};
+#else
   const uint32_t bits = static_cast<uint32_t>(float_to_bits(x));
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7fffffffu;
@@ -72,6 +85,7 @@ REFINEDET_HD Half store<Half>(float x) {
   const uint32_t finite = magnitude < (113u << 23) ? small : min2(normal, 0x7bffu);
   const uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
   return {static_cast<uint16_t>(sign | (magnitude >= 0x7f800000u ? special : finite))};
+#endif
 }
 
 template <class T>
