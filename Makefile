@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python lint format typecheck bench wheel clean
+.PHONY: help venv demo test test-cpp test-python lint format bench gpu-check faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw pictures (runs/demo)"
 	@echo "make test    C++ and Python tests"
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make bench   the benchmarks of the ops"
+	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
+	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (long)"
 	@echo "make wheel   a wheel in dist/"
 
 # The environment with the pinned tools, then the package in editable form, built again when a source changed.
@@ -50,16 +52,23 @@ test-python: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	find csrc tests/cpp -name '*.h' -o -name '*.cpp' | xargs $(BIN)/clang-format --dry-run --Werror
+	find csrc tests/cpp tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
 
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	find csrc tests/cpp -name '*.h' -o -name '*.cpp' | xargs $(BIN)/clang-format -i
+	find csrc tests/cpp tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 bench: venv
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+
+# With the machine's own python3, torch and nvcc: no environment is made.
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu.check
+
+faults: venv
+	$(BIN)/python tests/cuda_on_host/faults.py
 
 wheel: $(VENV)/.tools
 	$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .

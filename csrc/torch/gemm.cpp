@@ -3,10 +3,9 @@
 namespace refinedet::torch_ops {
 
 Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
-               ScalarType dtype) {
+               ScalarType dtype, Place place) {
   return torch::stable::from_blob(const_cast<void*>(data), {sizes.begin(), sizes.size()},
-                                  {strides.begin(), strides.size()},
-                                  torch::stable::Device(torch::headeronly::DeviceType::CPU), dtype);
+                                  {strides.begin(), strides.size()}, place.device(), dtype);
 }
 
 void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {

@@ -31,6 +31,11 @@ GetStream get_stream() {
 
 int32_t Place::device_type() const { return index_ < 0 ? aoti_torch_device_type_cpu() : aoti_torch_device_type_cuda(); }
 
+torch::stable::Device Place::device() const {
+  using torch::headeronly::DeviceType;
+  return {index_ < 0 ? DeviceType::CPU : DeviceType::CUDA, static_cast<torch::stable::DeviceIndex>(index_)};
+}
+
 Place place_of(const Tensor& t, const char* name) {
   REFINEDET_CHECK(t.is_cpu() || t.is_cuda(), name, ": expected a tensor on the CPU or a CUDA device, got one on ",
                   name_of(t));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/device.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 
@@ -35,6 +36,7 @@ class Place {
   }
   int32_t device_type() const;
   int32_t device_index() const { return index_; }  // -1 on the CPU
+  torch::stable::Device device() const;
   bool operator==(const Place& other) const { return index_ == other.index_; }
 
  private:

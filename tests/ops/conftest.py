@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from . import kernels as cuda_kernels
+from .. import cuda_kernels
 from .faces import NumpyFace, TorchFace
 
 _cuda = cuda_kernels.find()

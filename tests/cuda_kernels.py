@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import refinedet_ext as rx
 
 ON_HOST = "refinedet_ext_on_host"  # the namespace of the emulated ops
-_library = Path(__file__).parents[2] / "build/editable/_torch_ops_on_host.so"
+_library = Path(__file__).parents[1] / "build/editable/_torch_ops_on_host.so"
 
 
 class _Redirect(TorchDispatchMode):

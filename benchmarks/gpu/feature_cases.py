@@ -1,0 +1,102 @@
+"""The feature ops beside torch and torchvision, forward and with the gradients of all inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import refinedet_ext as rx
+
+from .case import Case, Op, size_of, torchvision_ops, with_gradients
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+
+
+def both_ways(
+    op: str, name: str, ours: Op, inputs: list[Tensor], twin: Op, peers: dict[str, Op | None], flops: float
+) -> Iterator[Case]:
+    """Forward, and forward with backward. The twin computes in float64."""
+    dtype = str(inputs[0].dtype)[6:]
+    precise = [t.double() for t in inputs]
+    out = size_of(inputs[-1] if op == "deconv_sum" else inputs[0])
+    yield Case(
+        op,
+        name,
+        ours,
+        inputs,
+        partial(twin, *precise),
+        peers,
+        exact=False,
+        bytes=size_of(*inputs) + out,
+        flops=flops,
+        dtype=dtype,
+    )
+    yield Case(
+        f"{op}, forward and backward",
+        name,
+        with_gradients(ours),
+        [t.detach().requires_grad_() for t in inputs],
+        partial(with_gradients(twin), *(t.detach().requires_grad_() for t in precise)),
+        {peer: run and with_gradients(run) for peer, run in peers.items()},
+        exact=False,
+        bytes=3 * size_of(*inputs) + out,
+        flops=3 * flops,
+        dtype=dtype,
+    )
+
+
+def plain_deconv_sum(x: Tensor, weight: Tensor, bias: Tensor, lateral: Tensor) -> Tensor:
+    return F.relu(F.conv_transpose2d(x, weight, bias, stride=2) + lateral)
+
+
+def deconv_cases(device: str, small: bool) -> Iterator[Case]:
+    for images, channels, side in [(1, 16, 6)] if small else [(1, 256, 20), (32, 256, 20), (32, 256, 32)]:
+        for dtype in (torch.float32, torch.bfloat16):
+            for order, layout in LAYOUTS.items():
+                rng = torch.Generator().manual_seed(0)
+                shapes = [(images, channels, side, side), (channels, channels, 2, 2), (channels,)]
+                shapes.append((images, channels, 2 * side, 2 * side))
+                inputs = [(torch.randn(shape, generator=rng) * 0.1).to(device, dtype) for shape in shapes]
+                inputs[0], inputs[3] = (inputs[i].contiguous(memory_format=layout) for i in (0, 3))
+                yield from both_ways(
+                    "deconv_sum",
+                    f"B={images}, {channels} channels, {side} to {2 * side}, {str(dtype)[6:]}, {order}",
+                    partial(rx.deconv_sum, activation="relu"),
+                    inputs,
+                    plain_deconv_sum,
+                    {"torch": plain_deconv_sum},
+                    2 * images * side**2 * channels * 4 * channels,
+                )
+
+
+def deform_cases(device: str, small: bool) -> Iterator[Case]:
+    vision = torchvision_ops()
+    shapes = [(1, 256, 40, 5), (8, 256, 40, 5), (8, 256, 64, 5)]
+    for images, channels, side, dilation in [(1, 16, 6, 2)] if small else shapes:
+        steps = {"padding": dilation, "dilation": dilation}
+        for dtype in (torch.float32, torch.bfloat16):
+            for order, layout in LAYOUTS.items():
+                rng = torch.Generator().manual_seed(0)
+                x = torch.randn(images, channels, side, side, generator=rng).to(device, dtype)
+                offset = (torch.randn(images, 18, side, side, generator=rng) * 2).to(device)
+                weight = (torch.randn(channels, channels, 3, 3, generator=rng) * 0.02).to(device, dtype)
+
+                def peer(x: Tensor, offset: Tensor, weight: Tensor, steps: dict[str, int] = steps) -> Tensor:
+                    return vision.deform_conv2d(x, offset.to(x.dtype), weight, **steps)
+
+                def plain(x: Tensor, offset: Tensor, weight: Tensor, steps: dict[str, int] = steps) -> Tensor:
+                    return F.conv2d(x, weight, **steps) + 0 * offset[:, :1]
+
+                yield from both_ways(
+                    "deform_align",
+                    f"B={images}, {channels} channels, {side}x{side}, {str(dtype)[6:]}, {order}",
+                    partial(rx.deform_align, **steps),
+                    [x.contiguous(memory_format=layout), offset, weight],
+                    partial(rx.reference.deform_align, **steps),
+                    {"torchvision": vision and peer, "plain convolution": plain},
+                    2 * images * side**2 * channels * 9 * channels,
+                )

@@ -1,0 +1,19 @@
+"""The cases of the GPU benchmarks compute the right things: on the CPU, since that must work at the first try there."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.gpu.__main__ import MAKERS
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_cases(make):
+    cases = list(make("cpu", True))
+    assert cases
+    for case in cases:
+        case.check()
+        for peer in case.peers.values():
+            if peer is not None:
+                case.run(peer)
+        assert case.bytes >= 0 and case.flops >= 0
