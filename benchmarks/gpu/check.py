@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 BUDGET = 8 * 60.0
@@ -43,20 +45,9 @@ class Check:
         else:
             with log.open("w") as file:
                 print("$", " ".join(command), file=file, flush=True)
-                try:
-                    code = subprocess.run(
-                        command,
-                        cwd=ROOT,
-                        env=os.environ | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"} | environment,
-                        stdout=file,
-                        stderr=subprocess.STDOUT,
-                        timeout=limit,
-                    ).returncode
-                    result = "ok" if code == 0 else f"failed ({code})"
-                except subprocess.TimeoutExpired:
-                    result = f"stopped after {limit:.0f} s"
-                except FileNotFoundError as error:
-                    result = f"missing: {error.filename}"
+                result = _run(
+                    command, os.environ | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"} | environment, file, limit
+                )
         seconds = time.monotonic() - began
         last = (
             [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:] if log.exists() else []
@@ -99,6 +90,23 @@ class Check:
         (self.out / "summary.md").write_text(text)
         print("\n" + text)
         return 0 if all(step["result"] == "ok" for step in self.steps) else 1
+
+
+def _run(command: list[str], environment: dict[str, str], log: IO[str], limit: float) -> str:
+    """ "ok", or what went wrong. At the limit the whole family of processes is stopped."""
+    try:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    except FileNotFoundError as error:
+        return f"missing: {error.filename}"
+    try:
+        code = process.wait(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return f"stopped after {limit:.0f} s"
+    return "ok" if code == 0 else f"failed ({code})"
 
 
 def _failed_tests(log: Path) -> list[str]:
