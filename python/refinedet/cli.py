@@ -1,4 +1,4 @@
-"""The command `refinedet`: train, eval, predict, demo, info."""
+"""The command `refinedet`: train, eval, predict, convert, demo, info."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 CONFIGS = Path(__file__).parent / "configs"
-FUNCTIONS = {"train": "train", "eval": "evaluate", "predict": "predict", "demo": "demo", "info": "info"}
+FUNCTIONS = {
+    "train": "train",
+    "eval": "evaluate",
+    "predict": "predict",
+    "convert": "convert",
+    "demo": "demo",
+    "info": "info",
+}
 NEEDED = ("torch", "lightning", "cv2", "jsonargparse", "pycocotools", "matplotlib", "tensorboard", "safetensors")
 
 
@@ -87,6 +94,8 @@ def _run(argv: list[str]) -> int:
     options = parser.instantiate_classes(namespace)
     name: str = options.command
     arguments = {key: value for key, value in vars(options[name]).items() if key != "config"}
+    if name == "convert":
+        arguments["source"] = arguments.pop("from")  # a keyword of Python
     getattr(commands, FUNCTIONS[name])(**arguments)
     return 0
 
@@ -95,6 +104,7 @@ def build_parser() -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
     from . import commands
+    from .convert import SOURCES
     from .engine.config import RunConfig
 
     parser = ArgumentParser(prog="refinedet", description=__doc__, exit_on_error=False, allow_abbrev=False)
@@ -105,7 +115,7 @@ def build_parser() -> ArgumentParser:
     run.add_class_arguments(RunConfig)
     subcommands.add_subcommand("train", run, help="train a detector")
 
-    for name in ("eval", "predict", "demo", "info"):
+    for name in ("eval", "predict", "convert", "demo", "info"):
         function = getattr(commands, FUNCTIONS[name])
         about = (function.__doc__ or "").split("\n")[0]
         sub = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=about)
@@ -113,9 +123,17 @@ def build_parser() -> ArgumentParser:
             sub.add_argument("--config", action="config", help="YAML file with these options")
         if name == "predict":
             sub.add_argument("images", nargs="+", type=str, help="picture files, or folders of them")
+        if name == "convert":
+            sub.add_argument("weights", type=str, help="the checkpoint's file")
+            sub.add_argument("output", type=str, help="the model file to write, *.safetensors")
+            sub.add_argument("--from", type=str, required=True, help=f"whose it is: {', '.join(SOURCES)}")
         if name == "info":
             sub.add_argument("name", nargs="?", type=str, help="a model of the registry")
-        sub.add_function_arguments(function, as_positional=False, skip={"images", "name"})
+        sub.add_function_arguments(
+            function,
+            as_positional=False,
+            skip={"images", "name", *(("weights", "output", "source") if name == "convert" else ())},
+        )
         subcommands.add_subcommand(name, sub, help=about)
     return parser
 

@@ -111,6 +111,26 @@ def predict(
     print(f"{count} detections in {len(found)} pictures, drawn in {folder}/, listed in {folder / 'detections.json'}")
 
 
+def convert(
+    weights: str, output: str, source: str, input_size: int = 320, class_names: list[str] | None = None
+) -> None:
+    """Turn a checkpoint of a public implementation into a model file of this package.
+
+    Args:
+        weights: the checkpoint's file.
+        output: the model file to write, *.safetensors.
+        source: whose checkpoint it is (`--from` on the command line); an unknown name lists them.
+        input_size: side of the input that it was trained for; the weights do not tell.
+        class_names: of the labels 1, 2, ...; those of PASCAL VOC by default where there are 20.
+    """
+    from .convert import convert_checkpoint
+    from .weights import read_header
+
+    file = convert_checkpoint(source, weights, output, input_size=input_size, class_names=class_names)
+    model = read_header(file)["model"]
+    print(f"{file}: {model['name']} with {model['num_classes']} classes, options as {source} expects them")
+
+
 def demo(
     output: str = "runs/demo", train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
 ) -> None:

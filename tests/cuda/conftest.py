@@ -1,4 +1,4 @@
-"""Tests that only a GPU can run; elsewhere they are skipped."""
+"""Tests named *_on_gpu are for a GPU alone; elsewhere they are skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     elif not rx.build_info()["cuda"]:
         reason = "refinedet_ext was built without CUDA"
     for item in items:
-        if "tests/cuda/" in item.path.as_posix():
+        if "tests/cuda/" in item.path.as_posix() and item.path.stem.endswith("_on_gpu"):
             item.add_marker(pytest.mark.cuda)
             if reason is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
