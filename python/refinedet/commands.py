@@ -31,6 +31,7 @@ def evaluate(
     device: str = "cpu",
     input_size: int | None = None,
     nms: Literal["code", "paper", "coco"] | None = None,
+    multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
 ) -> None:
     """Measure a trained detector on a data set.
 
@@ -43,6 +44,7 @@ def evaluate(
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that pictures are resized to; the model's own by default.
         nms: suppression preset; the model's own by default.
+        multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
     """
     from .engine.data import open_split
     from .engine.evaluate import evaluate as run
@@ -60,6 +62,7 @@ def evaluate(
         workers=data.workers,
         device=device,
         input_size=input_size,
+        multi_scale=multi_scale,
         extra={"weights": weights, "split": split},
     )
     print(format_table(metrics))
@@ -75,6 +78,7 @@ def predict(
     input_size: int | None = None,
     batch_size: int = 8,
     nms: Literal["code", "paper", "coco"] | None = None,
+    multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
 ) -> None:
     """Detect in pictures: draws the boxes and writes detections.json.
 
@@ -87,6 +91,7 @@ def predict(
         input_size: side in pixels that pictures are resized to; the model's own by default.
         batch_size: pictures in one pass of the network.
         nms: suppression preset; the model's own by default.
+        multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
     """
     import cv2
 
@@ -95,7 +100,9 @@ def predict(
 
     paths = list(picture_files(images))
     options = {} if nms is None else {"nms": nms}
-    predictor = Predictor.from_file(weights, device=device, batch_size=batch_size, input_size=input_size, **options)
+    predictor = Predictor.from_file(
+        weights, device=device, batch_size=batch_size, input_size=input_size, multi_scale=multi_scale, **options
+    )
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     found = predictor(paths, score_threshold=score_threshold)

@@ -14,7 +14,8 @@ import torch
 
 from .checks import check_integer, check_range
 from .data.image_io import read_image
-from .evaluation.results import from_padded
+from .evaluation.results import ImageDetections, from_padded
+from .inference import MultiScale, multi_scale_detections
 from .structures import to_tensor
 from .weights import load_model
 
@@ -64,6 +65,7 @@ class Predictor:
     model: a detector; it is put into eval mode. class_names: of the labels 1, 2, ...; None names them "class 1" and
     so on. device: where to run, None leaves the model where it is. batch_size: pictures in one pass of the network.
     input_size: side in pixels to which pictures are resized, None is the model's own.
+    multi_scale: a recipe of `refinedet.inference`, or its name, in place of one size.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Predictor:
         device: torch.device | str | None = None,
         batch_size: int = 8,
         input_size: int | None = None,
+        multi_scale: MultiScale | str | None = None,
     ) -> None:
         check_integer("batch_size", batch_size, 1)
         if class_names is None:
@@ -91,6 +94,9 @@ class Predictor:
         self.class_names = list(class_names)
         self.batch_size = batch_size
         self.input_size = size
+        if input_size is not None and multi_scale is not None:
+            raise ValueError("input_size: expected None where multi_scale says the sizes")
+        self.multi_scale = multi_scale
 
     @classmethod
     def from_file(
@@ -100,11 +106,18 @@ class Predictor:
         device: torch.device | str = "cpu",
         batch_size: int = 8,
         input_size: int | None = None,
+        multi_scale: MultiScale | str | None = None,
         **options: Any,
     ) -> Predictor:
         """A predictor for a file that `save_model` wrote; options as `load_model`."""
         checkpoint = load_model(path, device=device, **options)
-        return cls(checkpoint.model, checkpoint.class_names, batch_size=batch_size, input_size=input_size)
+        return cls(
+            checkpoint.model,
+            checkpoint.class_names,
+            batch_size=batch_size,
+            input_size=input_size,
+            multi_scale=multi_scale,
+        )
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
@@ -148,16 +161,12 @@ class Predictor:
         if not images:
             return []
         paths = [str(i) if isinstance(i, (str, os.PathLike)) else None for i in images]
-        side = (self.input_size, self.input_size)
-        sizes, tensors = [], []
-        for image in images:
-            pixels = load_picture(image)
-            sizes.append((pixels.shape[1], pixels.shape[0]))
-            resized = cv2.resize(pixels, side, interpolation=cv2.INTER_LINEAR)
-            tensors.append(to_tensor(resized, self.model.normalization))
-        with torch.inference_mode():
-            detections = self.model(torch.stack(tensors).to(self.device))
-        records = from_padded(detections, sizes, list(range(len(images))))
+        pictures = [load_picture(image) for image in images]
+        sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
+        if self.multi_scale is None:
+            records = self._detect(pictures, sizes)
+        else:
+            records = [multi_scale_detections(self.model, picture, self.multi_scale) for picture in pictures]
         results = []
         for record, size, path in zip(records, sizes, paths, strict=True):
             keep = record.scores >= score_threshold
@@ -173,6 +182,15 @@ class Predictor:
                 )
             )
         return results
+
+    def _detect(self, pictures: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[ImageDetections]:
+        """All in one pass of the network."""
+        side = (self.input_size, self.input_size)
+        resized = (cv2.resize(picture, side, interpolation=cv2.INTER_LINEAR) for picture in pictures)
+        images = torch.stack([to_tensor(picture, self.model.normalization) for picture in resized])
+        with torch.inference_mode():
+            detections = self.model(images.to(self.device))
+        return from_padded(detections, sizes, list(range(len(pictures))))
 
 
 def load_picture(image: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ from ..evaluation import (
     write_metrics,
     write_results,
 )
+from ..inference import MultiScale, multi_scale_detections
 from .data import eval_pipeline
 
 
@@ -31,27 +32,38 @@ def evaluate(
     workers: int = 1,
     device: torch.device | str = "cpu",
     input_size: int | None = None,
+    multi_scale: MultiScale | str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
     `table.txt` and `precision_recall.png`; None writes nothing. input_size: side the pictures are resized to, None is
-    the model's.
+    the model's. multi_scale: a recipe of `refinedet.inference` or its name; the pictures then pass one by one, on all
+    its scales.
 
-    Raises ValueError if the model has another number of classes than the data set.
+    Raises ValueError if the model has another number of classes than the data set, or if both input_size and
+    multi_scale are given.
     """
+    if input_size is not None and multi_scale is not None:
+        raise ValueError("input_size: expected None where multi_scale says the sizes")
     if len(dataset.class_names) != model.num_classes - 1:
         raise ValueError(
             f"dataset: expected {model.num_classes - 1} classes as the model has, got {len(dataset.class_names)}: "
             f"{', '.join(dataset.class_names)}"
         )
     model = model.to(device).eval()
-    pipeline = eval_pipeline(input_size or model.config.input_size, model.normalization)
     evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
-    with torch.inference_mode():
-        for batch in build_loader(dataset, pipeline, batch_size=batch_size, workers=workers, persistent_workers=False):
-            evaluator.update(model(batch.images.to(device)), batch)
+    if multi_scale is not None:
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            evaluator.add(multi_scale_detections(model, sample.image, multi_scale, image_id=sample.image_id))
+    else:
+        pipeline = eval_pipeline(input_size or model.config.input_size, model.normalization)
+        loader = build_loader(dataset, pipeline, batch_size=batch_size, workers=workers, persistent_workers=False)
+        with torch.inference_mode():
+            for batch in loader:
+                evaluator.update(model(batch.images.to(device)), batch)
     metrics = evaluator.compute(kind)
     if output is not None:
         folder = Path(output)
