@@ -155,17 +155,22 @@ def demo(
     run(output, train_pictures=train_pictures, test_pictures=test_pictures, epochs=epochs, seed=seed)
 
 
-def info(name: str | None = None) -> None:
+def info(name: str | None = None, table: bool = False) -> None:
     """Tell about the build, the models and the configurations, or about one model.
 
     Args:
         name: a model of the registry.
+        table: print input, anchors, parameters and multiply-adds of every model, for VOC's 20 classes, as Markdown.
     """
     import refinedet_ext as rx
 
     from .cli import list_configs
-    from .registry import create_model, list_models, model_entry
+    from .complexity import markdown_table, measure
+    from .registry import list_models, model_entry
 
+    if table:
+        print(markdown_table(list_models() if name is None else [name]))
+        return
     if name is None:
         for key, value in rx.build_info().items():
             print(f"{key:16} {value}")
@@ -175,9 +180,11 @@ def info(name: str | None = None) -> None:
         print("\nconfigurations:\n  " + "\n  ".join(list_configs()))
         return
     entry = model_entry(name)
-    model = create_model(name)
-    parameters = sum(p.numel() for p in model.parameters())
-    print(f"{name}: {entry.description}\nparameters with 20 classes and background: {parameters:,}\n\noptions:")
+    size = measure(name)
+    print(
+        f"{name}: {entry.description}\nparameters with 20 classes and background: {size.parameters:,}\n"
+        f"anchors: {size.anchors:,}\nmultiply-adds: {size.macs / 1e9:.1f} G\n\noptions:"
+    )
     for key, value in entry.options.items():
         print(f"  {key:20} {value}")
 
