@@ -16,12 +16,16 @@ class ModelConfig:
     options: changes to the model's defaults, such as {"matching": "argmax"}.
     backbone_weights: a file with pretrained weights of the backbone; null starts from random weights.
     weights: a model file of an earlier run to start from (fine-tuning); its options are not read.
+    subsample_classes: lets `weights` have more classes than the data: the scores of those in the data are kept. A
+        mapping gives the file's names of classes that the data calls otherwise; "voc_in_coco" is the one for PASCAL
+        VOC after COCO.
     """
 
     name: str = "refinedet320_vgg16"
     options: dict[str, Any] = field(default_factory=dict)
     backbone_weights: str | None = None
     weights: str | None = None
+    subsample_classes: dict[str, str] | Literal["voc_in_coco"] | None = None
 
 
 @dataclass

@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
 import torch
@@ -21,6 +21,7 @@ from ..data import to_coco_dict
 from ..detectors import Detector
 from ..evaluation import Evaluator, format_table, plot_training_curves, write_metrics
 from ..registry import create_model
+from ..transfer import VOC_IN_COCO, subsample_classes
 from ..weights import load_model
 from .callbacks import Progress, SaveModels
 from .config import RunConfig
@@ -121,6 +122,10 @@ def build_model(config: RunConfig, class_names: list[str]) -> Detector:
     if config.model.backbone_weights is not None:
         raise ValueError("model.backbone_weights: model.weights brings those already; give one of the two")
     checkpoint = load_model(config.model.weights)
+    same = config.model.subsample_classes
+    if same is not None and checkpoint.class_names is not None:
+        names = VOC_IN_COCO if same == "voc_in_coco" else cast("dict[str, str]", same)
+        return subsample_classes(checkpoint.model, checkpoint.class_names, class_names, same=names).train()
     if checkpoint.class_names != class_names:
         raise ValueError(
             f"model.weights: expected a model of the classes {class_names}, {config.model.weights} has "

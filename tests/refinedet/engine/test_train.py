@@ -14,8 +14,10 @@ import yaml
 
 from refinedet.engine import EvalConfig, TrainConfig, train
 from refinedet.engine.module import DetectionModule, NonFiniteLoss
+from refinedet.engine.train import build_model
 from refinedet.predictor import Predictor
-from refinedet.weights import load_model
+from refinedet.registry import create_model
+from refinedet.weights import load_model, save_model
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
@@ -127,6 +129,22 @@ def test_fine_tuning_starts_from_the_weights_of_a_file(config, tmp_path):
     learned = [k for k in before if "running" not in k and "num_batches" not in k]
     for name in learned:
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-7)
+
+
+def test_a_model_of_more_classes_starts_with_those_of_the_data(config, tmp_path):
+    config = replace(config, train=replace(config.train, epochs=1))
+    names = load_model(train(config).last).class_names
+    many = [*names, "unicorn"]
+    torch.manual_seed(0)
+    file = tmp_path / "many.safetensors"
+    save_model(create_model(config.model.name, len(many) + 1, **config.model.options), file, class_names=many)
+    model = replace(config.model, weights=str(file))
+    with pytest.raises(ValueError, match="model.weights: expected a model of the classes"):
+        build_model(replace(config, model=model), names)
+    built = build_model(replace(config, model=replace(model, subsample_classes={})), names)
+    assert built.num_classes == len(names) + 1 and built.training
+    bias = load_model(file).model.odm.cls[0].bias.unflatten(0, (-1, len(many) + 1))
+    assert torch.equal(built.odm.cls[0].bias.unflatten(0, (-1, len(names) + 1)), bias[:, :-1])
 
 
 @pytest.mark.parametrize(
