@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -124,7 +124,7 @@ def build_model(config: RunConfig, class_names: list[str]) -> Detector:
     checkpoint = load_model(config.model.weights)
     same = config.model.subsample_classes
     if same is not None and checkpoint.class_names is not None:
-        names = VOC_IN_COCO if same == "voc_in_coco" else cast("dict[str, str]", same)
+        names = VOC_IN_COCO if same == "voc_in_coco" else same
         return subsample_classes(checkpoint.model, checkpoint.class_names, class_names, same=names).train()
     if checkpoint.class_names != class_names:
         raise ValueError(
