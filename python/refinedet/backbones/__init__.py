@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from .base import Backbone
+from .extra_stages import BottleneckStage, ConvStage, ExtendedBackbone
+from .mobilenet import MobileNetV1, MobileNetV2, MobileNetV3
+from .resnet import ResNet
+from .shufflenet import ShuffleNetV2
 from .small import SmallNet
+from .torchvision_weights import TORCHVISION_PIXELS
 from .vgg import VGG16
 
-__all__ = ["VGG16", "Backbone", "SmallNet"]
+__all__ = [
+    "TORCHVISION_PIXELS",
+    "VGG16",
+    "Backbone",
+    "BottleneckStage",
+    "ConvStage",
+    "ExtendedBackbone",
+    "MobileNetV1",
+    "MobileNetV2",
+    "MobileNetV3",
+    "ResNet",
+    "ShuffleNetV2",
+    "SmallNet",
+]

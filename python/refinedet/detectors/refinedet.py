@@ -11,6 +11,7 @@ import refinedet_ext.nn as rxnn
 from refinedet_ext.nn.transfer_connection_block import DECONV_KERNELS, NORMS
 
 from ..backbones.base import Backbone
+from ..backbones.bottleneck import Bottleneck
 from ..checks import check_choice, check_integer
 from ..heads import BoxHeads
 from ..init import init_caffe, init_normal
@@ -18,6 +19,8 @@ from ..necks import TransferConnectionPyramid
 from ..outputs import HeadOutputs
 from .base import Detector
 from .config import DetectorConfig
+
+HEAD_BLOCKS = ("none", "bottleneck")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class RefineDetConfig(DetectorConfig):
     deconv_kernel: 2 (released code) or 4 (the paper's figure).
     use_tcb: False puts the ODM's heads directly on the backbone's maps (ablation).
     two_step: False lets the ODM regress from the tiled anchors (ablation).
+    head_blocks: what stands before the two convolutions of every head, of both stages: "none" (VGG-16), or
+        "bottleneck", a residual block with projection (the released code's ResNet-101; not in the paper).
+    head_block_width: channels of that block's 3x3; its output has 4 times as many.
+    neck_std: standard deviation of the first weights of the transfer connection blocks and head blocks; None is
+        Caffe's xavier.
     head_std: standard deviation of the heads' first weights; None is Caffe's xavier. A small one lets the refined
         anchors start at the tiled ones and the scores at even odds, which matters in a short training from scratch.
     """
@@ -38,6 +46,9 @@ class RefineDetConfig(DetectorConfig):
     deconv_kernel: int = 2
     use_tcb: bool = True
     two_step: bool = True
+    head_blocks: str = "none"
+    head_block_width: int = 256
+    neck_std: float | None = None
     head_std: float | None = None
 
     def __post_init__(self) -> None:
@@ -45,8 +56,12 @@ class RefineDetConfig(DetectorConfig):
         check_integer("tcb_channels", self.tcb_channels, 1)
         check_choice("tcb_norm", self.tcb_norm, NORMS)
         check_choice("deconv_kernel", self.deconv_kernel, DECONV_KERNELS)
-        if self.head_std is not None and not self.head_std >= 0:
-            raise ValueError(f"head_std: expected a number of at least 0 or None, got {self.head_std}")
+        check_choice("head_blocks", self.head_blocks, HEAD_BLOCKS)
+        check_integer("head_block_width", self.head_block_width, 1)
+        for name in ("neck_std", "head_std"):
+            std = getattr(self, name)
+            if std is not None and not std >= 0:
+                raise ValueError(f"{name}: expected a number of at least 0 or None, got {std}")
 
 
 class RefineDet(Detector):
@@ -58,9 +73,14 @@ class RefineDet(Detector):
                                   |                            v
                                   +------------------------> ODM: classes, boxes from the refined anchors
 
+    With ResNet-101 the released code has a bottleneck between each map and its head, in both stages (`head_blocks`);
+    the TCBs take the backbone's maps before it.
+
     backbone: any `Backbone`; its strides are the steps of the anchors.
     num_classes: including background.
     source_scales: per map the initial scale of an L2Norm, or None for no norm.
+    size_multiple: the input's sides are multiples of it; None is the largest stride. Where a stride is larger, the
+        level's last cells hang over the border, and its anchors stand the input's side over the map's side apart.
     """
 
     config: RefineDetConfig
@@ -72,9 +92,11 @@ class RefineDet(Detector):
         num_classes: int,
         *,
         source_scales: Sequence[float | None] | None = None,
+        size_multiple: int | None = None,
     ) -> None:
-        steps = backbone.strides
-        super().__init__(config, num_classes, steps, max(steps), two_step=config.two_step)
+        multiple = size_multiple or max(backbone.strides)
+        steps = tuple(stride if stride <= multiple else None for stride in backbone.strides)
+        super().__init__(config, num_classes, steps, multiple, two_step=config.two_step)
         channels = backbone.out_channels
         scales = source_scales or (None,) * len(channels)
         per_cell = self.anchor_generator.per_cell
@@ -84,7 +106,7 @@ class RefineDet(Detector):
             nn.Identity() if scale is None else rxnn.L2Norm(width, scale)
             for width, scale in zip(channels, scales, strict=True)
         )
-        self.arm = BoxHeads(channels, per_cell, num_classes=2)
+        self.arm = self._heads(channels, per_cell, 2)
         self.tcb: nn.Module = nn.Identity()
         if config.use_tcb:
             self.tcb = TransferConnectionPyramid(
@@ -94,12 +116,23 @@ class RefineDet(Detector):
                 norm=config.tcb_norm,
             )
             channels = (config.tcb_channels,) * len(channels)
-        self.odm = BoxHeads(channels, per_cell, num_classes)
+        self.odm = self._heads(channels, per_cell, num_classes)
         for new in (self.arm, self.tcb, self.odm):
             init_caffe(new)
+        if config.neck_std is not None:
+            for part in (self.arm.blocks, self.tcb, self.odm.blocks):
+                init_normal(part, config.neck_std)
         if config.head_std is not None:
-            init_normal(self.arm, config.head_std)
-            init_normal(self.odm, config.head_std)
+            for convs in (self.arm.cls, self.arm.loc, self.odm.cls, self.odm.loc):
+                init_normal(convs, config.head_std)
+
+    def _heads(self, channels: Sequence[int], per_cell: Sequence[int], num_classes: int) -> BoxHeads:
+        """The heads of one stage, with their blocks where the config asks for them."""
+        if self.config.head_blocks == "none":
+            return BoxHeads(channels, per_cell, num_classes)
+        mid = self.config.head_block_width
+        blocks = [Bottleneck(width, mid, 4 * mid, projection=True) for width in channels]
+        return BoxHeads((4 * mid,) * len(blocks), per_cell, num_classes, blocks=blocks)
 
     def head_outputs(self, images: Tensor) -> HeadOutputs:
         sources = [norm(x) for norm, x in zip(self.norms, self.backbone(images), strict=True)]

@@ -2,13 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from ..backbones import VGG16, SmallNet
+from ..backbones import (
+    TORCHVISION_PIXELS,
+    VGG16,
+    Backbone,
+    ConvStage,
+    MobileNetV1,
+    MobileNetV2,
+    MobileNetV3,
+    ResNet,
+    ShuffleNetV2,
+    SmallNet,
+)
+from ..backbones.mobilenet import TAPS
+from ..backbones.resnet import RESNET101, STYLES
+from ..backbones.shufflenet import CHANNELS_10X
+from ..checks import check_choice
 from ..registry import register_model
 from .refinedet import RefineDet, RefineDetConfig
 
+
+@dataclass(frozen=True)
+class ResNetRefineDetConfig(RefineDetConfig):
+    """`RefineDetConfig` and the shape of the residual network, see `backbones.ResNet`.
+
+    backbone_style: "caffe" (the released model) or "torchvision"; it has to be that of the pretrained weights, and the
+        pixels too: Caffe's networks read them as the other defaults say, torchvision's as `TORCHVISION_PIXELS` does.
+    backbone_depths, backbone_width, cardinality, group_width: as there.
+    """
+
+    backbone_style: str = "caffe"
+    backbone_depths: tuple[int, ...] = RESNET101
+    backbone_width: int = 64
+    cardinality: int = 1
+    group_width: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("backbone_style", self.backbone_style, STYLES)
+
+
+@dataclass(frozen=True)
+class LightRefineDetConfig(RefineDetConfig):
+    """`RefineDetConfig` of the mobile networks.
+
+    finest_stride: 8 (maps at strides 8, 16, 32, 64, as RefineDet) or 16 (16, 32, 64 and the map behind it, whose 3 x 3
+        cells lie 320/3 pixels apart, as RefineDetLite). The paper with these rows does not say which it means; its
+        speeds speak for 16, the name for 8.
+    """
+
+    finest_stride: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("finest_stride", self.finest_stride, tuple(LIGHT_STAGES))
+
+
+@dataclass(frozen=True)
+class MobileNetRefineDetConfig(LightRefineDetConfig):
+    """`LightRefineDetConfig` of a MobileNet. backbone_width: multiplier of the network's channels."""
+
+    backbone_width: float = 1.0
+
+
+@dataclass(frozen=True)
+class TapsRefineDetConfig(MobileNetRefineDetConfig):
+    """`MobileNetRefineDetConfig` of V2 and V3.
+
+    taps: where the maps of strides 8 and 16 are taken, "expansion" or "block", see `backbones.MobileNetV2`.
+    """
+
+    taps: str = "expansion"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("taps", self.taps, TAPS)
+
+
+@dataclass(frozen=True)
+class ShuffleNetRefineDetConfig(LightRefineDetConfig):
+    """`LightRefineDetConfig` of a ShuffleNet V2. backbone_channels: of conv1, the three stages and conv5."""
+
+    backbone_channels: tuple[int, ...] = CHANNELS_10X
+
+
+# the stages behind a mobile network's map of stride 32, by the finest stride
+LIGHT_STAGES = {8: (ConvStage(256, 512),), 16: (ConvStage(256, 512), ConvStage(256, 512))}
 PAPER = RefineDetConfig()
+# what the released code does about networks with batch norm
+WITH_NORM: dict[str, Any] = {"tcb_norm": "batch", "neck_std": 0.01}
+RESNET = ResNetRefineDetConfig(head_blocks="bottleneck", **WITH_NORM)
+RESNEXT = replace(RESNET, backbone_style="torchvision", cardinality=32, group_width=8, **TORCHVISION_PIXELS)
+# without head blocks, whose heads would cost twice as much as the rest of the detector
+MOBILE: dict[str, Any] = {**WITH_NORM, **TORCHVISION_PIXELS}
 # smaller objects than the paper's, and two squares a cell: more positives, so that few iterations teach more
 SMALL = RefineDetConfig(
     anchor_sizes=(24, 48, 96, 192),
@@ -24,6 +113,58 @@ SMALL = RefineDetConfig(
 def refinedet_vgg16(config: RefineDetConfig, num_classes: int) -> RefineDet:
     """RefineDet with VGG-16, as in the paper."""
     return RefineDet(VGG16(), config, num_classes, source_scales=(10, 8, None, None))
+
+
+@register_model("refinedet320_resnet101", replace(RESNET, input_size=320))
+@register_model("refinedet512_resnet101", replace(RESNET, input_size=512))
+@register_model("refinedet512_resnext101", replace(RESNEXT, input_size=512), "RefineDet with ResNeXt-101 32x8d.")
+def refinedet_resnet(config: ResNetRefineDetConfig, num_classes: int) -> RefineDet:
+    """RefineDet with ResNet-101, as in the released code."""
+    backbone = ResNet(
+        config.backbone_depths,
+        style=config.backbone_style,
+        width=config.backbone_width,
+        cardinality=config.cardinality,
+        group_width=config.group_width,
+    )
+    return RefineDet(backbone, config, num_classes)
+
+
+def light_refinedet(backbone: Backbone, config: LightRefineDetConfig, num_classes: int) -> RefineDet:
+    return RefineDet(backbone, config, num_classes, size_multiple=64)
+
+
+def light_levels(config: LightRefineDetConfig) -> dict[str, Any]:
+    """The arguments of a mobile backbone that say which maps it returns."""
+    return {"extras": LIGHT_STAGES[config.finest_stride], "finest_stride": config.finest_stride}
+
+
+@register_model("refinedet320_mobilenet_v1", MobileNetRefineDetConfig(**MOBILE))
+def refinedet_mobilenet_v1(config: MobileNetRefineDetConfig, num_classes: int) -> RefineDet:
+    """RefineDet with MobileNet, a comparison row of the RefineDetLite paper."""
+    backbone = MobileNetV1(config.backbone_width, **light_levels(config))
+    return light_refinedet(backbone, config, num_classes)
+
+
+@register_model("refinedet320_mobilenet_v2", TapsRefineDetConfig(**MOBILE))
+def refinedet_mobilenet_v2(config: TapsRefineDetConfig, num_classes: int) -> RefineDet:
+    """RefineDet with MobileNet V2, a comparison row of the RefineDetLite paper."""
+    backbone = MobileNetV2(config.backbone_width, taps=config.taps, **light_levels(config))
+    return light_refinedet(backbone, config, num_classes)
+
+
+@register_model("refinedet320_mobilenet_v3", TapsRefineDetConfig(**MOBILE))
+def refinedet_mobilenet_v3(config: TapsRefineDetConfig, num_classes: int) -> RefineDet:
+    """RefineDet with MobileNet V3-Large, a comparison row of the RefineDetLite paper."""
+    backbone = MobileNetV3(config.backbone_width, taps=config.taps, **light_levels(config))
+    return light_refinedet(backbone, config, num_classes)
+
+
+@register_model("refinedet320_shufflenet_v2", ShuffleNetRefineDetConfig(**MOBILE))
+def refinedet_shufflenet_v2(config: ShuffleNetRefineDetConfig, num_classes: int) -> RefineDet:
+    """RefineDet with ShuffleNet V2 1.0x, a comparison row of the RefineDetLite paper."""
+    backbone = ShuffleNetV2(config.backbone_channels, **light_levels(config))
+    return light_refinedet(backbone, config, num_classes)
 
 
 @register_model("refinedet192_small", replace(SMALL, input_size=192))
