@@ -16,7 +16,7 @@ from .extras import explain_missing
 
 if TYPE_CHECKING:
     from .anchors import AnchorGenerator, AnchorLevel
-    from .detectors import Detector, DetectorConfig, NMSConfig, RefineDet, RefineDetConfig
+    from .detectors import Detector, DetectorConfig, EFGRNet, EFGRNetConfig, NMSConfig, RefineDet, RefineDetConfig
     from .losses import MultiBoxLoss
     from .outputs import HeadOutputs
     from .predictor import Prediction, Predictor
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "anchors": ("AnchorGenerator", "AnchorLevel"),
-    "detectors": ("Detector", "DetectorConfig", "NMSConfig", "RefineDet", "RefineDetConfig"),
+    "detectors": (
+        "Detector",
+        "DetectorConfig",
+        "EFGRNet",
+        "EFGRNetConfig",
+        "NMSConfig",
+        "RefineDet",
+        "RefineDetConfig",
+    ),
     "losses": ("MultiBoxLoss",),
     "outputs": ("HeadOutputs",),
     "predictor": ("Prediction", "Predictor"),
@@ -43,6 +51,8 @@ __all__ = [
     "Checkpoint",
     "Detector",
     "DetectorConfig",
+    "EFGRNet",
+    "EFGRNetConfig",
     "HeadOutputs",
     "MultiBoxLoss",
     "NMSConfig",

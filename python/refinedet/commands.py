@@ -30,7 +30,7 @@ def evaluate(
     output: str = "runs/eval",
     device: str = "cpu",
     input_size: int | None = None,
-    nms: Literal["code", "paper", "coco"] | None = None,
+    nms: Literal["code", "paper", "coco", "efgrnet"] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
 ) -> None:
     """Measure a trained detector on a data set.
@@ -77,7 +77,7 @@ def predict(
     device: str = "cpu",
     input_size: int | None = None,
     batch_size: int = 8,
-    nms: Literal["code", "paper", "coco"] | None = None,
+    nms: Literal["code", "paper", "coco", "efgrnet"] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
 ) -> None:
     """Detect in pictures: draws the boxes and writes detections.json.
@@ -119,7 +119,7 @@ def predict(
 
 
 def convert(
-    weights: str, output: str, source: str, input_size: int = 320, class_names: list[str] | None = None
+    weights: str, output: str, source: str, input_size: int | None = None, class_names: list[str] | None = None
 ) -> None:
     """Turn a checkpoint of a public implementation into a model file of this package.
 
@@ -127,7 +127,7 @@ def convert(
         weights: the checkpoint's file.
         output: the model file to write, *.safetensors.
         source: whose checkpoint it is (`--from` on the command line); an unknown name lists them.
-        input_size: side of the input that it was trained for; the weights do not tell.
+        input_size: side of the input that it was trained for, which the weights do not tell; the smaller by default.
         class_names: of the labels 1, 2, ...; those of PASCAL VOC by default where there are 20.
     """
     from .convert import convert_checkpoint

@@ -47,3 +47,12 @@ def init_kaiming(module: nn.Module) -> None:
         elif isinstance(child, nn.BatchNorm2d):
             nn.init.ones_(child.weight)
             nn.init.zeros_(child.bias)
+
+
+def init_default(module: nn.Module) -> None:
+    """PyTorch's own weights and zero for the biases of all convolutions in `module`."""
+    for child in module.modules():
+        if isinstance(child, (nn.Conv2d, nn.ConvTranspose2d)):
+            child.reset_parameters()
+            if child.bias is not None:
+                nn.init.zeros_(child.bias)

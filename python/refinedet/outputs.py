@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -22,3 +23,13 @@ class HeadOutputs(NamedTuple):
     odm_logits: Tensor
     odm_deltas: Tensor
     anchors: Tensor
+
+
+def single_stage_outputs(logits: Tensor, deltas: Tensor, anchors: Tensor) -> HeadOutputs:
+    """The outputs of a detector without a first stage: an ARM that takes every anchor for an object, and moves none.
+
+    logits (B, A, num_classes) and deltas (B, A, 4) refer to the tiled anchors.
+    """
+    background = logits.new_zeros(logits.shape[:2])
+    arm_logits = torch.stack([background, background + 100], dim=-1)
+    return HeadOutputs(arm_logits, torch.zeros_like(deltas), logits, deltas, anchors)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from refinedet.init import caffe_xavier_, init_caffe, init_kaiming, init_normal
+from refinedet.init import caffe_xavier_, init_caffe, init_default, init_kaiming, init_normal
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,14 @@ def test_init_normal_has_its_spread():
     conv = nn.Conv2d(64, 128, 3)
     init_normal(conv, 0.01)
     assert conv.weight.std().item() == pytest.approx(0.01, rel=0.05) and not conv.bias.any()
+
+
+def test_init_default_is_pytorchs_without_biases():
+    conv = nn.Conv2d(64, 128, 3)
+    init_normal(conv, 5.0)
+    init_default(nn.Sequential(conv))
+    bound = (64 * 9) ** -0.5
+    assert 0.98 * bound < conv.weight.abs().max() <= bound and not conv.bias.any()
 
 
 def test_a_vector_has_no_fan_in():

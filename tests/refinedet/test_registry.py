@@ -13,7 +13,8 @@ def test_patterns_list_models_in_order():
     names = refinedet.list_models("refinedet*")
     assert names == sorted(names)
     assert {"refinedet320_vgg16", "refinedet512_vgg16", "refinedet320_small"} <= set(names)
-    assert refinedet.list_models("*_vgg16") == ["refinedet320_vgg16", "refinedet512_vgg16"]
+    assert refinedet.list_models("refinedet*_vgg16") == ["refinedet320_vgg16", "refinedet512_vgg16"]
+    assert {"efgrnet320_vgg16", "efgrnet512_vgg16", "efgrnet512_resnet101"} <= set(refinedet.list_models("efgrnet*"))
     assert refinedet.list_models("nothing*") == []
 
 

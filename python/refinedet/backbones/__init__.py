@@ -10,6 +10,7 @@ from .shufflenet import ShuffleNetV2
 from .small import SmallNet
 from .torchvision_weights import TORCHVISION_PIXELS
 from .vgg import VGG16
+from .vgg_ssd import SSDVGG16
 
 __all__ = [
     "TORCHVISION_PIXELS",
@@ -22,6 +23,7 @@ __all__ = [
     "MobileNetV2",
     "MobileNetV3",
     "ResNet",
+    "SSDVGG16",
     "ShuffleNetV2",
     "SmallNet",
 ]

@@ -19,7 +19,8 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a local `.safetensors` file or of one that `torch.save` wrote, on the CPU.
 
     A torch file is read with `weights_only=True`, so that it cannot run code. If it holds its tensors under
-    "state_dict", those are taken. FileNotFoundError if there is no such file; ValueError if it is none of these.
+    "state_dict" or "model", those are taken. FileNotFoundError if there is no such file; ValueError if it is none of
+    these.
     """
     file = Path(path)
     if not file.is_file():
@@ -34,8 +35,9 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"weights: {file} is not a file of plain tensors: {first}") from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"weights: expected a dict of tensors in {file}, got {type(content)}")
     wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]

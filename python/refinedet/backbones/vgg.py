@@ -17,6 +17,24 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 CONV4_3, CONV5_3, FC7 = 22, 29, 34  # index of the ReLU behind each source in `trunk`
 
 
+def trunk_layers(pool5: nn.Module, *, fc6_dilation: int) -> list[nn.Module]:
+    """The layers from the image to fc7's ReLU, with the indices of the public "vgg16_reducedfc" file.
+
+    pool5: the last pooling layer. fc6_dilation: of the 3x3 convolution that fc6 has become.
+    """
+    layers: list[nn.Module] = []
+    channels = 3
+    for stage in STAGES:
+        for width in stage:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
+    layers[-1] = pool5
+    layers += [nn.Conv2d(512, 1024, 3, padding=fc6_dilation, dilation=fc6_dilation), nn.ReLU(inplace=True)]
+    layers += [nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
+    return layers
+
+
 class VGG16(Backbone):
     """VGG-16 without batch norm, fc6 as a 3x3 convolution of dilation 3, fc7 as a 1x1, then conv6_1 and conv6_2.
 
@@ -31,16 +49,8 @@ class VGG16(Backbone):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 3
-        for stage in STAGES:
-            for width in stage:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-                channels = width
-            layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
-        layers += [nn.Conv2d(512, 1024, 3, padding=3, dilation=3), nn.ReLU(inplace=True)]
-        layers += [nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
-        self.trunk = nn.Sequential(*layers)
+        pool5 = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self.trunk = nn.Sequential(*trunk_layers(pool5, fc6_dilation=3))
         self.conv6_1 = nn.Conv2d(1024, 256, 1)
         self.conv6_2 = nn.Conv2d(256, 512, 3, stride=2, padding=1)
         init_caffe(self)
@@ -61,8 +71,13 @@ class VGG16(Backbone):
 
         FileNotFoundError without the file; ValueError that names the keys if they or their shapes do not fit.
         """
-        state = read_state_dict(path)
-        if any(key.startswith("trunk.") for key in state):
-            load_strict(self, state, source=str(path))
-        else:
-            load_strict(self.trunk, convert_vgg16(state, source=str(path)), source=str(path))
+        load_trunk(self, self.trunk, path)
+
+
+def load_trunk(backbone: Backbone, trunk: nn.Module, path: str | os.PathLike[str]) -> None:
+    """The file's weights for the whole backbone if they are its own, for its trunk if they are a public VGG-16's."""
+    state = read_state_dict(path)
+    if any(key.startswith("trunk.") for key in state):
+        load_strict(backbone, state, source=str(path))
+    else:
+        load_strict(trunk, convert_vgg16(state, source=str(path)), source=str(path))

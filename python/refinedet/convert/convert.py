@@ -11,11 +11,12 @@ from ..checks import check_choice
 from ..data.voc import VOC_CLASSES
 from ..registry import create_model
 from ..weights import save_model
-from . import refinedet_pytorch
+from . import efgrnet, refinedet_pytorch
 from .keys import Converted
 
 SOURCES: dict[str, Callable[..., Converted]] = {
     "refinedet.pytorch": refinedet_pytorch.convert,
+    "efgrnet": efgrnet.convert,
 }
 
 
@@ -24,14 +25,14 @@ def convert_checkpoint(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    input_size: int = 320,
+    input_size: int | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Path:
     """Write the weights that a public implementation saved as a model file for `load_model` and the command line.
 
     source: one of `SOURCES`. path: its file, read with `weights_only=True`. output: ends in .safetensors.
-    input_size: 320 or 512; a checkpoint does not tell. class_names: of the labels 1, 2, ...; None takes those of
-    PASCAL VOC where there are 20, else the file gets none.
+    input_size: 320 or 512; a checkpoint does not tell; None takes the smaller one that there is. class_names: of the
+    labels 1, 2, ...; None takes those of PASCAL VOC where there are 20, else the file gets none.
 
     The options of the model are set to what the weights expect. ValueError names keys that are missing or left over.
     """

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from . import refinedet_entries  # noqa: F401  (registers its models)
+from . import efgrnet_entries, refinedet_entries  # noqa: F401  (they register their models)
 from .base import Detector
 from .config import NMS_PRESETS, DetectorConfig, NMSConfig
+from .efgrnet import EFGRNet, EFGRNetConfig
 from .refinedet import RefineDet, RefineDetConfig
 
 __all__ = [
     "NMS_PRESETS",
     "Detector",
     "DetectorConfig",
+    "EFGRNet",
+    "EFGRNetConfig",
     "NMSConfig",
     "RefineDet",
     "RefineDetConfig",

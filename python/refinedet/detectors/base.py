@@ -17,8 +17,10 @@ from ..losses import MultiBoxLoss
 from ..outputs import HeadOutputs
 from ..registry import ModelSpec
 from .config import DetectorConfig, NMSConfig, resolve_nms
+from .per_class import limit_per_class
 
 MAX_CACHED_ANCHORS = 32
+ROWS_BEFORE_LIMIT = 4000  # detections of an image that a limit per class chooses from: 50 of each of COCO's 80
 
 
 class GroundTruth(Protocol):
@@ -44,7 +46,8 @@ class Detector(nn.Module, ABC):
     call returns `HeadOutputs`, in eval mode `refinedet_ext.Detections` with boxes as fractions of the input's width and
     height. `head_outputs(images)` gives the raw outputs in either mode.
 
-    A subclass builds its network and defines `head_outputs`.
+    A subclass builds its network and defines `head_outputs`. two_step=False lets the ODM start from the tiled anchors;
+    arm=False trains a single stage, whose outputs are `outputs.single_stage_outputs`.
     """
 
     backbone: Backbone
@@ -59,6 +62,7 @@ class Detector(nn.Module, ABC):
         size_multiple: int,
         *,
         two_step: bool = True,
+        arm: bool = True,
     ) -> None:
         super().__init__()
         check_integer("num_classes", num_classes, 2)
@@ -80,7 +84,9 @@ class Detector(nn.Module, ABC):
             filtering=config.filtering,
             negative_ratio=config.negative_ratio,
             min_negatives=config.min_negatives,
+            empty_batch_negatives=config.empty_batch_negatives,
             two_step=two_step,
+            arm=arm,
         )
         self._anchors: dict[Any, Tensor] = {}
 
@@ -104,7 +110,8 @@ class Detector(nn.Module, ABC):
         if not self.two_step:
             arm_deltas = torch.zeros_like(arm_deltas)
         nms = self.nms
-        return rx.detect(
+        rows = nms.keep_top_k if nms.keep_per_class is None else max(nms.keep_top_k, ROWS_BEFORE_LIMIT)
+        found = rx.detect(
             arm_logits.float(),
             arm_deltas.float(),
             odm_logits.float(),
@@ -116,11 +123,12 @@ class Detector(nn.Module, ABC):
             iou_threshold=nms.iou_threshold,
             top_k_per_class=nms.top_k_per_class,
             top_k=nms.top_k,
-            keep_top_k=nms.keep_top_k,
+            keep_top_k=rows,
             method=nms.method,
             sigma=nms.sigma,
             min_score=nms.min_score,
         )
+        return found if nms.keep_per_class is None else limit_per_class(found, nms.keep_per_class, nms.keep_top_k)
 
     def anchors_for(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
         """The anchors (A, 4) of these feature maps, made once per input size and device."""

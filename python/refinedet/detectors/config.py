@@ -18,7 +18,10 @@ NMS_METHODS = ("hard", "linear", "gaussian")
 
 @dataclass(frozen=True)
 class NMSConfig:
-    """How the scored boxes of one image become detections; the arguments of `refinedet_ext.multiclass_nms`."""
+    """How the scored boxes of one image become detections; the arguments of `refinedet_ext.multiclass_nms`.
+
+    keep_per_class: detections of each class of an image after the suppression; None: no limit but keep_top_k.
+    """
 
     score_threshold: float = 0.01
     iou_threshold: float = 0.45
@@ -28,6 +31,7 @@ class NMSConfig:
     method: str = "hard"
     sigma: float = 0.5
     min_score: float = 0.01
+    keep_per_class: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "iou_threshold", "min_score"):
@@ -35,7 +39,7 @@ class NMSConfig:
         check_choice("nms method", self.method, NMS_METHODS)
         if not self.sigma > 0:
             raise ValueError(f"nms sigma: expected a positive number, got {self.sigma}")
-        for name in ("top_k_per_class", "top_k", "keep_top_k"):
+        for name in ("top_k_per_class", "top_k", "keep_top_k", "keep_per_class"):
             value = getattr(self, name)
             if value is not None or name == "keep_top_k":
                 check_integer(f"nms {name}", value, 1)
@@ -48,6 +52,8 @@ NMS_PRESETS: dict[str, NMSConfig] = {
     "paper": NMSConfig(top_k_per_class=None, top_k=400, keep_top_k=200),
     # COCO: linear soft-NMS alone
     "coco": NMSConfig(iou_threshold=0.3, method="linear"),
+    # EFGRNet's released code: 50 of each class; COCO's metrics look at the best 100
+    "efgrnet": NMSConfig(top_k_per_class=None, keep_top_k=1000, keep_per_class=50),
 }
 
 
@@ -94,9 +100,10 @@ class DetectorConfig:
             their class as target, as PyTorch ports have it; "none": nothing. Inference drops the anchors in all four.
         negative_ratio: hard negatives per positive, per image.
         min_negatives: hard negatives that an image gets at least, also without positives.
+        empty_batch_negatives: hard negatives of each image of a batch that has no positive at all (EFGRNet: 45).
 
     Inference
-        nms: a preset ("code", "paper", "coco") or a mapping of `NMSConfig` fields.
+        nms: a preset ("code", "paper", "coco", "efgrnet") or a mapping of `NMSConfig` fields.
     """
 
     input_size: int = 320
@@ -118,6 +125,7 @@ class DetectorConfig:
     filtering: str = "caffe"
     negative_ratio: float = 3.0
     min_negatives: int = 0
+    empty_batch_negatives: int = 0
     nms: str | Mapping[str, Any] | NMSConfig = "code"
 
     def __post_init__(self) -> None:
@@ -125,6 +133,7 @@ class DetectorConfig:
             object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
         check_integer("input_size", self.input_size, 1)
         check_integer("min_negatives", self.min_negatives, 0)
+        check_integer("empty_batch_negatives", self.empty_batch_negatives, 0)
         check_range("negative_ratio", self.negative_ratio, 0, 1e6)
         check_choice("matching", self.matching, MATCHINGS)
         check_choice("filtering", self.filtering, FILTERINGS)

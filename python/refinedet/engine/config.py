@@ -85,9 +85,10 @@ class OptimConfig:
 
     optimizer: "sgd" (the original) or "adamw". lr: the highest learning rate.
     bias_lr_factor, decay_bias: the original trains biases at twice the rate and without weight decay.
-    schedule: "step" multiplies by `gamma` at each milestone (in iterations, or epochs with unit "epochs"); "cosine"
-    falls to lr * final_factor at the end; "constant" stays.
-    warmup_iterations: the rate first rises linearly from lr * warmup_factor (0: no warm-up, as the original).
+    schedule: "step" multiplies by `gamma` at each milestone (in iterations, or epochs with unit "epochs"), by one
+    number or by one per milestone; "cosine" falls to lr * final_factor at the end; "constant" stays.
+    warmup_iterations or warmup_epochs: the rate first rises linearly from lr * warmup_factor (0: no warm-up, as the
+    original).
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -99,24 +100,42 @@ class OptimConfig:
     schedule: Literal["step", "cosine", "constant"] = "step"
     milestones: list[int] = field(default_factory=lambda: [80_000, 100_000])
     unit: Literal["iterations", "epochs"] = "iterations"
-    gamma: float = 0.1
+    gamma: float | list[float] = 0.1
     final_factor: float = 0.0
     warmup_iterations: int = 0
+    warmup_epochs: int = 0
     warmup_factor: float = 0.001
 
     def __post_init__(self) -> None:
         check_choice("optim.optimizer", self.optimizer, ("sgd", "adamw"))
         check_choice("optim.schedule", self.schedule, ("step", "cosine", "constant"))
         check_choice("optim.unit", self.unit, ("iterations", "epochs"))
-        for name, high in (("momentum", 1.0), ("gamma", 1.0), ("final_factor", 1.0), ("warmup_factor", 1.0)):
-            check_range(f"optim.{name}", getattr(self, name), 0, high)
+        for name in ("momentum", "final_factor", "warmup_factor"):
+            check_range(f"optim.{name}", getattr(self, name), 0, 1.0)
+        for gamma in self.gammas:
+            check_range("optim.gamma", gamma, 0, 1.0)
+        if len(self.gammas) != len(self.milestones):
+            raise ValueError(
+                f"optim.gamma: expected one for each of {len(self.milestones)} milestones, got {self.gamma}"
+            )
         for name in ("weight_decay", "bias_lr_factor"):
             check_range(f"optim.{name}", getattr(self, name), 0, float("inf"))
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"optim.lr: expected a positive number, got {self.lr}")
         check_integer("optim.warmup_iterations", self.warmup_iterations, 0)
+        check_integer("optim.warmup_epochs", self.warmup_epochs, 0)
+        if self.warmup_iterations and self.warmup_epochs:
+            raise ValueError(
+                "optim.warmup_iterations, optim.warmup_epochs: expected one of them, "
+                f"got {self.warmup_iterations} and {self.warmup_epochs}"
+            )
         if sorted(self.milestones) != list(self.milestones):
             raise ValueError(f"optim.milestones: expected rising numbers, got {self.milestones}")
+
+    @property
+    def gammas(self) -> list[float]:
+        """The factor of every milestone."""
+        return list(self.gamma) if isinstance(self.gamma, list) else [self.gamma] * len(self.milestones)
 
 
 @dataclass

@@ -52,18 +52,20 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
 def lr_factor(iteration: int, config: OptimConfig, *, total: int, per_epoch: int) -> float:
     """What the learning rate is multiplied by at an iteration (from 0) of `total`.
 
-    per_epoch: iterations in an epoch, which milestones in epochs are counted by. The warm-up multiplies whatever the
-    schedule says for that iteration.
+    per_epoch: iterations in an epoch, which milestones and warm-up in epochs are counted by. The warm-up multiplies
+    whatever the schedule says for that iteration.
     """
     factor = 1.0
     if config.schedule == "step":
         unit = per_epoch if config.unit == "epochs" else 1
-        factor = config.gamma ** sum(iteration >= milestone * unit for milestone in config.milestones)
+        passed = sum(iteration >= milestone * unit for milestone in config.milestones)
+        factor = math.prod(config.gammas[:passed])
     elif config.schedule == "cosine":
         done = min(1.0, iteration / max(1, total))
         factor = config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * done))
-    if iteration < config.warmup_iterations:
-        part = iteration / config.warmup_iterations
+    warmup = config.warmup_iterations + config.warmup_epochs * per_epoch
+    if iteration < warmup:
+        part = iteration / warmup
         factor *= config.warmup_factor + (1 - config.warmup_factor) * part
     return factor
 

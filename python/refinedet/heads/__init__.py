@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .box_heads import BoxHeads, flatten_maps
+from .feature_guided import FeatureGuidedRefinement
 
-__all__ = ["BoxHeads", "flatten_maps"]
+__all__ = ["BoxHeads", "FeatureGuidedRefinement", "flatten_maps"]

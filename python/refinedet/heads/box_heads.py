@@ -25,6 +25,7 @@ class BoxHeads(nn.Module):
     kernel_size: of the convolutions; padded so that the maps keep their size.
     blocks: modules between each map and its two convolutions, for detectors whose heads are deeper; each yields as
         many channels as `in_channels` says.
+    loc_blocks: modules of their own before the box offsets; None lets them share `blocks` with the scores.
 
     forward(maps) returns scores (B, A, num_classes) and offsets (B, A, 4); channel a * num_classes + c of a level's
     map is class c of anchor a.
@@ -38,12 +39,14 @@ class BoxHeads(nn.Module):
         *,
         kernel_size: int = 3,
         blocks: Sequence[nn.Module] | None = None,
+        loc_blocks: Sequence[nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if len(in_channels) != len(anchors):
             raise ValueError(f"anchors: expected one number for each of {len(in_channels)} levels, got {list(anchors)}")
         self.num_classes = num_classes
         self.blocks = nn.ModuleList(blocks or [nn.Identity() for _ in in_channels])
+        self.loc_blocks = None if loc_blocks is None else nn.ModuleList(loc_blocks)
         self.cls = nn.ModuleList(
             nn.Conv2d(width, count * num_classes, kernel_size, padding=kernel_size // 2)
             for width, count in zip(in_channels, anchors, strict=True)
@@ -59,6 +62,8 @@ class BoxHeads(nn.Module):
             raise ValueError(f"maps: expected {len(self.cls)} levels, got {len(maps)}")
         inputs = [block(x) for block, x in zip(self.blocks, maps, strict=True)]
         scores = [conv(x) for conv, x in zip(self.cls, inputs, strict=True)]
+        if self.loc_blocks is not None:
+            inputs = [block(x) for block, x in zip(self.loc_blocks, maps, strict=True)]
         offsets = [conv(x) for conv, x in zip(self.loc, inputs, strict=True)]
         return scores, offsets
 

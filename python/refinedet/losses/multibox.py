@@ -36,11 +36,13 @@ class MultiBoxLoss(nn.Module):
     and at least 1. The ODM's anchors are those that the ARM refined, matched anew; they and the ARM's scores are
     constants to it, so that no gradient of the ODM's loss enters the ARM's outputs.
 
-    Without any positive the loss is exactly 0 (unless `min_negatives` asks for more), yet it depends on all outputs,
-    so that every parameter gets a zero gradient and data-parallel ranks without an object stay in step.
+    Without any positive the loss is exactly 0 (unless `min_negatives` or `empty_batch_negatives` ask for more), yet it
+    depends on all outputs, so that every parameter gets a zero gradient and data-parallel ranks without an object stay
+    in step.
 
     Arguments as in `DetectorConfig`; arm_iou and odm_iou are (positive from, negative below). two_step=False lets the
-    ODM start from the tiled anchors (the paper's ablation).
+    ODM start from the tiled anchors (the paper's ablation). arm=False leaves the first stage's terms out, for
+    detectors without one, see `single_stage_outputs`.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class MultiBoxLoss(nn.Module):
         filtering: str = "caffe",
         negative_ratio: float = 3.0,
         min_negatives: int = 0,
+        empty_batch_negatives: int = 0,
         two_step: bool = True,
+        arm: bool = True,
     ) -> None:
         super().__init__()
         self.variances = variances
@@ -62,7 +66,8 @@ class MultiBoxLoss(nn.Module):
         self.arm_iou, self.odm_iou = arm_iou, odm_iou
         self.theta, self.filtering = theta, filtering
         self.negative_ratio, self.min_negatives = negative_ratio, min_negatives
-        self.two_step = two_step
+        self.empty_batch_negatives = empty_batch_negatives
+        self.two_step, self.arm = two_step, arm
 
     def forward(
         self,
@@ -87,9 +92,11 @@ class MultiBoxLoss(nn.Module):
             arm_logits, arm_deltas, odm_logits, odm_deltas, anchors = map(_full, outputs)
             truth = (gt_offsets, gt_ignore)
 
-            matches = self._match(anchors, self.arm_iou, gt_boxes, torch.ones_like(gt_labels), *truth)
-            everyone = Candidates(matches.labels > 0, matches.labels, None)
-            arm = self._stage(arm_logits, arm_deltas, anchors, matches, everyone, gt_boxes)
+            arm = _no_loss(arm_logits)
+            if self.arm:
+                matches = self._match(anchors, self.arm_iou, gt_boxes, torch.ones_like(gt_labels), *truth)
+                everyone = Candidates(matches.labels > 0, matches.labels, None)
+                arm = self._stage(arm_logits, arm_deltas, anchors, matches, everyone, gt_boxes)
 
             refined = anchors
             if self.two_step:
@@ -146,17 +153,10 @@ class MultiBoxLoss(nn.Module):
         gt_boxes: Tensor,
     ) -> StageLoss:
         """One stage; references are the boxes that its deltas refer to, (A, 4) or (B, A, 4)."""
-        positive, mining_labels, eligible = candidates
+        positive = candidates.positive
         target = matches.labels.clamp(min=0)[..., None]
         cross_entropy = -logits.log_softmax(dim=-1).gather(-1, target)[..., 0]
-        # the ranking of a true negative is -ln p(background), because background is its target
-        negative = rx.mine_hard_negatives(
-            cross_entropy.detach(),
-            mining_labels,
-            ratio=self.negative_ratio,
-            min_negatives=self.min_negatives,
-            eligible=eligible,
-        )
+        negative = self._negatives(cross_entropy.detach(), candidates)
         cls = torch.where(positive | negative, cross_entropy, 0.0).sum()
 
         # row -1, the last one, is a stand-in for anchors without a ground truth
@@ -165,6 +165,29 @@ class MultiBoxLoss(nn.Module):
         distance = F.smooth_l1_loss(deltas, encoded, reduction="none").sum(dim=-1)
         loc = torch.where(positive, distance, 0.0).sum()
         return StageLoss(cls, loc, positive.sum(), negative.sum())
+
+    def _negatives(self, cross_entropy: Tensor, candidates: Candidates) -> Tensor:
+        """Which anchors train as background, (B, A) bool."""
+        # the ranking of a true negative is -ln p(background), because background is its target
+        negative = self._mine(cross_entropy, candidates, self.min_negatives)
+        if self.empty_batch_negatives > self.min_negatives:
+            pseudo = self._mine(cross_entropy, candidates, self.empty_batch_negatives)
+            negative = torch.where(candidates.positive.any(), negative, pseudo)  # an `if` would wait for the device
+        return negative
+
+    def _mine(self, cross_entropy: Tensor, candidates: Candidates, min_negatives: int) -> Tensor:
+        return rx.mine_hard_negatives(
+            cross_entropy,
+            candidates.mining_labels,
+            ratio=self.negative_ratio,
+            min_negatives=min_negatives,
+            eligible=candidates.eligible,
+        )
+
+
+def _no_loss(logits: Tensor) -> StageLoss:
+    zero = logits.new_zeros(())
+    return StageLoss(zero, zero, zero.long(), zero.long())
 
 
 def _full(x: Tensor) -> Tensor:

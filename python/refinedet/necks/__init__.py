@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .enrichment import FeatureEnrichment, ObjectnessModule
+from .mscf import MultiScaleContext
 from .tcb import TransferConnectionPyramid
 
-__all__ = ["TransferConnectionPyramid"]
+__all__ = ["FeatureEnrichment", "MultiScaleContext", "ObjectnessModule", "TransferConnectionPyramid"]

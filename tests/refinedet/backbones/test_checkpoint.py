@@ -24,9 +24,10 @@ def same(a, b):
 def test_reads_torch_and_safetensors_files(tmp_path, state):
     torch.save(state, tmp_path / "a.pth")
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "b.pth")
+    torch.save({"model": state, "epoch": 3}, tmp_path / "e.pth")
     torch.save(state, tmp_path / "c.pth", _use_new_zipfile_serialization=False)  # as files of 2018 are
     save_file(state, tmp_path / "d.safetensors")
-    for name in ("a.pth", "b.pth", "c.pth", "d.safetensors"):
+    for name in ("a.pth", "b.pth", "c.pth", "d.safetensors", "e.pth"):
         assert same(read_state_dict(tmp_path / name), state)
 
 

@@ -79,3 +79,30 @@ def test_optimizers_by_name():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         OptimConfig(**options)
+
+
+def test_a_factor_of_its_own_for_every_milestone():
+    config = OptimConfig(milestones=[3, 5, 7], gamma=[0.5, 0.2, 0.1], unit="epochs")
+    got = factors(config)
+    assert [got[i] for i in (29, 30, 50, 70, 99)] == pytest.approx([1.0, 0.5, 0.1, 0.01, 0.01])
+
+
+def test_warmup_in_epochs():
+    config = OptimConfig(schedule="constant", warmup_epochs=2, warmup_factor=0.1)
+    got = factors(config)
+    assert got[0] == pytest.approx(0.1) and got[10] == pytest.approx(0.55) and got[20:] == [1.0] * 80
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma": [0.1]}, r"optim.gamma: expected one for each of 2 milestones, got \[0.1\]"),
+        ({"gamma": [0.1, 2.0]}, "optim.gamma: expected a number from 0 to 1.0, got 2.0"),
+        ({"gamma": -0.1}, "optim.gamma: expected a number from 0 to 1.0, got -0.1"),
+        ({"warmup_epochs": 1, "warmup_iterations": 5}, "warmup_iterations, optim.warmup_epochs: expected one of them"),
+        ({"warmup_epochs": -1}, "optim.warmup_epochs: expected an integer of at least 0, got -1"),
+    ],
+)
+def test_wrong_schedules_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        OptimConfig(**options)

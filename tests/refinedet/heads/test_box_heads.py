@@ -49,3 +49,12 @@ def test_wrong_numbers_of_levels_are_named():
         BoxHeads((8, 8), (3,), num_classes=2)
     with pytest.raises(ValueError, match="maps: expected 1 levels, got 2"):
         BoxHeads((8,), (3,), num_classes=2)([torch.zeros(1, 8, 2, 2)] * 2)
+
+
+def test_boxes_can_have_blocks_of_their_own():
+    blocks, own = [nn.Conv2d(4, 8, 1)], [nn.Conv2d(4, 8, 1)]
+    heads = BoxHeads((8,), (3,), num_classes=5, kernel_size=1, blocks=blocks, loc_blocks=own)
+    x = torch.randn(1, 4, 3, 3)
+    scores, offsets = heads.level_maps([x])
+    torch.testing.assert_close(scores[0], heads.cls[0](blocks[0](x)))
+    torch.testing.assert_close(offsets[0], heads.loc[0](own[0](x)))
