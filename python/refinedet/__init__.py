@@ -16,7 +16,19 @@ from .extras import explain_missing
 
 if TYPE_CHECKING:
     from .anchors import AnchorGenerator, AnchorLevel
-    from .detectors import Detector, DetectorConfig, EFGRNet, EFGRNetConfig, NMSConfig, RefineDet, RefineDetConfig
+    from .detectors import (
+        Detector,
+        DetectorConfig,
+        EFGRNet,
+        EFGRNetConfig,
+        NMSConfig,
+        PADet,
+        PADetConfig,
+        RefineDet,
+        RefineDetConfig,
+        RefineDetLite,
+        RefineDetLiteConfig,
+    )
     from .losses import MultiBoxLoss
     from .outputs import HeadOutputs
     from .predictor import Prediction, Predictor
@@ -32,8 +44,12 @@ _HOMES = {
         "EFGRNet",
         "EFGRNetConfig",
         "NMSConfig",
+        "PADet",
+        "PADetConfig",
         "RefineDet",
         "RefineDetConfig",
+        "RefineDetLite",
+        "RefineDetLiteConfig",
     ),
     "losses": ("MultiBoxLoss",),
     "outputs": ("HeadOutputs",),
@@ -60,6 +76,8 @@ __all__ = [
     "Predictor",
     "RefineDet",
     "RefineDetConfig",
+    "RefineDetLite",
+    "RefineDetLiteConfig",
     "Sample",
     "create_model",
     "list_models",

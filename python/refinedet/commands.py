@@ -30,7 +30,7 @@ def evaluate(
     output: str = "runs/eval",
     device: str = "cpu",
     input_size: int | None = None,
-    nms: Literal["code", "paper", "coco", "efgrnet"] | None = None,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
 ) -> None:
     """Measure a trained detector on a data set.
@@ -77,7 +77,7 @@ def predict(
     device: str = "cpu",
     input_size: int | None = None,
     batch_size: int = 8,
-    nms: Literal["code", "paper", "coco", "efgrnet"] | None = None,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
 ) -> None:
     """Detect in pictures: draws the boxes and writes detections.json.

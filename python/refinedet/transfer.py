@@ -34,7 +34,8 @@ def subsample_classes(
     """A model of `new_names` with the weights of `model`: those of its class scores row by row, the others whole.
 
     As RefineDet goes from COCO to PASCAL VOC before fine-tuning: for each anchor of a cell the filter of a class, and
-    its bias, is that of the class it was before; the background's stays.
+    its bias, is that of the class it was before; the background's stays. Class weights of the loss stay with their
+    classes.
 
     model: built by `create_model` or `load_model`. class_names: its foreground classes, label i is class_names[i - 1].
     same: for new names that `class_names` has under another one, that one, such as `VOC_IN_COCO`.
@@ -50,7 +51,10 @@ def subsample_classes(
     if unknown:
         raise ValueError(f"new_names: the model has no classes {', '.join(unknown)}")
     rows = torch.tensor([0, *(class_names.index(name) + 1 for name in before)])
-    new = create_model(model.spec.name, len(rows), **model.spec.options)
+    options = dict(model.spec.options)
+    if isinstance(options["class_weights"], list):
+        options["class_weights"] = [options["class_weights"][class_names.index(name)] for name in before]
+    new = create_model(model.spec.name, len(rows), **options)
     state = {
         key: _pick(key, value, model.num_classes, rows, new.state_dict()[key])
         for key, value in model.state_dict().items()

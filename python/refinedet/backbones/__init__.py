@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import Backbone
 from .extra_stages import BottleneckStage, ConvStage, ExtendedBackbone
 from .mobilenet import MobileNetV1, MobileNetV2, MobileNetV3
+from .res2net_lite import Res2NetLite
 from .resnet import ResNet
 from .shufflenet import ShuffleNetV2
 from .small import SmallNet
@@ -22,6 +23,7 @@ __all__ = [
     "MobileNetV1",
     "MobileNetV2",
     "MobileNetV3",
+    "Res2NetLite",
     "ResNet",
     "SSDVGG16",
     "ShuffleNetV2",

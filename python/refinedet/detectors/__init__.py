@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from . import efgrnet_entries, refinedet_entries  # noqa: F401  (they register their models)
+from . import efgrnet_entries, padet_entries, refinedet_entries  # noqa: F401  (they register their models)
 from .base import Detector
 from .config import NMS_PRESETS, DetectorConfig, NMSConfig
 from .efgrnet import EFGRNet, EFGRNetConfig
+from .padet import PADet, PADetConfig
 from .refinedet import RefineDet, RefineDetConfig
+from .refinedetlite import RefineDetLite, RefineDetLiteConfig
 
 __all__ = [
     "NMS_PRESETS",
@@ -15,6 +17,10 @@ __all__ = [
     "EFGRNet",
     "EFGRNetConfig",
     "NMSConfig",
+    "PADet",
+    "PADetConfig",
     "RefineDet",
     "RefineDetConfig",
+    "RefineDetLite",
+    "RefineDetLiteConfig",
 ]

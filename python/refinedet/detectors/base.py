@@ -68,6 +68,7 @@ class Detector(nn.Module, ABC):
         check_integer("num_classes", num_classes, 2)
         if config.input_size % size_multiple:
             raise ValueError(f"input_size: expected a multiple of {size_multiple}, got {config.input_size}")
+        config.check_classes(num_classes)
         self.config = config
         self.num_classes = num_classes
         self.size_multiple = size_multiple
@@ -87,6 +88,7 @@ class Detector(nn.Module, ABC):
             empty_batch_negatives=config.empty_batch_negatives,
             two_step=two_step,
             arm=arm,
+            strategies=config,
         )
         self._anchors: dict[Any, Tensor] = {}
 

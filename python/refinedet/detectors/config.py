@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from ..anchors import AnchorGenerator, AnchorLevel
 from ..checks import check_choice, check_integer, check_range
 from ..losses.filtering import FILTERINGS
+from ..losses.strategies import LossStrategies
 from ..structures import CAFFE_MEAN, Normalization
 
 MATCHINGS = ("bipartite", "argmax", "none")
@@ -52,6 +53,8 @@ NMS_PRESETS: dict[str, NMSConfig] = {
     "paper": NMSConfig(top_k_per_class=None, top_k=400, keep_top_k=200),
     # COCO: linear soft-NMS alone
     "coco": NMSConfig(iou_threshold=0.3, method="linear"),
+    # PADet: linear soft-NMS, the best 300 of an image
+    "padet": NMSConfig(iou_threshold=0.3, method="linear", keep_top_k=300),
     # EFGRNet's released code: 50 of each class; COCO's metrics look at the best 100
     "efgrnet": NMSConfig(top_k_per_class=None, keep_top_k=1000, keep_per_class=50),
 }
@@ -76,8 +79,10 @@ def resolve_nms(value: str | NMSConfig | Mapping[str, Any]) -> NMSConfig:
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
+class DetectorConfig(LossStrategies):
     """Options of a detector; the defaults are RefineDet's original (Caffe) rules.
+
+    The forms of the loss's terms stand in `LossStrategies`.
 
     Input and anchors
         input_size: nominal side of the square input in pixels.
@@ -103,7 +108,7 @@ class DetectorConfig:
         empty_batch_negatives: hard negatives of each image of a batch that has no positive at all (EFGRNet: 45).
 
     Inference
-        nms: a preset ("code", "paper", "coco", "efgrnet") or a mapping of `NMSConfig` fields.
+        nms: a preset ("code", "paper", "coco", "padet", "efgrnet") or a mapping of `NMSConfig` fields.
     """
 
     input_size: int = 320
@@ -131,6 +136,7 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # lists come from JSON and YAML
             object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
+        super().__post_init__()
         check_integer("input_size", self.input_size, 1)
         check_integer("min_negatives", self.min_negatives, 0)
         check_integer("empty_batch_negatives", self.empty_batch_negatives, 0)

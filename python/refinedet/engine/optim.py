@@ -15,8 +15,9 @@ from .config import OptimConfig
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
     """Weights in one group and biases in another, with the original's rates.
 
-    Biases of convolutions learn at lr * bias_lr_factor, without weight decay unless decay_bias. Everything else,
-    scales and shifts of norms included, learns at lr with weight decay.
+    Biases of convolutions learn at lr * bias_lr_factor, without weight decay unless decay_bias. Parameters that their
+    module names in `no_weight_decay` learn at lr without it. Everything else, scales and shifts of norms included,
+    learns at lr with weight decay.
     """
     norm_parameters = {
         id(p)
@@ -24,13 +25,18 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
         if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm))
         for p in module.parameters(recurse=False)
     }
+    free = {id(getattr(module, name)) for module in model.modules() for name in getattr(module, "no_weight_decay", ())}
     weights: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     biases: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         is_bias = name.rsplit(".", 1)[-1] == "bias" and id(parameter) not in norm_parameters
-        (biases if is_bias else weights).append(parameter)
+        if id(parameter) in free:
+            undecayed.append(parameter)
+        else:
+            (biases if is_bias else weights).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": weights, "lr": config.lr, "weight_decay": config.weight_decay},
         {
@@ -38,6 +44,7 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
             "lr": config.lr * config.bias_lr_factor,
             "weight_decay": config.weight_decay if config.decay_bias else 0.0,
         },
+        {"params": undecayed, "lr": config.lr, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 

@@ -24,6 +24,7 @@ from ..registry import create_model
 from ..transfer import VOC_IN_COCO, subsample_classes
 from ..weights import load_model
 from .callbacks import Progress, SaveModels
+from .class_weights import with_class_weights
 from .config import RunConfig
 from .data import DetectionData, open_split
 from .module import DetectionModule
@@ -66,6 +67,7 @@ def train(config: RunConfig) -> TrainResult:
     names = train_set.class_names
     val_set = open_split(config.data, "val", names)
     pl.seed_everything(config.train.seed, verbose=False)
+    config = with_class_weights(config, train_set)
     model = build_model(config, names)
     assert model.spec is not None  # both ways of building a model leave it
     data = DetectionData(

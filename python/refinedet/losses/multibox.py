@@ -10,9 +10,14 @@ from torch.nn import functional as F
 
 import refinedet_ext as rx
 
-from ..checks import check_shape
 from ..outputs import HeadOutputs
+from .balance import TERMS, TaskBalance
 from .filtering import Candidates, filter_candidates
+from .focal import focal_factor
+from .giou import giou_loss, paired_iou
+from .inputs import check_inputs
+from .soft_labels import anchor_weights, soft_cross_entropy, soft_target
+from .strategies import LossStrategies
 
 Variances = tuple[float, float, float, float]
 
@@ -24,6 +29,13 @@ class StageLoss(NamedTuple):
     loc: Tensor
     positives: Tensor
     negatives: Tensor
+
+
+class Guide(NamedTuple):
+    """Of every anchor (B, A): the probability that its target gives its label, and its weight."""
+
+    target: Tensor
+    weight: Tensor
 
 
 class MultiBoxLoss(nn.Module):
@@ -42,7 +54,8 @@ class MultiBoxLoss(nn.Module):
 
     Arguments as in `DetectorConfig`; arm_iou and odm_iou are (positive from, negative below). two_step=False lets the
     ODM start from the tiled anchors (the paper's ablation). arm=False leaves the first stage's terms out, for
-    detectors without one, see `single_stage_outputs`.
+    detectors without one, see `single_stage_outputs`. strategies: other forms of the terms, their weights and their
+    sum (RefineDetLite's "++", focal loss); the default changes nothing of the above.
     """
 
     def __init__(
@@ -59,6 +72,7 @@ class MultiBoxLoss(nn.Module):
         empty_batch_negatives: int = 0,
         two_step: bool = True,
         arm: bool = True,
+        strategies: LossStrategies | None = None,
     ) -> None:
         super().__init__()
         self.variances = variances
@@ -68,6 +82,12 @@ class MultiBoxLoss(nn.Module):
         self.negative_ratio, self.min_negatives = negative_ratio, min_negatives
         self.empty_batch_negatives = empty_batch_negatives
         self.two_step, self.arm = two_step, arm
+        self.strategies = strategies or LossStrategies()
+        self.balance = TaskBalance() if self.strategies.task_balance == "uncertainty" else None
+        weights = self.strategies.class_weights
+        known = None if weights is None or isinstance(weights, str) else torch.tensor([1.0, *weights])
+        self.register_buffer("class_weights", known, persistent=False)
+        self.class_weights: Tensor | None
 
     def forward(
         self,
@@ -83,11 +103,12 @@ class MultiBoxLoss(nn.Module):
         gt_labels: (G,) int64 in 1..num_classes-1. gt_offsets: (B+1,) int64, image b owns rows
         gt_offsets[b]:gt_offsets[b+1]. gt_ignore: (G,) bool, crowd boxes.
 
-        Returns scalars: "total" and its parts "arm_cls", "arm_loc", "odm_cls", "odm_loc"; and the counts
+        Returns scalars: "total" and its parts, unweighted, "arm_cls", "arm_loc", "odm_cls", "odm_loc"; and the counts
         "arm_positives", "arm_negatives", "odm_positives", "odm_negatives" (mined) and "filtered" (anchors that the
         ARM took for background), int64.
         """
-        _check(outputs, gt_boxes, gt_labels, gt_offsets, gt_ignore)
+        check_inputs(outputs, gt_boxes, gt_labels, gt_offsets, gt_ignore)
+        self.strategies.check_classes(outputs.odm_logits.shape[-1])
         with torch.autocast(gt_boxes.device.type, enabled=False):
             arm_logits, arm_deltas, odm_logits, odm_deltas, anchors = map(_full, outputs)
             truth = (gt_offsets, gt_ignore)
@@ -104,17 +125,17 @@ class MultiBoxLoss(nn.Module):
             kept = rx.filter_anchors_mask(arm_logits.detach(), self.theta)
             matches = self._match(refined, self.odm_iou, gt_boxes, gt_labels, *truth)
             candidates = filter_candidates(self.filtering, matches.labels, kept)
-            odm = self._stage(odm_logits, odm_deltas, refined, matches, candidates, gt_boxes)
+            guide = self._guide(odm_deltas, refined, matches, gt_boxes, *truth)
+            odm = self._stage(odm_logits, odm_deltas, refined, matches, candidates, gt_boxes, guide)
 
-        arm_n, odm_n = arm.positives.clamp(min=1), odm.positives.clamp(min=1)
         terms = {
-            "arm_cls": arm.cls / arm_n,
-            "arm_loc": arm.loc / arm_n,
-            "odm_cls": odm.cls / odm_n,
-            "odm_loc": odm.loc / odm_n,
+            "arm_cls": arm.cls / self._classified(arm),
+            "arm_loc": arm.loc / arm.positives.clamp(min=1),
+            "odm_cls": odm.cls / self._classified(odm),
+            "odm_loc": odm.loc / odm.positives.clamp(min=1),
         }
         return {
-            "total": torch.stack(list(terms.values())).sum(),
+            "total": self._total(terms, arm, odm),
             **terms,
             "arm_positives": arm.positives,
             "arm_negatives": arm.negatives,
@@ -151,23 +172,31 @@ class MultiBoxLoss(nn.Module):
         matches: rx.Matches,
         candidates: Candidates,
         gt_boxes: Tensor,
+        guide: Guide | None = None,
     ) -> StageLoss:
         """One stage; references are the boxes that its deltas refer to, (A, 4) or (B, A, 4)."""
-        positive = candidates.positive
-        target = matches.labels.clamp(min=0)[..., None]
-        cross_entropy = -logits.log_softmax(dim=-1).gather(-1, target)[..., 0]
+        labels = matches.labels.clamp(min=0)
+        log_p = logits.log_softmax(dim=-1)
+        cross_entropy = -log_p.gather(-1, labels[..., None])[..., 0]
         negative = self._negatives(cross_entropy.detach(), candidates)
-        cls = torch.where(positive | negative, cross_entropy, 0.0).sum()
+        divergence = cross_entropy
+        if guide is not None:
+            divergence = guide.weight * soft_cross_entropy(log_p, labels, guide.target, self.class_weights)
+        if self.strategies.cls_loss == "focal":
+            gamma, alpha = self.strategies.focal_gamma, self.strategies.focal_alpha
+            divergence = divergence * focal_factor(log_p, labels, gamma=gamma, alpha=alpha)
+        positive = candidates.positive
+        cls = torch.where(positive | negative, divergence, 0.0).sum()
 
-        # row -1, the last one, is a stand-in for anchors without a ground truth
-        boxes = torch.cat([gt_boxes.to(deltas.dtype), gt_boxes.new_ones(1, 4).to(deltas.dtype)])
-        encoded = rx.encode_boxes(boxes[matches.gt_index], references, self.variances)
-        distance = F.smooth_l1_loss(deltas, encoded, reduction="none").sum(dim=-1)
+        distance = self._distance(deltas, references, _assigned(gt_boxes, matches, deltas.dtype))
         loc = torch.where(positive, distance, 0.0).sum()
         return StageLoss(cls, loc, positive.sum(), negative.sum())
 
     def _negatives(self, cross_entropy: Tensor, candidates: Candidates) -> Tensor:
         """Which anchors train as background, (B, A) bool."""
+        if self.strategies.cls_loss == "focal":  # made to do without a choice
+            everyone = candidates.mining_labels == 0
+            return everyone if candidates.eligible is None else everyone & candidates.eligible
         # the ranking of a true negative is -ln p(background), because background is its target
         negative = self._mine(cross_entropy, candidates, self.min_negatives)
         if self.empty_batch_negatives > self.min_negatives:
@@ -184,37 +213,60 @@ class MultiBoxLoss(nn.Module):
             eligible=candidates.eligible,
         )
 
+    def _distance(self, deltas: Tensor, references: Tensor, boxes: Tensor) -> Tensor:
+        """The box loss of every anchor (B, A), meaningful where it has a ground truth."""
+        if self.strategies.box_loss == "giou":
+            return giou_loss(rx.decode_boxes(deltas, references, self.variances), boxes)
+        encoded = rx.encode_boxes(boxes, references, self.variances)
+        return F.smooth_l1_loss(deltas, encoded, reduction="none").sum(dim=-1)
+
+    @torch.no_grad()
+    def _guide(
+        self,
+        deltas: Tensor,
+        references: Tensor,
+        matches: rx.Matches,
+        gt_boxes: Tensor,
+        gt_offsets: Tensor,
+        gt_ignore: Tensor | None,
+    ) -> Guide | None:
+        """Soft labels and weights of the second stage's anchors from the overlap of their final boxes."""
+        strategies = self.strategies
+        if not strategies.guides_classes:
+            return None
+        if strategies.class_weights is not None and self.class_weights is None:
+            raise ValueError("class_weights: expected numbers by now, got 'data': only `refinedet train` fills it in")
+        final = rx.decode_boxes(deltas, references, self.variances)
+        own = paired_iou(final, _assigned(gt_boxes, matches, deltas.dtype))
+        any_label = matches.labels.new_ones(len(gt_boxes))
+        nearest = rx.match_anchors(final, gt_boxes, any_label, gt_offsets, force_match="none", gt_ignore=gt_ignore)
+        overlap = torch.where(matches.labels > 0, own, nearest.iou.to(own.dtype))
+        return Guide(
+            soft_target(matches.labels, overlap, strategies.soft_label_alpha),
+            anchor_weights(matches.labels, overlap, strategies.anchor_weight_beta),
+        )
+
+    def _classified(self, stage: StageLoss) -> Tensor:
+        sampled = self.strategies.normalizer == "sampled"
+        return (stage.positives + stage.negatives if sampled else stage.positives).clamp(min=1)
+
+    def _total(self, terms: dict[str, Tensor], arm: StageLoss, odm: StageLoss) -> Tensor:
+        if self.balance is None:
+            return torch.stack(list(terms.values())).sum()
+        active = (arm.positives + arm.negatives, arm.positives, odm.positives + odm.negatives, odm.positives)
+        return self.balance(terms, {name: count > 0 for name, count in zip(TERMS, active, strict=True)})
+
 
 def _no_loss(logits: Tensor) -> StageLoss:
     zero = logits.new_zeros(())
     return StageLoss(zero, zero, zero.long(), zero.long())
 
 
+def _assigned(gt_boxes: Tensor, matches: rx.Matches, dtype: torch.dtype) -> Tensor:
+    """The ground truth of every anchor, (B, A, 4); of anchors without one a stand-in."""
+    boxes = torch.cat([gt_boxes.to(dtype), gt_boxes.new_ones(1, 4).to(dtype)])
+    return boxes[matches.gt_index]  # row -1 is the last one
+
+
 def _full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def _check(
-    outputs: HeadOutputs,
-    gt_boxes: Tensor,
-    gt_labels: Tensor,
-    gt_offsets: Tensor,
-    gt_ignore: Tensor | None,
-) -> None:
-    check_shape("arm_logits", outputs.arm_logits, ("B", "A", 2))
-    images, anchors = outputs.arm_logits.shape[:2]
-    check_shape("arm_deltas", outputs.arm_deltas, (images, anchors, 4))
-    check_shape("odm_logits", outputs.odm_logits, (images, anchors, "C"))
-    check_shape("odm_deltas", outputs.odm_deltas, (images, anchors, 4))
-    check_shape("anchors", outputs.anchors, (anchors, 4))
-    check_shape("gt_boxes", gt_boxes, ("G", 4))
-    check_shape("gt_labels", gt_labels, (gt_boxes.shape[0],))
-    check_shape("gt_offsets", gt_offsets, (images + 1,))
-    if gt_ignore is not None:
-        check_shape("gt_ignore", gt_ignore, (gt_boxes.shape[0],))
-    classes = outputs.odm_logits.shape[-1]
-    # on an accelerator the values cannot be looked at without waiting for it
-    if gt_labels.device.type == "cpu" and gt_labels.numel():
-        low, high = int(gt_labels.min()), int(gt_labels.max())
-        if low < 1 or high >= classes:
-            raise ValueError(f"gt_labels: expected classes in 1..{classes - 1}, got values from {low} to {high}")

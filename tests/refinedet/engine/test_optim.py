@@ -6,6 +6,7 @@ from torch import nn
 
 from refinedet.engine import OptimConfig
 from refinedet.engine.optim import build_optimizer, lr_factor, parameter_groups
+from refinedet.losses import TaskBalance
 
 
 def factors(config, total=100, per_epoch=10):
@@ -57,6 +58,14 @@ def test_groups_leave_frozen_parameters_out():
     model.bias.requires_grad_(False)
     (group,) = parameter_groups(model, OptimConfig())
     assert [id(p) for p in group["params"]] == [id(model.weight)]
+
+
+def test_parameters_that_their_module_excepts_do_not_decay():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), TaskBalance())
+    weights, _, free = parameter_groups(model, OptimConfig(lr=0.1, weight_decay=0.01))
+    assert [id(p) for p in weights["params"]] == [id(model[0].weight)]
+    assert [id(p) for p in free["params"]] == [id(model[1].log_variance)]
+    assert free["lr"] == 0.1 and free["weight_decay"] == 0.0
 
 
 def test_optimizers_by_name():

@@ -1,0 +1,144 @@
+"""PADet: Propose-and-Attend Single Shot Detector (2019). No public implementation exists; what the paper leaves open
+is an option with a name or stands in a docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..backbones.base import Backbone
+from ..backbones.layers import conv_bn
+from ..checks import check_choice, check_integer
+from ..heads import BoxHeads, FeatureAlignment, flatten_maps
+from ..heads.feature_alignment import ALIGNMENTS
+from ..init import init_kaiming, init_normal
+from ..necks import EncoderDecoder
+from ..outputs import HeadOutputs, single_stage_outputs
+from .base import Detector
+from .config import DetectorConfig, NMSConfig
+
+PROMOTIONS = ("both", "score", "box", "none")
+SCORES = ("sigmoid", "softmax")
+UNALIGNED = 2  # the coarsest levels have no alignment
+
+
+@dataclass(frozen=True)
+class PADetConfig(DetectorConfig):
+    """`DetectorConfig` and what belongs to PADet alone.
+
+    An anchor is positive from an overlap of 0.5, negative below 0.3, and its object's best one in any case, in both
+    stages; the paper writes "above 0.5". Anchor sizes are SSD's shares of the input.
+
+    promotion: what the anchor promotion module does to the anchors: "both" filters them by score and moves them;
+        "score" and "box" do one of the two; "none" leaves the module out (ablations).
+    promotion_score: "sigmoid" (one logit per anchor, binary cross entropy) or "softmax" (two, as RefineDet).
+    alignment: how features follow the anchors: "disentangled" (the paper's choice), "explicit", "location", "size",
+        "implicit" or "none", see `FeatureAlignment`. The two coarsest levels have none.
+    decoder_channels: of the decoder and the heads.
+    head_std: standard deviation of the heads' first weights; None is MSRA's, as for all new layers.
+    """
+
+    input_size: int = 384
+    matching: str = "argmax"
+    arm_neg_iou: float = 0.3
+    odm_neg_iou: float = 0.3
+    nms: str | Mapping[str, Any] | NMSConfig = "padet"
+    promotion: str = "both"
+    promotion_score: str = "sigmoid"
+    alignment: str = "disentangled"
+    decoder_channels: int = 256
+    head_std: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("promotion", self.promotion, PROMOTIONS)
+        check_choice("promotion_score", self.promotion_score, SCORES)
+        check_choice("alignment", self.alignment, ALIGNMENTS)
+        check_integer("decoder_channels", self.decoder_channels, 1)
+        if self.promotion == "none" and self.alignment not in ("implicit", "none"):
+            raise ValueError(
+                f"alignment: expected implicit or none where promotion is none, as there are no box offsets to follow, "
+                f"got {self.alignment!r}"
+            )
+        if self.promotion in ("box", "none") and self.theta < 1:
+            raise ValueError(f"theta: expected 1.0 where promotion is {self.promotion!r} (no filter), got {self.theta}")
+        if self.head_std is not None and not self.head_std >= 0:
+            raise ValueError(f"head_std: expected a number of at least 0 or None, got {self.head_std}")
+
+
+class PADet(Detector):
+    """The network of the paper's figure 2.
+
+        images -> backbone E1..En -> decoder D1..Dn, D(n+1)
+                                       |
+                     level by level:   +-> APM: score, dx dy dw dh ----> promoted anchors (easy negatives out)
+                                       |              |                          |
+                                       +-> 3x3 -> FAM: features follow -> classes, boxes from the promoted anchors
+
+    backbone: its strides are the steps of the anchors; the decoder adds one level on top. Where that is a single cell,
+    batch norm needs two images or more in training.
+    num_classes: including background.
+    """
+
+    config: PADetConfig
+
+    def __init__(self, backbone: Backbone, config: PADetConfig, num_classes: int) -> None:
+        strides = backbone.strides
+        promotes = config.promotion != "none"
+        super().__init__(
+            config,
+            num_classes,
+            (*strides, None),  # the top map's cells are as large as its size says
+            max(strides),
+            two_step=config.promotion in ("both", "box"),
+            arm=promotes,
+        )
+        per_cell = self.anchor_generator.per_cell
+        channels = (config.decoder_channels,) * len(per_cell)
+
+        self.backbone = backbone
+        self.decoder = EncoderDecoder(backbone.out_channels, config.decoder_channels)
+        columns = 1 if config.promotion_score == "sigmoid" else 2
+        self.apm = BoxHeads(channels, per_cell, columns) if promotes else None
+        self.fam = nn.ModuleList()
+        if config.alignment != "none":
+            self.fam.extend(
+                FeatureAlignment(width, anchors, alignment=config.alignment)
+                for width, anchors in zip(channels[:-UNALIGNED], per_cell, strict=False)
+            )
+        self.towers = nn.ModuleList(conv_bn(width, width, 3) for width in channels)
+        self.detection = BoxHeads(channels, per_cell, num_classes)
+        init_kaiming(self.towers)
+        for heads in (self.apm, self.detection):
+            if heads is None:
+                continue
+            if config.head_std is None:
+                init_kaiming(heads)
+            else:
+                init_normal(heads, config.head_std)
+
+    def head_outputs(self, images: Tensor) -> HeadOutputs:
+        maps = self.decoder(self.backbone(images))
+        anchors = self.anchors_for(maps, images)
+        features = [tower(x) for tower, x in zip(self.towers, maps, strict=True)]
+        if self.apm is None:
+            features = self._align(features, [x.new_zeros(0) for x in maps])
+            return single_stage_outputs(*self.detection(features), anchors)
+        logits, deltas = self.apm.level_maps(maps)
+        scores, boxes = self.detection(self._align(features, deltas))
+        return HeadOutputs(self._promotion_logits(logits), flatten_maps(deltas, 4), scores, boxes, anchors)
+
+    def _align(self, features: list[Tensor], deltas: list[Tensor]) -> list[Tensor]:
+        aligned = [fam(x, d) for fam, x, d in zip(self.fam, features, deltas, strict=False)]
+        return aligned + features[len(aligned) :]
+
+    def _promotion_logits(self, maps: list[Tensor]) -> Tensor:
+        """(B, A, 2). One logit z is the softmax of (0, z): its cross entropy is the binary one."""
+        if self.config.promotion_score == "softmax":
+            return flatten_maps(maps, 2)
+        objects = flatten_maps(maps, 1)
+        return torch.cat([torch.zeros_like(objects), objects], dim=-1)

@@ -1,0 +1,39 @@
+"""Class weights of a run from the pictures that it trains on."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+from ..data.dataset import DetectionDataset
+from ..losses import class_weights_from_counts, count_labels
+from ..registry import model_entry
+from .config import RunConfig
+
+logger = logging.getLogger(__name__)
+
+
+def with_class_weights(config: RunConfig, train_set: DetectionDataset) -> RunConfig:
+    """The run with numbers where its model's option class_weights says "data"; any other run as it is.
+
+    The numbers are equation 5 of RefineDetLite on the boxes of each class in the training set; they become options of
+    the model, so that its file and the run's config.yaml hold them.
+    """
+    if config.model.weights is not None:  # the options are those of that file
+        return config
+    options = dataclasses.replace(model_entry(config.model.name).config, **_known(config))
+    if options.class_weights != "data":
+        return config
+    counts = count_labels(train_set)
+    weights = class_weights_from_counts(counts, largest=options.class_weight_largest, gamma=options.class_weight_gamma)
+    for name, count, weight in zip(train_set.class_names, counts, weights, strict=True):
+        logger.info("class weight %.3f: %s, %d boxes", weight, name, count)
+    changed = {**config.model.options, "class_weights": [round(weight, 6) for weight in weights]}
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, options=changed))
+
+
+def _known(config: RunConfig) -> dict[str, Any]:
+    """The options that matter here; unknown ones are `create_model`'s to report."""
+    names = ("class_weights", "class_weight_largest", "class_weight_gamma")
+    return {name: config.model.options[name] for name in names if name in config.model.options}

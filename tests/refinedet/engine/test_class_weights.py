@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from refinedet.engine import train
+from refinedet.engine.class_weights import with_class_weights
+from refinedet.engine.data import open_split
+from refinedet.losses import class_weights_from_counts
+from refinedet.weights import load_model
+
+PLUSPLUS = {
+    "box_loss": "giou",
+    "class_weights": "data",
+    "soft_label_alpha": 0.25,
+    "anchor_weight_beta": 0.9,
+    "task_balance": "uncertainty",
+    "nms": "coco",
+}
+
+
+def with_options(config, **options):
+    return replace(config, model=replace(config.model, options={**config.model.options, **options}))
+
+
+def counts_in(rendered):
+    content = json.loads((rendered / "annotations/train.json").read_text())
+    ids = sorted(category["id"] for category in content["categories"])
+    return [sum(a["category_id"] == i and not a.get("iscrowd") for a in content["annotations"]) for i in ids]
+
+
+def test_data_becomes_the_numbers_of_the_training_set(config, rendered):
+    run = with_options(config, class_weights="data", class_weight_largest=4.0, class_weight_gamma=0.5)
+    got = with_class_weights(run, open_split(run.data, "train")).model.options
+    want = class_weights_from_counts(counts_in(rendered), largest=4.0, gamma=0.5)
+    assert got["class_weights"] == pytest.approx(want, abs=1e-5) and min(got["class_weights"]) == 1
+    assert max(got["class_weights"]) == pytest.approx(4)
+    assert run.model.options["class_weights"] == "data"  # the argument stays as it is
+
+
+def test_other_runs_stay_as_they_are(config):
+    dataset = open_split(config.data, "train")
+    assert with_class_weights(config, dataset) is config
+    given = with_options(config, class_weights=[1.0] * 6)
+    assert with_class_weights(given, dataset) is given
+    tuned = with_options(config, class_weights="data")
+    tuned = replace(tuned, model=replace(tuned.model, weights="model.safetensors"))
+    assert with_class_weights(tuned, dataset) is tuned
+
+
+def test_a_run_with_all_strategies_keeps_its_weights_in_the_model_file(config, rendered):
+    result = train(with_options(config, **PLUSPLUS))
+    weights = class_weights_from_counts(counts_in(rendered))
+    model = load_model(result.last).model
+    assert model.config.class_weights == pytest.approx(weights, abs=1e-5)
+    assert model.criterion.balance.log_variance.any()  # it was trained
+    options = yaml.safe_load((result.output / "config.yaml").read_text())["model"]["options"]
+    assert options["class_weights"] == pytest.approx(weights, abs=1e-5)
