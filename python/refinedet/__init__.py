@@ -72,6 +72,8 @@ __all__ = [
     "HeadOutputs",
     "MultiBoxLoss",
     "NMSConfig",
+    "PADet",
+    "PADetConfig",
     "Prediction",
     "Predictor",
     "RefineDet",

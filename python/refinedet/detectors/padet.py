@@ -127,7 +127,8 @@ class PADet(Detector):
         features = [tower(x) for tower, x in zip(self.towers, maps, strict=True)]
         if self.apm is None:
             features = self._align(features, [x.new_zeros(0) for x in maps])
-            return single_stage_outputs(*self.detection(features), anchors)
+            scores, boxes = self.detection(features)
+            return single_stage_outputs(scores, boxes, anchors)
         logits, deltas = self.apm.level_maps(maps)
         scores, boxes = self.detection(self._align(features, deltas))
         return HeadOutputs(self._promotion_logits(logits), flatten_maps(deltas, 4), scores, boxes, anchors)
