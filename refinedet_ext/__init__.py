@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .build_info import build_info
-from .results import Detections, KeptAnchors, Matches
+from .results import Detections, KeptAnchors, KeptBoxes, Matches
 
 try:
     import torch as _torch  # noqa: F401
@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING or _has_torch:
     from . import nn, reference
-    from .batched_nms import batched_nms, nms
+    from .batched_nms import batched_nms, batched_nms_padded, nms
     from .decode_boxes import decode_boxes
     from .decode_cascade import decode_cascade
     from .deconv_sum import deconv_sum
@@ -39,8 +39,10 @@ if TYPE_CHECKING or _has_torch:
 __all__ = [
     "Detections",
     "KeptAnchors",
+    "KeptBoxes",
     "Matches",
     "batched_nms",
+    "batched_nms_padded",
     "build_info",
     "deconv_sum",
     "decode_boxes",

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from . import _library
 from .checks import check_dtype, check_floating, check_range, check_same_device, check_shape
+from .results import KeptBoxes
 
 _nms = _library.op("nms")
 _batched_nms = _library.op("batched_nms")
+_batched_nms_padded = _library.op("batched_nms_padded")
 
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 
@@ -27,7 +29,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     Returns (K,) int64. The IoU is computed and rounded in float32 (float64 boxes in float64) and then compared in
     double precision. A negative side counts as zero; a box without area or with a NaN overlaps nothing. Takes memory
     linear in N. Since K depends on the data, `torch.compile(fullgraph=True)` needs
-    `torch._dynamo.config.capture_dynamic_output_shape_ops = True`.
+    `torch._dynamo.config.capture_dynamic_output_shape_ops = True`, and on a GPU the call ends by waiting for K, which
+    `batched_nms_padded` does not. A GPU takes no float64 boxes or scores.
 
     Raises TypeError for dtypes and ValueError for shapes, devices and thresholds that do not fit.
 
@@ -51,11 +54,29 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
     >>> batched_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([1, 2, 2]), 0.5)
     tensor([1, 2, 0])
     """
+    return _batched_nms(boxes, scores, _checked_idxs(boxes, scores, idxs, iou_threshold), iou_threshold)
+
+
+def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
+    """As `batched_nms`, with results whose shapes do not depend on the data.
+
+    Returns KeptBoxes: index (N,) int64, what batched_nms returns, then -1; count () int64, how many are kept. On a GPU
+    it never waits for the device and can be captured in a CUDA graph.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+    >>> batched_nms_padded(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([2, 2, 2]), 0.5)
+    KeptBoxes(index=tensor([ 1,  2, -1]), count=tensor(2))
+    """
+    idxs = _checked_idxs(boxes, scores, idxs, iou_threshold)
+    return KeptBoxes(*_batched_nms_padded(boxes, scores, idxs, iou_threshold))
+
+
+def _checked_idxs(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
     sizes = _check(boxes, scores, iou_threshold)
     check_shape(idxs, "idxs", ("N",), sizes)
     check_dtype(idxs, "idxs", *INTEGERS)
     check_same_device(boxes=boxes, scores=scores, idxs=idxs)
-    return _batched_nms(boxes, scores, idxs.to(torch.int64), iou_threshold)
+    return idxs.to(torch.int64)
 
 
 def _check(boxes: Tensor, scores: Tensor, iou_threshold: float) -> dict[str, int]:
@@ -78,6 +99,11 @@ def _fake_batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold
     return _some_indices(boxes)
 
 
+@_library.register_fake("batched_nms_padded")
+def _fake_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
+    return boxes.new_empty(boxes.shape[0], dtype=torch.int64), boxes.new_empty((), dtype=torch.int64)
+
+
 def _some_indices(boxes: Tensor) -> Tensor:
     count = torch.library.get_ctx().new_dynamic_size()
     return boxes.new_empty(count, dtype=torch.int64)
@@ -85,3 +111,4 @@ def _some_indices(boxes: Tensor) -> Tensor:
 
 _library.register_not_differentiable("nms")
 _library.register_not_differentiable("batched_nms")
+_library.register_not_differentiable("batched_nms_padded")

@@ -45,20 +45,25 @@ def deform_align(
 
     input, weight and bias have one dtype, which the result has. offset, center and mask may have others, and should be
     float32 beside bfloat16, whose eight bits cannot tell the columns of a map of 320. Positions and bilinear weights
-    are computed in float32, for float64 input in float64. float16 is computed in float32 and rounded once. bfloat16 is
-    so too, except on CPUs that multiply bfloat16 (AVX512-BF16): there sampled values, their gradients, and every tile's
-    part of the weights' gradient are rounded to it. Under autocast input, weight and bias are cast to its dtype;
-    offset, center and mask stay as they are.
+    are computed in float32, for float64 input in float64. On a CPU float16 is computed in float32 and rounded once;
+    bfloat16 is so too, except where the CPU multiplies it (AVX512-BF16). There, and for float16 and bfloat16 on a GPU,
+    sampled values, their gradients, and every tile's part of the weights' gradient are rounded to the type. float64
+    input is for the CPU. Under autocast input, weight and bias are cast to its dtype; offset, center and mask stay as
+    they are.
 
     Pixels outside the input count as zero. A position at or beyond -1 or the size, infinite or NaN, reads zero, and
     offset, center, mask and input get no gradient from it. At whole pixels, where the bilinear interpolation has two
-    slopes, the gradient is that towards larger coordinates. float16 results stop at 65504, gradients overflow to
-    infinity.
+    slopes, the gradient is that towards larger coordinates. float16 results stop at 65504 on a CPU and overflow to
+    infinity on a GPU; gradients overflow to infinity.
 
-    Differentiable once in all tensors. Memory beside the result: some 10 MB, the weights once or thrice, and for a
-    contiguous input channels-last copies of at most 32 MB (with one group in float16 and bfloat16: of one image).
+    Differentiable once in all tensors. Memory beside the result: on a CPU some 10 MB, the weights once or thrice, and
+    for a contiguous input channels-last copies of at most 32 MB (with one group in float16 and bfloat16: of one image);
+    on a GPU columns of 64 MB, the weights once or thrice, and 64 MB or one image for copies and sums.
+
     Sampling and its backward give the same bits with any number of threads; for the matrix products that is up to
-    torch.
+    torch. On a GPU the input's gradient is added up in float32 in no fixed order, so that its last bits differ from run
+    to run; under `torch.use_deterministic_algorithms(True)` it is added up in 64-bit integers instead, which takes
+    longer, always gives the same bits, and makes all of it NaN where a part is not finite.
 
     Raises TypeError for dtypes and ValueError for shapes, devices and numbers that do not fit.
 
@@ -194,6 +199,7 @@ def _fake_backward(
     padding: list[int],
     dilation: list[int],
     output_mask: list[bool],
+    deterministic: bool = False,
 ) -> tuple[Tensor, ...]:
     def map_grad(tensor: Tensor | None, wanted: bool) -> Tensor:
         if tensor is None or not wanted:
@@ -215,7 +221,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     wanted = list(ctx.needs_input_grad[:6])
-    grads = _backward(grad, *ctx.saved_tensors, ctx.stride, ctx.padding, ctx.dilation, wanted)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    grads = _backward(grad, *ctx.saved_tensors, ctx.stride, ctx.padding, ctx.dilation, wanted, deterministic)
     return (*(g if w else None for g, w in zip(grads, wanted, strict=True)), None, None, None)
 
 

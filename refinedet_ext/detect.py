@@ -56,6 +56,9 @@ def detect(
     and bfloat16 are computed in float32, and boxes and scores are then float32. Probabilities below 1e-38 of an
     anchor's largest count as 0 in float32. An anchor with NaN among its logits gives no detection. Not differentiable.
 
+    On a GPU the results are the CPU's to the bit, the host is never waited for and the call can be captured in a CUDA
+    graph; float64 is for the CPU. Scratch memory is as in `multiclass_nms`, and 8 bytes per anchor.
+
     Raises TypeError for a dtype that is not floating or a setting of the wrong type, ValueError for shapes, devices or
     settings that do not fit.
 

@@ -33,7 +33,8 @@ def mine_hard_negatives(
     min_negatives: the quota of an image with few positives.
     eligible: (B, A) bool, which candidates may be chosen, for instance `filter_anchors_mask`; None: all.
 
-    Returns (B, A) bool, True where a negative was chosen; never True for a positive. Not differentiable.
+    Returns (B, A) bool, True where a negative was chosen; never True for a positive. Not differentiable. A GPU makes
+    the same choice as the CPU, without the host waiting for it.
 
     Raises TypeError for a dtype and ValueError for a shape, device or number that does not fit.
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .results import Detections, KeptAnchors, Matches
+from .results import Detections, KeptAnchors, KeptBoxes, Matches
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 MAX_LOG_SCALE = 10.0  # decoded sides stay within e^-10 .. e^10 of the anchor's: no overflow, no division by zero
@@ -347,6 +347,12 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
         kept[rows[nms(boxes[rows], scores[rows], iou_threshold)]] = True
     rows = kept.nonzero().flatten()
     return rows[scores[rows].to(_working(scores)).sort(descending=True, stable=True).indices]
+
+
+def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
+    kept = batched_nms(boxes, scores, idxs, iou_threshold)
+    padding = torch.full((scores.numel() - kept.numel(),), -1)
+    return KeptBoxes(torch.cat([kept, padding]), torch.tensor(kept.numel()))
 
 
 def soft_nms(

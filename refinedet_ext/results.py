@@ -29,6 +29,17 @@ class KeptAnchors(NamedTuple):
     count: Any
 
 
+class KeptBoxes(NamedTuple):
+    """What `batched_nms_padded` returns.
+
+    index: (N,) int64, the kept boxes by falling score, then -1.
+    count: () int64, how many are kept.
+    """
+
+    index: Any
+    count: Any
+
+
 class Detections(NamedTuple):
     """What `multiclass_nms` and `detect` return: K rows per image, the best score first, zeros after `count`.
 

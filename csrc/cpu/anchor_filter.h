@@ -1,4 +1,4 @@
-// The test of negative anchor filtering (RefineDet, section 3.2), shared by filter_anchors and detect.
+// Negative anchor filtering over a list of anchors, shared by filter_anchors and detect.
 #pragma once
 
 #include "../geometry/dtype.h"
@@ -7,11 +7,11 @@
 
 namespace refinedet::cpu {
 
-// keep[i] = 1 where logits[i][1] - logits[i][0] >= threshold, else 0.
+// keep[i] = 1 where keeps_anchor, else 0.
 template <class T>
 REFINEDET_HD void test_anchors(const T* logits, int64_t n, Work<T> threshold, uint8_t* keep) {
   for (int64_t i = 0; i < n; ++i) {
-    keep[i] = load(logits[2 * i + 1]) - load(logits[2 * i]) >= threshold ? 1 : 0;
+    keep[i] = keeps_anchor(load(logits[2 * i]), load(logits[2 * i + 1]), threshold) ? 1 : 0;
   }
 }
 

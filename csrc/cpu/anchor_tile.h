@@ -2,7 +2,7 @@
 // neighbors in a list of anchors are neighbors in the image, so that most blocks are out of a box's reach.
 #pragma once
 
-#include "anchor_runs.h"
+#include "../geometry/matching.h"
 #include "level.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
@@ -23,13 +23,6 @@ struct AnchorTile {
 
   REFINEDET_HD Box<float> box(int64_t i) const { return {x1[i], y1[i], x2[i], y2[i]}; }
 };
-
-// Overlaps are float, whatever the boxes come in.
-template <class T>
-REFINEDET_HD Box<float> load_float_box(const T* p) {
-  return {static_cast<float>(load(p[0])), static_cast<float>(load(p[1])), static_cast<float>(load(p[2])),
-          static_cast<float>(load(p[3]))};
-}
 
 // f over the kBlock values at x, by halves so that it vectorizes.
 template <class F>
@@ -92,8 +85,7 @@ REFINEDET_HD void load_tile(const T* anchors, int64_t count, AnchorTile& tile) {
 // Bit j: an anchor of block j may overlap `box`. The anchors of the other blocks have an IoU of exactly zero with it; a
 // box with a NaN coordinate reaches none.
 REFINEDET_HD uint64_t reachable_blocks(const TileBounds& bounds, const Box<float>& box) {
-  const Box<float>& all = bounds.all;
-  if (!((all.x1 < box.x2) & (all.x2 > box.x1) & (all.y1 < box.y2) & (all.y2 > box.y1))) {
+  if (!reaches(bounds.all, box)) {
     return 0;
   }
   uint8_t reached[kTileBlocks];

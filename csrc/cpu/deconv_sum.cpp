@@ -1,5 +1,6 @@
 #include "deconv_sum.h"
 
+#include "../geometry/feature_sum.h"
 #include "buffer.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
@@ -14,22 +15,6 @@ constexpr int64_t kGrain = 16384;      // map elements per task: some ten micros
 
 REFINEDET_HD int64_t tasks_of(int64_t elements) { return max2<int64_t>(1, kGrain / max2<int64_t>(1, elements)); }
 REFINEDET_HD int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// As IEEE arithmetic rounds: a feature that does not fit becomes infinite, as in torch's own ops, so that a loss scaler
-// sees it. store() would keep it finite.
-template <class T>
-REFINEDET_HD T round_to(Work<T> x) {
-  if constexpr (std::is_same_v<T, Half>) {
-    const Half y = store<Half>(x);
-    return {static_cast<uint16_t>(fabsf(x) >= 65520.0f ? (y.bits & 0x8000u) | 0x7c00u : y.bits)};
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    const uint32_t bits = static_cast<uint32_t>(float_to_bits(x));
-    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return {static_cast<uint16_t>(x == x ? rounded : (bits >> 16) | 0x40u)};
-  } else {
-    return x;
-  }
-}
 
 template <class To, class From>
 REFINEDET_HD To convert(From x) {
@@ -53,33 +38,27 @@ struct Scatter {
   const W* bias;
   const T* lateral;
   T* out;
-  W low;  // 0 for ReLU, else -infinity; NaN passes
-
-  REFINEDET_HD T finish(W up, W b, T side) const {
-    const W x = up + b + load(side);
-    return round_to<T>(x < low ? low : x);
-  }
+  W low;
 
   // A run of map elements from `at` on: of n channels, or of n pixels of one channel.
   template <class Run>
   REFINEDET_HD void channels(const Run* run, int64_t at, int64_t first, int64_t n) const {
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
-      out[at + i] = finish(load(run[i]), bias[first + i], lateral[at + i]);
+      out[at + i] = sum_features<T>(load(run[i]), bias[first + i], lateral[at + i], low);
     }
   }
   REFINEDET_HD void pixels(const C* run, int64_t at, int64_t channel, int64_t n) const {
     const W b = bias[channel];
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
-      out[at + i] = finish(load(run[i]), b, lateral[at + i]);
+      out[at + i] = sum_features<T>(load(run[i]), b, lateral[at + i], low);
     }
   }
   REFINEDET_HD void cropped(const void*, int64_t) const {}
 };
 
-// The columns' gradient, and the lateral's: that of out where ReLU let it pass. As in torch it passes where the result
-// is NaN.
+// The columns' gradient, and the lateral's: that of out where ReLU let it pass.
 template <class T, bool relu>
 struct Gather {
   using C = Column<T>;
@@ -95,7 +74,7 @@ struct Gather {
     for (int64_t i = 0; i < n; ++i) {
       T g = grad[at + i];
       if constexpr (relu) {
-        g = load(out[at + i]) <= 0 ? T{} : g;
+        g = relu_gradient(g, out[at + i]);
         grad_lateral[at + i] = g;
       }
       run[i] = convert<C>(g);
@@ -273,10 +252,9 @@ void deconv_sum_scatter(const DeconvSumArgs& args, const ParallelFor& parallel) 
     for (int64_t c = 0; c < args.tile.channels; ++c) {
       bias[c] = args.bias == nullptr ? W(0) : load(static_cast<const T*>(args.bias)[c]);
     }
-    const W low = args.relu ? W(0) : -static_cast<W>(__builtin_huge_val());
     walk(args.tile, parallel,
          Scatter<T>{static_cast<const Column<T>*>(args.columns), bias.data(), static_cast<const T*>(args.lateral),
-                    static_cast<T*>(args.out), low});
+                    static_cast<T*>(args.out), lowest_feature<T>(args.relu)});
   });
 }
 

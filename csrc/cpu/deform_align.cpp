@@ -23,24 +23,6 @@ REFINEDET_HD void load_run(const DeformMap& map, int64_t begin, int64_t count, W
   });
 }
 
-template <class W>
-REFINEDET_HD DeformSample<W> sample_at(W y, W x, W mask, int64_t height, int64_t width) {
-  const bool inside =
-      (y > W(-1)) & (x > W(-1)) & (y < static_cast<W>(height)) & (x < static_cast<W>(width));  // false for NaN
-  y = inside ? y : W(-2);
-  x = inside ? x : W(-2);
-  const W top = __builtin_floor(y), left = __builtin_floor(x);
-  const int64_t y0 = static_cast<int64_t>(top), x0 = static_cast<int64_t>(left);
-  const bool above = y0 >= 0, below = inside & (y0 + 1 < height), before = x0 >= 0, behind = x0 + 1 < width;
-  const int64_t first = y0 * width + x0;
-  const auto pixel = [&](bool valid, int64_t index) { return static_cast<int32_t>(valid ? index : -1); };
-  return {{pixel(above & before, first), pixel(above & behind, first + 1), pixel(below & before, first + width),
-           pixel(below & behind, first + width + 1)},
-          y - top,
-          x - left,
-          mask};
-}
-
 // Samples of `count` <= kRun pixels of one image, from its pixel `pixel` on.
 template <class W>
 REFINEDET_HD void samples_of_run(const DeformSamplesArgs& args, int64_t image, int64_t pixel, int64_t count,
@@ -64,8 +46,9 @@ REFINEDET_HD void samples_of_run(const DeformSamplesArgs& args, int64_t image, i
       const W tap_y = static_cast<W>(k / g.kernel_w * g.dilation_y);
       const W tap_x = static_cast<W>(k % g.kernel_w * g.dilation_x);
       for (int64_t i = 0; i < count; ++i) {
-        samples[(i * taps + k) * g.offset_groups + o] = sample_at(
-            (base_y[i] + tap_y) + (dy[i] + cy[i]), (base_x[i] + tap_x) + (dx[i] + cx[i]), mask[i], g.height, g.width);
+        samples[(i * taps + k) * g.offset_groups + o] =
+            sample_at(deform_position(base_y[i], tap_y, dy[i], cy[i]), deform_position(base_x[i], tap_x, dx[i], cx[i]),
+                      mask[i], g.height, g.width);
       }
     }
   }

@@ -3,37 +3,15 @@
 // works on tiles of output pixels, so that no matrix of a whole image exists.
 #pragma once
 
+#include "../geometry/deform_sample.h"
 #include "../geometry/dtype.h"
 #include "level.h"
 
 namespace refinedet::cpu {
 
-struct DeformGeometry {
-  int64_t height, width;  // of the input; their product is below 2^31
-  int64_t out_height, out_width;
-  int64_t kernel_h, kernel_w;
-  int64_t stride_y, stride_x;
-  int64_t pad_y, pad_x;
-  int64_t dilation_y, dilation_x;
-  int64_t offset_groups;
-
-  REFINEDET_HD int64_t taps() const { return kernel_h * kernel_w; }
-  REFINEDET_HD int64_t in_pixels() const { return height * width; }
-  REFINEDET_HD int64_t out_pixels() const { return out_height * out_width; }
-};
-
 // Output pixels, numbered through the batch as (image, y, x).
 struct PixelRange {
   int64_t begin, count;
-};
-
-// Where one tap of one output pixel reads. A position that is not inside (-1, height) x (-1, width), NaN included,
-// has no corner and zeros for ly and lx.
-template <class W>
-struct DeformSample {
-  int32_t corner[4];  // y * width + x of the top left, top right, bottom left, bottom right pixel; -1 outside the map
-  W ly, lx;           // from the top left corner to the position, in [0, 1)
-  W mask;             // 1 where there is none
 };
 
 // A (B, channels, Ho, Wo) contiguous tensor, or none.

@@ -12,27 +12,23 @@ struct SampleGrads {
   W* mask;
 };
 
-// dot[i]: the sum over channels of the columns' gradient times corner i.
 template <class W>
 REFINEDET_HD void add_sample_grads(const SampleGrads<W>& grads, const DeformSample<W>& s, const W* dot, int64_t group,
                                    int64_t tap, int64_t pixels, int64_t pixel) {
   if (reads_nothing(s)) {
     return;
   }
+  const SampleGradient<W> grad = gradient_of(s, dot);
   if (grads.mask != nullptr) {
-    const CornerWeights<W> weights = weights_of(s);
-    grads.mask[tap * pixels + pixel] +=
-        (weights.w[0] * dot[0] + weights.w[1] * dot[1]) + (weights.w[2] * dot[2] + weights.w[3] * dot[3]);
+    grads.mask[tap * pixels + pixel] += grad.mask;
   }
-  const W y = s.mask * ((W(1) - s.lx) * (dot[2] - dot[0]) + s.lx * (dot[3] - dot[1]));
-  const W x = s.mask * ((W(1) - s.ly) * (dot[1] - dot[0]) + s.ly * (dot[3] - dot[2]));
   if (grads.offset != nullptr) {
-    grads.offset[2 * tap * pixels + pixel] += y;
-    grads.offset[(2 * tap + 1) * pixels + pixel] += x;
+    grads.offset[2 * tap * pixels + pixel] += grad.y;
+    grads.offset[(2 * tap + 1) * pixels + pixel] += grad.x;
   }
   if (grads.center != nullptr) {
-    grads.center[2 * group * pixels + pixel] += y;
-    grads.center[(2 * group + 1) * pixels + pixel] += x;
+    grads.center[2 * group * pixels + pixel] += grad.y;
+    grads.center[(2 * group + 1) * pixels + pixel] += grad.x;
   }
 }
 

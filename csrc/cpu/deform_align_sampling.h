@@ -41,17 +41,6 @@ REFINEDET_HD Corners<T> corners_of(const DeformSample<Work<T>>& s, const T* imag
   return c;
 }
 
-template <class W>
-struct CornerWeights {
-  W w[4];
-};
-
-template <class W>
-REFINEDET_HD CornerWeights<W> weights_of(const DeformSample<W>& s) {
-  const W hy = W(1) - s.ly, hx = W(1) - s.lx;
-  return {{hy * hx, hy * s.lx, s.ly * hx, s.ly * s.lx}};
-}
-
 // A step of columns from its corners.
 template <class T>
 REFINEDET_HD void store_blend(T* to, int64_t count, const Lanes<Work<T>> (&corner)[4][kParts<T>],
@@ -63,11 +52,6 @@ REFINEDET_HD void store_blend(T* to, int64_t count, const Lanes<Work<T>> (&corne
              mask;
   }
   store_step(to, count, sum);
-}
-
-template <class W>
-REFINEDET_HD bool reads_nothing(const DeformSample<W>& s) {
-  return (s.corner[0] & s.corner[1] & s.corner[2] & s.corner[3]) < 0;
 }
 
 }  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -6,21 +6,12 @@
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
-inline constexpr float kForceMinIou = 1e-6f;  // a ground truth that overlaps no anchor by more gets none
-
 struct Object {
   Box<float> box;
   float area;
   int64_t row;  // of gt_boxes
   int64_t label;
 };
-
-// An anchor and its overlap with one object as a number: the larger, the better; 0 is none. Lower anchors win ties.
-REFINEDET_HD uint64_t match_key(float iou, int64_t anchor) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(float_to_bits(iou))) << 32 | (0xffffffffu - anchor);
-}
-REFINEDET_HD int64_t anchor_of(uint64_t key) { return 0xffffffffu - static_cast<int64_t>(key & 0xffffffffu); }
-REFINEDET_HD float iou_of(uint64_t key) { return bits_to_float(static_cast<int32_t>(key >> 32)); }
 
 // The best free anchors of an object, found when its best one turned out to be taken: enough of them that an object
 // among many rivals seldom has to look again.

@@ -1,35 +1,11 @@
 // Greedy non-maximum suppression of boxes that are already sorted, a register full of candidates at a time.
 #pragma once
 
-#include "../geometry/box.h"
 #include "../geometry/dtype.h"
-#include "../geometry/threshold.h"
+#include "../geometry/iou_test.h"
 #include "lanes.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
-
-// Decides `iou(a, b) > threshold` exactly as written: the quotient rounded to W, the threshold in double precision.
-// A product settles nearly every pair without a division. From inter / (area_a + area_b - inter) > t follows
-// inter > t / (1 + t) * (area_a + area_b); with `share`, that factor a little lowered, the test holds in spite of
-// rounding, and the few pairs that pass it are divided.
-template <class W>
-struct IouTest {
-  W threshold;
-  W share;
-  bool everything, nothing;  // thresholds below 0 and from 1 on (and NaN)
-
-  explicit IouTest(double t) : threshold(floor_to<W>(t)), share(0), everything(t < 0), nothing(!(t < 1)) {
-    if (t > 1e-30) {  // else the test is inter > 0
-      share = static_cast<W>(t / (1 + t) * (1 - 1e-5));
-    }
-  }
-
-  // The box's part of the right-hand side; 0 is always safe, and needed where products lose relative precision.
-  REFINEDET_HD W share_of(const Box<W>& b) const {
-    const W part = area(b) * share;
-    return part < W(1e-30) ? W(0) : part;  // NaN stays: such a box overlaps nothing
-  }
-};
 
 // Boxes as columns, with `share` as IouTest has it.
 template <class W>

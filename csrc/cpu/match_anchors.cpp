@@ -1,6 +1,5 @@
 #include "match_anchors.h"
 
-#include "../geometry/threshold.h"
 #include "buffer.h"
 #include "force_match.h"
 
@@ -86,18 +85,13 @@ void overlap_tile(const AnchorTile& __restrict tile, int64_t start, const Object
   }
 }
 
-// The smallest floats that are not below the thresholds.
-struct Thresholds {
-  float positive, negative, ignore;
-};
-
 // Labels, rows and overlaps of `count` anchors by the thresholds alone.
 void label_tile(const AnchorTile& tile, int64_t count, const BestObjects& best, const Object* objects,
-                int64_t object_count, int64_t crowd_count, const Thresholds& limit, int64_t* __restrict labels,
+                int64_t object_count, int64_t crowd_count, const MatchLimits& limit, int64_t* __restrict labels,
                 int64_t* __restrict gt_index, float* __restrict out_iou) {
   for (int64_t i = 0; i < count; ++i) {
     out_iou[i] = best.iou[i];
-    labels[i] = best.iou[i] < limit.negative ? 0 : -1;
+    labels[i] = limit.unmatched(best.iou[i]);
     gt_index[i] = -1;
   }
   for (int64_t c = 0; c < crowd_count; ++c) {
@@ -105,8 +99,7 @@ void label_tile(const AnchorTile& tile, int64_t count, const BestObjects& best, 
     for (uint64_t blocks = reachable_blocks(tile.bounds, crowd); blocks != 0; blocks &= blocks - 1) {
       const int64_t first = __builtin_ctzll(blocks) * kBlock;
       for (int64_t i = first; i < min2(first + kBlock, count); ++i) {
-        const float share = intersection(tile.box(i), crowd) / tile.area[i];  // NaN without area: not inside
-        labels[i] = share >= limit.ignore ? -1 : labels[i];
+        labels[i] = limit.inside(tile.box(i), tile.area[i], crowd) ? -1 : labels[i];
       }
     }
   }
@@ -114,9 +107,9 @@ void label_tile(const AnchorTile& tile, int64_t count, const BestObjects& best, 
     return;
   }
   for (int64_t first = 0; first < count; first += kBlock) {
-    if (reduce_block(best.iou + first, [](float a, float b) { return max2(a, b); }) >= limit.positive) {
+    if (limit.positive(reduce_block(best.iou + first, [](float a, float b) { return max2(a, b); }))) {
       for (int64_t i = first; i < min2(first + kBlock, count); ++i) {
-        if (best.iou[i] >= limit.positive) {
+        if (limit.positive(best.iou[i])) {
           labels[i] = objects[best.object[i]].label;
           gt_index[i] = objects[best.object[i]].row;
         }
@@ -131,8 +124,7 @@ void match(const MatchAnchorsArgs& args, const ParallelFor& parallel) {
   const int64_t anchor_count = args.anchor_count, batch = args.batch;
   const int64_t tiles = (anchor_count + kTile - 1) / kTile;
   const bool shared = args.shared;
-  const Thresholds limit = {ceil_to<float>(args.positive_iou), ceil_to<float>(args.negative_iou),
-                            ceil_to<float>(args.ignore_iof)};
+  const MatchLimits limit(args.positive_iou, args.negative_iou, args.ignore_iof);
   const Objects objects(args);
   Buffer<uint64_t> best(args.gt_count);
   for (uint64_t& key : best) {

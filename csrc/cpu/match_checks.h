@@ -22,7 +22,7 @@ inline std::optional<ForceMatch> force_match_of(const std::string& name) {
   return std::nullopt;
 }
 
-// Looks at the thresholds, and at every offset and label. Empty where nothing is wrong.
+// Looks at the thresholds and sizes. Empty where nothing is wrong.
 inline std::string match_problem(const MatchAnchorsArgs& args) {
   const auto text = [](auto x) { return std::to_string(x); };
   for (const auto& [name, value] : {std::pair{"positive_iou", args.positive_iou},
@@ -38,6 +38,12 @@ inline std::string match_problem(const MatchAnchorsArgs& args) {
   if (args.anchor_count >= int64_t{1} << 31) {
     return "anchors: expected fewer than 2^31 per image, got " + text(args.anchor_count);
   }
+  return "";
+}
+
+// Looks at every offset and label, which must be in the host's memory. Empty where nothing is wrong.
+inline std::string match_data_problem(const MatchAnchorsArgs& args) {
+  const auto text = [](auto x) { return std::to_string(x); };
   if (args.gt_offsets[0] != 0) {
     return "gt_offsets: expected to start at 0, got " + text(args.gt_offsets[0]);
   }

@@ -1,14 +1,11 @@
 #include "mine_hard_negatives.h"
 
+#include "../geometry/hard_negatives.h"
 #include "buffer.h"
 #include "radix_sort.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
-
-// A whole number above 0 that rises with the loss: -0 as +0, NaN above all.
-template <class W>
-using Rank = typename ScoreKey<W>::type;
 
 struct Counts {
   int64_t positives, candidates;
@@ -21,7 +18,7 @@ REFINEDET_HD Counts rank_candidates(const T* __restrict loss, const int64_t* __r
   int64_t positives = 0, candidates = 0;
   for (int64_t i = 0; i < n; ++i) {
     const int64_t candidate = (labels[i] == 0) & may(i);
-    const R rank = ~score_key(load(loss[i]));
+    const R rank = loss_rank(load(loss[i]));
     positives += labels[i] > 0;
     candidates += candidate;
     ranks[i] = rank & (R(0) - static_cast<R>(candidate));
@@ -102,7 +99,7 @@ REFINEDET_HD void choose(const R* __restrict ranks, int64_t n, const Cut<R>& cut
 
 void mine_hard_negatives(const MineHardNegativesArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using R = Rank<Work<T>>;
+    using R = LossRank<Work<T>>;
     const int64_t n = args.anchor_count;
     // each thread has its share of the images and scratch memory of its own
     constexpr int64_t kWorthThreads = 1 << 15;
@@ -120,9 +117,7 @@ void mine_hard_negatives(const MineHardNegativesArgs& args, const ParallelFor& p
                                     ? rank_candidates(
                                           loss, labels, [=](int64_t i) { return int64_t{eligible[i]}; }, n, ranks)
                                     : rank_candidates(loss, labels, [](int64_t) { return int64_t{1}; }, n, ranks);
-          const double wanted = args.ratio * static_cast<double>(counts.positives);
-          int64_t quota = wanted < static_cast<double>(n) ? static_cast<int64_t>(wanted) : n;
-          quota = min2(max2(quota, args.min_negatives), counts.candidates);
+          const int64_t quota = negatives_quota(args.ratio, args.min_negatives, counts.positives, counts.candidates, n);
           // rank 0 is nobody's candidate: a cut at 1 takes every candidate, one at the top none
           Cut<R> cut = {quota == 0 ? static_cast<R>(~R(0)) : R(1), 0, quota == 0};
           if (quota > 0 && quota < counts.candidates) {

@@ -2,32 +2,22 @@
 // overlaps a picked one loses score.
 #pragma once
 
+#include "../geometry/soft_decay.h"
 #include "greedy_nms.h"
 #include "radix_sort.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
-// The factors by which a picked box lowers the scores of others.
+// GaussianDecay for a register full of overlaps.
 template <class W>
-struct LinearDecay {
-  W threshold;  // of IouTest
-
-  REFINEDET_HD Lanes<W> operator()(const Lanes<W>& iou) const {
-    const Lanes<W> one = all_lanes(W(1));
-    return iou > threshold ? one - iou : one;
-  }
-};
-
-template <class W>
-struct GaussianDecay {
-  W sigma;
+struct GaussianLanes {
+  GaussianDecay<W> decay;
 
   REFINEDET_HD Lanes<W> operator()(const Lanes<W>& iou) const {
     alignas(kLaneBytes) W values[kLanes<W>];
-    store_lanes(values, -(iou * iou) / sigma);
+    store_lanes(values, decay.exponent(iou));
     for (int i = 0; i < kLanes<W>; ++i) {
-      const W factor = exp_bounded(max2(values[i], W(-87)));
-      values[i] = values[i] < W(-87) ? W(0) : factor;
+      values[i] = GaussianDecay<W>::exp(values[i]);
     }
     return load_lanes(values);
   }

@@ -169,7 +169,7 @@ int64_t suppress_soft(const Image<W>& image, int64_t first, int64_t n, int64_t g
   if (settings.method == SuppressionMethod::linear) {
     return soft_nms(list, n, LinearDecay<W>{test.threshold}, min_score, settings.keep_top_k, items);
   }
-  const GaussianDecay<W> decay{max2(static_cast<W>(settings.sigma), W(1e-37))};  // so that 0 / sigma is 0
+  const GaussianLanes<W> decay{GaussianDecay<W>(settings.sigma)};
   return soft_nms(list, n, decay, min_score, settings.keep_top_k, items);
 }
 

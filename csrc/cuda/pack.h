@@ -18,6 +18,33 @@ inline constexpr int kPack = 16 / static_cast<int>(sizeof(T));
 
 inline bool is_aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
+// N elements that lie side by side, in one access where `aligned` to their size (of at most 16 bytes).
+template <int N, bool aligned, class T>
+__device__ __forceinline__ Pack<T, N> load_pack(const T* p) {
+  if constexpr (aligned) {
+    return *reinterpret_cast<const Pack<T, N>*>(p);
+  } else {
+    Pack<T, N> pack;
+    GPU_UNROLL
+    for (int i = 0; i < N; ++i) {
+      pack.at[i] = p[i];
+    }
+    return pack;
+  }
+}
+
+template <int N, bool aligned, class T>
+__device__ __forceinline__ void store_pack(T* p, const Pack<T, N>& pack) {
+  if constexpr (aligned) {
+    *reinterpret_cast<Pack<T, N>*>(p) = pack;
+  } else {
+    GPU_UNROLL
+    for (int i = 0; i < N; ++i) {
+      p[i] = pack.at[i];
+    }
+  }
+}
+
 // A row of four, in one access (two for float64) where `aligned`, which the launcher has asked of every array.
 template <bool aligned, class T>
 __device__ __forceinline__ Pack<T, 4> load_row(const T* p) {

@@ -88,6 +88,26 @@ REFINEDET_HD Half store<Half>(float x) {
 #endif
 }
 
+// As IEEE arithmetic rounds: what does not fit becomes infinite, as in torch's own ops, so that a loss scaler sees it.
+// store() would keep it finite.
+template <class T>
+REFINEDET_HD T round_to(Work<T> x) {
+  if constexpr (std::is_same_v<T, Half>) {
+#if defined(__CUDA_ARCH__)
+    return {__half_as_ushort(__float2half_rn(x))};
+#else
+    const Half y = store<Half>(x);
+    return {static_cast<uint16_t>(fabsf(x) >= 65520.0f ? (y.bits & 0x8000u) | 0x7c00u : y.bits)};
+#endif
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    const uint32_t bits = static_cast<uint32_t>(float_to_bits(x));
+    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return {static_cast<uint16_t>(x == x ? rounded : (bits >> 16) | 0x40u)};
+  } else {
+    return x;
+  }
+}
+
 template <class T>
 struct Tag {
   using type = T;

@@ -22,4 +22,10 @@ REFINEDET_HD double filter_threshold(double theta) {
   return theta >= 1 ? -inf : theta <= 0 ? inf : log1p(-theta) - log(theta);
 }
 
+// The test of negative anchor filtering (RefineDet, section 3.2) on an anchor's two logits; false with NaN.
+template <class W>
+REFINEDET_HD bool keeps_anchor(W background, W object, W threshold) {
+  return object - background >= threshold;
+}
+
 }  // namespace refinedet

@@ -53,9 +53,10 @@ py::tuple match_anchors(const py::array& anchors, const py::array& gt_boxes, con
   args.negative_iou = negative_iou;
   args.ignore_iof = ignore_iof;
   args.force = *force;
-  const std::string problem = cpu::match_problem(args);
-  if (!problem.empty()) {
-    throw py::value_error(problem);
+  for (const auto& look_for : {cpu::match_problem, cpu::match_data_problem}) {
+    if (const std::string problem = look_for(args); !problem.empty()) {
+      throw py::value_error(problem);
+    }
   }
   const std::vector<py::ssize_t> shape = {args.batch, args.anchor_count};
   py::array_t<int64_t> labels(shape), gt_index(shape);

@@ -2,55 +2,95 @@
 
 #include <cstring>
 
+#include "../cuda/batched_nms.h"
+#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
 namespace {
 
-Tensor run(const Tensor& boxes_in, const Tensor& scores_in, const Tensor* idxs_in, double iou_threshold) {
-  check_cpu(boxes_in, "boxes");
-  check_cpu(scores_in, "scores");
-  REFINEDET_CHECK(boxes_in.dim() == 2 && boxes_in.size(1) == 4, "boxes: expected shape (N, 4), got ",
-                  shape_of(boxes_in));
-  const int64_t count = boxes_in.size(0);
-  REFINEDET_CHECK(count <= INT32_MAX, "boxes: expected at most 2147483647 rows, got ", count);
-  REFINEDET_CHECK(scores_in.dim() == 1 && scores_in.size(0) == count, "scores: expected shape (", count, ",), got ",
-                  shape_of(scores_in));
-  const Tensor boxes = torch::stable::contiguous(boxes_in), scores = torch::stable::contiguous(scores_in);
-  cpu::BatchedNmsArgs args{};
-  args.box_dtype = dtype_of(boxes, "boxes");
-  args.score_dtype = dtype_of(scores, "scores");
-  args.boxes = boxes.const_data_ptr();
-  args.scores = scores.const_data_ptr();
-  args.count = count;
-  args.iou_threshold = iou_threshold;
+// The tensors of a call, contiguous; alive as long as the kernel reads them.
+struct Inputs {
+  Tensor boxes, scores;
   std::optional<Tensor> idxs;
-  if (idxs_in != nullptr) {
-    check_cpu(*idxs_in, "idxs");
-    check_dtype(*idxs_in, ScalarType::Long, "idxs");
-    REFINEDET_CHECK(idxs_in->dim() == 1 && idxs_in->size(0) == count, "idxs: expected shape (", count, ",), got ",
-                    shape_of(*idxs_in));
-    idxs = torch::stable::contiguous(*idxs_in);
-    args.idxs = const_data<int64_t>(*idxs);
+  cpu::BatchedNmsArgs args{};
+
+  Inputs(const Tensor& boxes_in, const Tensor& scores_in, const Tensor* idxs_in, double iou_threshold)
+      : boxes(as_contiguous(boxes_in)), scores(as_contiguous(scores_in)) {
+    check_no_double_on_gpu(boxes, place(), "boxes");
+    REFINEDET_CHECK(boxes.dim() == 2 && boxes.size(1) == 4, "boxes: expected shape (N, 4), got ", shape_of(boxes));
+    const int64_t count = boxes.size(0);
+    REFINEDET_CHECK(count <= INT32_MAX, "boxes: expected at most 2147483647 rows, got ", count);
+    check_place(scores, place(), "scores");
+    check_no_double_on_gpu(scores, place(), "scores");
+    REFINEDET_CHECK(scores.dim() == 1 && scores.size(0) == count, "scores: expected shape (", count, ",), got ",
+                    shape_of(scores));
+    args.box_dtype = dtype_of(boxes, "boxes");
+    args.score_dtype = dtype_of(scores, "scores");
+    args.boxes = boxes.const_data_ptr();
+    args.scores = scores.const_data_ptr();
+    args.count = count;
+    args.iou_threshold = iou_threshold;
+    if (idxs_in != nullptr) {
+      check_place(*idxs_in, place(), "idxs");
+      check_dtype(*idxs_in, ScalarType::Long, "idxs");
+      REFINEDET_CHECK(idxs_in->dim() == 1 && idxs_in->size(0) == count, "idxs: expected shape (", count, ",), got ",
+                      shape_of(*idxs_in));
+      idxs = as_contiguous(*idxs_in);
+      args.idxs = const_data<int64_t>(*idxs);
+    }
   }
-  const Tensor room = new_tensor({count}, ScalarType::Long);
+
+  Place place() const { return place_of(boxes, "boxes"); }
+
+  // The kept rows, then -1 on a GPU and anything on the CPU; their number goes where args.keep_count says.
+  Tensor run() {
+    const Tensor index = new_tensor({args.count}, ScalarType::Long, place());
+    args.keep = data<int64_t>(index);
+    REFINEDET_RUN_WITH_WORKSPACE(place(), batched_nms, args);
+    return index;
+  }
+};
+
+std::tuple<Tensor, Tensor> padded(Inputs& in) {
+  const Tensor count = new_tensor({}, ScalarType::Long, in.place());
+  in.args.keep_count = data<int64_t>(count);
+  const Tensor index = in.run();
+  if (!in.place().on_gpu()) {
+    std::fill(in.args.keep + *in.args.keep_count, in.args.keep + in.args.count, int64_t{-1});
+  }
+  return {index, count};
+}
+
+Tensor kept_of(Inputs in) {
+  if (in.place().on_gpu()) {
+    auto [index, count] = padded(in);
+    int64_t kept = 0;
+    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_item_int64(count.get(), &kept));  // waits for the device
+    return torch::stable::narrow(index, 0, 0, kept);
+  }
   int64_t kept = 0;
-  args.keep = data<int64_t>(room);
-  args.keep_count = &kept;
-  cpu::batched_nms(args, torch_threads());
+  in.args.keep_count = &kept;
+  const Tensor index = in.run();
   Tensor keep = new_tensor({kept}, ScalarType::Long);
   if (kept > 0) {
-    std::memcpy(data<int64_t>(keep), args.keep, static_cast<size_t>(kept) * sizeof(int64_t));
+    std::memcpy(data<int64_t>(keep), in.args.keep, static_cast<size_t>(kept) * sizeof(int64_t));
   }
   return keep;
 }
 
 Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
-  return run(boxes, scores, nullptr, iou_threshold);
+  return kept_of(Inputs(boxes, scores, nullptr, iou_threshold));
 }
 
 Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& idxs, double iou_threshold) {
-  return run(boxes, scores, &idxs, iou_threshold);
+  return kept_of(Inputs(boxes, scores, &idxs, iou_threshold));
+}
+
+std::tuple<Tensor, Tensor> batched_nms_padded(const Tensor& boxes, const Tensor& scores, const Tensor& idxs,
+                                              double iou_threshold) {
+  Inputs in(boxes, scores, &idxs, iou_threshold);
+  return padded(in);
 }
 
 }  // namespace
@@ -58,11 +98,13 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& idxs
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
   m.def("batched_nms(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold) -> Tensor");
+  m.def("batched_nms_padded(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold) -> (Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) {
+REFINEDET_KERNELS(m) {
   m.impl("nms", TORCH_BOX(&nms));
   m.impl("batched_nms", TORCH_BOX(&batched_nms));
+  m.impl("batched_nms_padded", TORCH_BOX(&batched_nms_padded));
 }
 
 }  // namespace refinedet::torch_ops

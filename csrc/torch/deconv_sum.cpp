@@ -1,5 +1,7 @@
 #include "../cpu/deconv_sum.h"
 
+#include "as_contiguous.h"
+#include "deconv_sum_cuda.h"
 #include "deconv_sum_product.h"
 
 namespace refinedet::torch_ops {
@@ -7,7 +9,7 @@ namespace {
 
 // `maps` are the lateral map, or something of its shape: (B, Co, h, w).
 void check_maps(const Tensor& input, const Tensor& weight, const Tensor& maps, const char* name) {
-  check_cpu(maps, name);
+  check_place(maps, place_of(input, "input"), name);
   check_dtype(maps, input.scalar_type(), name);
   const auto doubles = [](int64_t fine, int64_t coarse) { return fine == 2 * coarse || fine == 2 * coarse - 1; };
   REFINEDET_CHECK(maps.dim() == 4 && maps.size(0) == input.size(0) && maps.size(1) == weight.size(1) &&
@@ -17,8 +19,7 @@ void check_maps(const Tensor& input, const Tensor& weight, const Tensor& maps, c
 }
 
 void check_operands(const Tensor& input, const Tensor& weight) {
-  check_cpu(input, "input");
-  check_cpu(weight, "weight");
+  check_place(weight, place_of(input, "input"), "weight");
   dtype_of(input, "input");
   check_dtype(weight, input.scalar_type(), "weight");
   REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, Ci, H, W), got ", shape_of(input));
@@ -32,14 +33,19 @@ Tensor deconv_sum(const Tensor& input, const Tensor& weight, const std::optional
   check_maps(input, weight, lateral_in, "lateral");
   std::optional<Tensor> bias;
   if (bias_in.has_value()) {
-    check_cpu(*bias_in, "bias");
+    check_place(*bias_in, place_of(input, "input"), "bias");
     check_dtype(*bias_in, input.scalar_type(), "bias");
     REFINEDET_CHECK(bias_in->dim() == 1 && bias_in->size(0) == weight.size(1), "bias: expected shape (", weight.size(1),
                     ",), got ", shape_of(*bias_in));
-    bias = torch::stable::contiguous(*bias_in);
+    bias = as_contiguous(*bias_in);
   }
   const bool channels_last = is_channels_last(input) || is_channels_last(lateral_in);
   const Tensor lateral = ordered(lateral_in, input.scalar_type(), channels_last);
+#if defined(REFINEDET_WITH_CUDA)
+  if (place_of(input, "input").on_gpu()) {
+    return deconv_sum_on_gpu(input, weight, bias, lateral, relu, channels_last);
+  }
+#endif
   Tensor out = new_maps(sizes_of(lateral), input.scalar_type(), channels_last);
   if (out.numel() == 0) {
     return out;
@@ -115,10 +121,20 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
   const bool channels_last = is_channels_last(input) || is_channels_last(out_in.value_or(grad_in));
   const Tensor grad = ordered(grad_in, dtype, channels_last);
   const bool relu = out_in.has_value();
-  const Tensor out = relu ? ordered(*out_in, dtype, channels_last) : Tensor();
-
+  const std::optional<Tensor> out = relu ? std::optional(ordered(*out_in, dtype, channels_last)) : std::nullopt;
+  const Place place = place_of(input, "input");
+  const auto none = [&] { return new_tensor({0}, dtype, place); };
+#if defined(REFINEDET_WITH_CUDA)
+  if (place.on_gpu()) {
+    const DeconvSumGrads grads =
+        deconv_sum_backward_on_gpu(grad, input, weight, out, need_input, need_weight, need_bias, channels_last);
+    return {grads.input.value_or(none()), grads.weight.value_or(none()), grads.bias.value_or(none()),
+            !need_lateral ? none()
+            : relu        ? *grads.lateral
+                          : torch::stable::clone(grad)};
+  }
+#endif
   DeconvSumProduct product(input, weight, grad, channels_last);
-  const auto none = [&] { return new_tensor({0}, dtype); };
   Tensor grad_input = need_input ? new_maps(sizes_of(input), product.type(), channels_last) : none();
   std::optional<GradWeight> grad_weight;
   if (need_weight) {
@@ -132,7 +148,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
   } else if (relu || need_input || need_weight || need_bias) {
     cpu::DeconvSumBackwardArgs args{};
     args.grad = grad.const_data_ptr();
-    args.out = relu ? out.const_data_ptr() : nullptr;
+    args.out = relu ? out->const_data_ptr() : nullptr;
     args.columns = product.columns_data();
     args.grad_lateral = relu ? grad_lateral.mutable_data_ptr() : nullptr;
     while (product.next()) {
@@ -169,7 +185,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
       "bool need_bias, bool need_lateral) -> (Tensor, Tensor, Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) {
+REFINEDET_KERNELS(m) {
   m.impl("deconv_sum", TORCH_BOX(&deconv_sum));
   m.impl("_deconv_sum_backward", TORCH_BOX(&deconv_sum_backward));
 }

@@ -28,8 +28,8 @@ Tensor ordered(const Tensor& t, ScalarType dtype, bool channels_last) {
   return torch::stable::contiguous(converted, format_of(channels_last));
 }
 
-Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last) {
-  return torch::stable::empty(sizes, dtype, std::nullopt, std::nullopt, std::nullopt, format_of(channels_last));
+Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place) {
+  return torch::stable::empty(sizes, dtype, std::nullopt, place.device(), std::nullopt, format_of(channels_last));
 }
 
 DeconvSumProduct::DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last)

@@ -10,7 +10,7 @@ using torch::headeronly::MemoryFormat;
 
 // The same values in that order and type; `t` itself where it has them.
 Tensor ordered(const Tensor& t, ScalarType dtype, bool channels_last);
-Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last);
+Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place = Place::cpu());
 
 // input (pixels, Ci) x weight (Ci, 4 Co) = columns (pixels, 4 Co), for the pixels of one tile after the other.
 //

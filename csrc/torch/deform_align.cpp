@@ -1,5 +1,7 @@
 #include "deform_align.h"
 
+#include "deform_align_cuda.h"
+
 namespace refinedet::torch_ops {
 namespace {
 
@@ -12,7 +14,10 @@ bool multiplies_bfloat16() {
 #endif
 }
 
-ScalarType compute_dtype(const Tensor& input) {
+ScalarType compute_dtype(const Tensor& input, Place place) {
+  if (place.on_gpu()) {
+    return input.scalar_type();
+  }
   switch (dtype_of(input, "input")) {
     case DType::f64:
       return ScalarType::Double;
@@ -30,7 +35,7 @@ void check_pair(const std::vector<int64_t>& pair, int64_t low, const char* name)
 
 // Throws unless `t` is (B, channels, Ho, Wo).
 void check_map(const Tensor& t, const DeformCall& call, int64_t channels, const char* name) {
-  check_cpu(t, name);
+  check_place(t, call.place, name);
   dtype_of(t, name);
   const std::vector<int64_t> expected{call.batch, channels, call.geometry.out_height, call.geometry.out_width};
   REFINEDET_CHECK(sizes_of(t) == expected, name, ": expected shape (", expected[0], ", ", expected[1], ", ",
@@ -65,8 +70,10 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
                        const std::optional<Tensor>& center, const std::optional<Tensor>& mask,
                        const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
                        const std::vector<int64_t>& dilation) {
-  check_cpu(input, "input");
-  check_cpu(weight, "weight");
+  DeformCall call;
+  call.place = place_of(input, "input");
+  check_place(weight, call.place, "weight");
+  check_no_double_on_gpu(input, call.place, "input");
   REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, C, H, W), got ", shape_of(input));
   REFINEDET_CHECK(weight.dim() == 4 && weight.size(1) > 0 && weight.size(2) > 0 && weight.size(3) > 0,
                   "weight: expected shape (Co, C / groups, kh, kw), got ", shape_of(weight));
@@ -75,7 +82,6 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   check_pair(padding, 0, "padding");
   check_pair(dilation, 1, "dilation");
 
-  DeformCall call;
   call.batch = input.size(0);
   call.channels = input.size(1);
   call.out_channels = weight.size(0);
@@ -86,7 +92,7 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
                   " output channels (input has ", call.groups, " groups of ", weight.size(1), "), got ",
                   shape_of(weight));
 
-  cpu::DeformGeometry& g = call.geometry;
+  DeformGeometry& g = call.geometry;
   g.height = input.size(2), g.width = input.size(3);
   g.kernel_h = weight.size(2), g.kernel_w = weight.size(3);
   g.stride_y = stride[0], g.stride_x = stride[1];
@@ -98,6 +104,8 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
                   shape_of(input), " for weight ", shape_of(weight));
   REFINEDET_CHECK(g.in_pixels() < (int64_t{1} << 31), "input: expected fewer than 2^31 pixels in an image, got ",
                   shape_of(input));
+  REFINEDET_CHECK(g.out_pixels() < (int64_t{1} << 31), "input: expected fewer than 2^31 pixels in the result, got ",
+                  g.out_height, " x ", g.out_width);
   g.offset_groups = offset_groups_of(offset, center, mask, g.taps());
   REFINEDET_CHECK(call.channels % g.offset_groups == 0,
                   offset   ? "offset"
@@ -122,7 +130,7 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   call.offset = contiguous(offset);
   call.center = contiguous(center);
   call.mask = contiguous(mask);
-  call.compute = compute_dtype(input);
+  call.compute = compute_dtype(input, call.place);
   call.sampling = call.compute == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   return call;
 }
@@ -134,12 +142,17 @@ Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Ten
                     std::vector<int64_t> stride, std::vector<int64_t> padding, std::vector<int64_t> dilation) {
   const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
   if (bias) {
-    check_cpu(*bias, "bias");
+    check_place(*bias, call.place, "bias");
     check_dtype(*bias, input.scalar_type(), "bias");
     REFINEDET_CHECK(bias->dim() == 1 && bias->size(0) == call.out_channels, "bias: expected shape (", call.out_channels,
                     ",), got ", shape_of(*bias));
     bias = torch::stable::contiguous(*bias);
   }
+#if defined(REFINEDET_WITH_CUDA)
+  if (call.place.on_gpu()) {
+    return deform_align_on_gpu(call, bias);
+  }
+#endif
   Tensor out = new_like_image(call.out_sizes(), input.scalar_type(), call.channels_last);
   if (out.numel() == 0) {
     return out;
@@ -181,6 +194,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
       "int[] stride, int[] padding, int[] dilation) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("deform_align", TORCH_BOX(&deform_align)); }
+REFINEDET_KERNELS(m) { m.impl("deform_align", TORCH_BOX(&deform_align)); }
 
 }  // namespace refinedet::torch_ops

@@ -16,11 +16,14 @@ struct DeformCall {
   Tensor input;                                // contiguous or channels last
   Tensor weight;                               // contiguous or channels last
   std::optional<Tensor> offset, center, mask;  // contiguous
-  cpu::DeformGeometry geometry;
+  Place place = Place::cpu();
+  DeformGeometry geometry;
   int64_t batch, channels, out_channels, groups;
   bool channels_last;  // the input, and so the output
   bool weight_channels_last;
-  ScalarType compute;  // of columns and products: bfloat16 where the machine multiplies it, float32 for half types else
+  // Of columns and products: the input's on a GPU; on the CPU bfloat16 where the machine multiplies it, else float32
+  // for the half types.
+  ScalarType compute;
   ScalarType sampling;  // of positions and their gradients: float64 for a float64 input, else float32
 
   int64_t taps() const { return geometry.taps(); }
@@ -32,6 +35,11 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
                        const std::optional<Tensor>& center, const std::optional<Tensor>& mask,
                        const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
                        const std::vector<int64_t>& dilation);
+
+// Those that are not wanted have no elements.
+struct DeformGradients {
+  Tensor input, weight, offset, center, mask;
+};
 
 // Channels that are worked on together: whole groups, or a part of the channels of an only group.
 struct ChannelBlock {
@@ -83,8 +91,8 @@ struct Matrices {
   Matrices transposed() const { return {data, count, columns, rows, matrix_stride, column_stride, row_stride}; }
 };
 
-// out = a b, by torch's own product and threads.
-void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype);
+// out = a b, by torch's own product.
+void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Place place = Place::cpu());
 
 // Pixels of `images` as rows of channels.
 struct PixelRows {
@@ -134,6 +142,8 @@ class DeformBlock {
 };
 
 int64_t element_size(ScalarType dtype);
-Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last);
+int64_t round_up(int64_t n, int64_t unit);
+Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last,
+                      Place place = Place::cpu());
 
 }  // namespace refinedet::torch_ops

@@ -1,4 +1,5 @@
 #include "deform_align.h"
+#include "deform_align_cuda.h"
 
 namespace refinedet::torch_ops {
 namespace {
@@ -8,7 +9,6 @@ class MapGrad {
  public:
   MapGrad(const DeformCall& call, const std::optional<Tensor>& map, bool wanted) {
     if (wanted) {
-      REFINEDET_CHECK(map.has_value(), "output_mask: a gradient is wanted of an argument that was not given");
       dtype_ = map->scalar_type();
       sum_ = torch::stable::fill_(new_tensor(sizes_of(*map), call.sampling), 0);
     }
@@ -177,38 +177,20 @@ void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBloc
   }
 }
 
-// Gradients of input, weight, offset, center, mask and bias; those that output_mask does not want have no elements.
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward(
-    const Tensor& grad_in, const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
-    std::optional<Tensor> center, std::optional<Tensor> mask, std::vector<int64_t> stride, std::vector<int64_t> padding,
-    std::vector<int64_t> dilation, std::vector<bool> output_mask) {
-  const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
-  const ScalarType dtype = input.scalar_type();
-  check_cpu(grad_in, "grad");
-  check_dtype(grad_in, dtype, "grad");
-  REFINEDET_CHECK(sizes_of(grad_in) == call.out_sizes(), "grad: expected the shape of the output, got ",
-                  shape_of(grad_in));
-  REFINEDET_CHECK(output_mask.size() == 6, "output_mask: expected 6 values, got ", output_mask.size());
-
+DeformGradients gradients_on_cpu(const DeformCall& call, const Tensor& grad_out, bool grad_channels_last,
+                                 const std::vector<bool>& wanted) {
+  const ScalarType dtype = call.input.scalar_type();
   const std::vector<int64_t> none{0};
-  const bool want_input = output_mask[0], want_weight = output_mask[1], want_bias = output_mask[5];
+  const bool want_input = wanted[0], want_weight = wanted[1];
   Gradients grads{
       want_input,
       want_weight,
-      want_input ? new_like_image(sizes_of(input), dtype, call.channels_last) : new_tensor(none, dtype),
-      want_weight ? new_like_image(sizes_of(weight), dtype, call.weight_channels_last) : new_tensor(none, dtype),
-      {call, call.offset, output_mask[2]},
-      {call, call.center, output_mask[3]},
-      {call, call.mask, output_mask[4]}};
-  IncomingGrad grad{grad_in, is_channels_last(grad_in), {}};
-  if (!grad.channels_last) {
-    grad.tensor = torch::stable::contiguous(grad_in);
-  }
-  Tensor grad_bias = new_tensor(none, dtype);
-  if (want_bias) {
-    const std::array<int64_t, 3> dims{0, 2, 3};
-    grad_bias = torch::stable::sum(grad.tensor, dims);
-  }
+      want_input ? new_like_image(sizes_of(call.input), dtype, call.channels_last) : new_tensor(none, dtype),
+      want_weight ? new_like_image(sizes_of(call.weight), dtype, call.weight_channels_last) : new_tensor(none, dtype),
+      {call, call.offset, wanted[2]},
+      {call, call.center, wanted[3]},
+      {call, call.mask, wanted[4]}};
+  IncomingGrad grad{grad_out, grad_channels_last, {}};
   const bool empty = grad.tensor.numel() == 0;
   if (empty || InputGrad::is_direct(call)) {
     torch::stable::fill_(grads.input, 0);
@@ -224,7 +206,41 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
       add_block(call, plan, block, grad, grads);
     }
   }
-  return {grads.input, grads.weight, grads.offset.result(), grads.center.result(), grads.mask.result(), grad_bias};
+  return {grads.input, grads.weight, grads.offset.result(), grads.center.result(), grads.mask.result()};
+}
+
+// Gradients of input, weight, offset, center, mask and bias; those that output_mask does not want have no elements.
+// `deterministic` is for the GPU: on the CPU sums have one order anyway.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward(
+    const Tensor& grad_in, const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
+    std::optional<Tensor> center, std::optional<Tensor> mask, std::vector<int64_t> stride, std::vector<int64_t> padding,
+    std::vector<int64_t> dilation, std::vector<bool> output_mask, [[maybe_unused]] bool deterministic) {
+  const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
+  check_place(grad_in, call.place, "grad");
+  check_dtype(grad_in, input.scalar_type(), "grad");
+  REFINEDET_CHECK(sizes_of(grad_in) == call.out_sizes(), "grad: expected the shape of the output, got ",
+                  shape_of(grad_in));
+  REFINEDET_CHECK(output_mask.size() == 6, "output_mask: expected 6 values, got ", output_mask.size());
+  const bool given[3] = {offset.has_value(), center.has_value(), mask.has_value()};
+  for (int i = 0; i < 3; ++i) {
+    REFINEDET_CHECK(given[i] || !output_mask[2 + i],
+                    "output_mask: a gradient is wanted of an argument that was not given");
+  }
+  const bool channels_last = is_channels_last(grad_in);
+  const Tensor grad = channels_last ? grad_in : torch::stable::contiguous(grad_in);
+  Tensor grad_bias = new_tensor({0}, input.scalar_type(), call.place);
+  if (output_mask[5]) {
+    const std::array<int64_t, 3> dims{0, 2, 3};
+    grad_bias = torch::stable::sum(grad, dims);
+  }
+#if defined(REFINEDET_WITH_CUDA)
+  const DeformGradients grads = call.place.on_gpu()
+                                    ? gradients_on_gpu(call, grad, channels_last, output_mask, deterministic)
+                                    : gradients_on_cpu(call, grad, channels_last, output_mask);
+#else
+  const DeformGradients grads = gradients_on_cpu(call, grad, channels_last, output_mask);
+#endif
+  return {grads.input, grads.weight, grads.offset, grads.center, grads.mask, grad_bias};
 }
 
 }  // namespace
@@ -232,12 +248,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "_deform_align_backward(Tensor grad, Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, "
-      "int[] stride, int[] padding, int[] dilation, bool[] output_mask) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "int[] stride, int[] padding, int[] dilation, bool[] output_mask, "
+      "bool deterministic=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) {
-  m.impl("_deform_align_backward", TORCH_BOX(&deform_align_backward));
-}
+REFINEDET_KERNELS(m) { m.impl("_deform_align_backward", TORCH_BOX(&deform_align_backward)); }
 
 }  // namespace refinedet::torch_ops

@@ -10,15 +10,13 @@ constexpr int64_t kColumnBytes = int64_t{4} << 20;  // of a tile: most of a larg
 constexpr int64_t kMinRows = 128, kMaxRows = 4096;  // fewer: the product packs the weights too often
 constexpr int64_t kCopyBytes = int64_t{32} << 20;   // of the channels-last copies alive at once
 
-constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
 // Without telling torch of a write: tensors that are written are new ones.
 char* bytes(const Tensor& t) { return const_cast<char*>(static_cast<const char*>(t.const_data_ptr())); }
 
-Tensor view(const Matrices& m, ScalarType dtype) {
-  return m.count == 1
-             ? view_of(m.data, {m.rows, m.columns}, {m.row_stride, m.column_stride}, dtype)
-             : view_of(m.data, {m.count, m.rows, m.columns}, {m.matrix_stride, m.row_stride, m.column_stride}, dtype);
+Tensor view(const Matrices& m, ScalarType dtype, Place place = Place::cpu()) {
+  return m.count == 1 ? view_of(m.data, {m.rows, m.columns}, {m.row_stride, m.column_stride}, dtype, place)
+                      : view_of(m.data, {m.count, m.rows, m.columns}, {m.matrix_stride, m.row_stride, m.column_stride},
+                                dtype, place);
 }
 
 std::vector<cpu::ChannelRun> channel_runs(const DeformCall& call, const ChannelBlock& block, int64_t group_stride) {
@@ -51,11 +49,13 @@ DType kernel_dtype(ScalarType dtype) {
 
 }  // namespace
 
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
 int64_t element_size(ScalarType dtype) { return dtype == ScalarType::Double ? 8 : dtype == ScalarType::Float ? 4 : 2; }
 
-Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last) {
+Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place) {
   using torch::headeronly::MemoryFormat;
-  return torch::stable::empty(sizes, dtype, std::nullopt, std::nullopt, std::nullopt,
+  return torch::stable::empty(sizes, dtype, std::nullopt, place.device(), std::nullopt,
                               channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
 }
 
@@ -89,8 +89,8 @@ DeformPlan deform_plan(const DeformCall& call, int64_t copied, bool divisible) {
   return plan;
 }
 
-void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype) {
-  multiply(view(a, dtype), view(b, dtype), view(out, dtype));
+void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Place place) {
+  multiply(view(a, dtype, place), view(b, dtype, place), view(out, dtype, place));
 }
 
 PixelRows read_rows(const Tensor& tensor, bool channels_last, const TileRange& range, int64_t channel, int64_t channels,
@@ -142,7 +142,7 @@ DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const C
   columns_ = new_tensor({block.groups * tile_rows_ * line_}, call.compute);
   zeros_ = torch::stable::fill_(new_tensor({block.channels}, call.compute), 0);
   const int64_t sample_bytes =
-      call.compute == ScalarType::Double ? sizeof(cpu::DeformSample<double>) : sizeof(cpu::DeformSample<float>);
+      call.compute == ScalarType::Double ? sizeof(DeformSample<double>) : sizeof(DeformSample<float>);
   samples_ = new_tensor({tile_rows_ * taps * call.geometry.offset_groups * sample_bytes}, ScalarType::Byte);
   if (!call.channels_last || call.input.scalar_type() != call.compute) {
     copy_ = new_tensor({plan.images * block.channels * call.geometry.in_pixels()}, call.compute);

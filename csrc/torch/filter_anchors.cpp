@@ -1,38 +1,40 @@
 #include "../cpu/filter_anchors.h"
 
+#include "../cuda/filter_anchors.h"
 #include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
 namespace {
 
-void check(const Tensor& logits, double theta) {
-  check_cpu(logits, "arm_logits");
+Place check(const Tensor& logits, double theta) {
+  const Place place = place_of(logits, "arm_logits");
   check_last_dim(logits, 2, "arm_logits");
   REFINEDET_CHECK(logits.dim() == 3, "arm_logits: expected shape (B, A, 2), got ", shape_of(logits));
   REFINEDET_CHECK(theta >= 0 && theta <= 1, "theta: expected a number from 0 to 1, got ", theta);
+  return place;
 }
 
 std::tuple<Tensor, Tensor> filter_anchors(const Tensor& logits_in, double theta) {
   const Tensor logits = as_contiguous(logits_in);
-  check(logits, theta);
+  const Place place = check(logits, theta);
   const int64_t batch = logits.size(0), count = logits.size(1);
-  Tensor index = new_tensor({batch, count}, ScalarType::Long);
-  Tensor index_count = new_tensor({batch}, ScalarType::Long);
+  Tensor index = new_tensor({batch, count}, ScalarType::Long, place);
+  Tensor index_count = new_tensor({batch}, ScalarType::Long, place);
   const cpu::FilterAnchorsArgs args{dtype_of(logits, "arm_logits"), logits.const_data_ptr(),   batch, count, theta,
                                     data<int64_t>(index),           data<int64_t>(index_count)};
-  cpu::filter_anchors(args, torch_threads());
+  REFINEDET_RUN_WITH_WORKSPACE(place, filter_anchors, args);
   return {index, index_count};
 }
 
 Tensor filter_anchors_mask(const Tensor& logits_in, double theta) {
   const Tensor logits = as_contiguous(logits_in);
-  check(logits, theta);
+  const Place place = check(logits, theta);
   const int64_t batch = logits.size(0), count = logits.size(1);
-  Tensor mask = new_tensor({batch, count}, ScalarType::Bool);
+  Tensor mask = new_tensor({batch, count}, ScalarType::Bool, place);
   const cpu::FilterAnchorsMaskArgs args{
       dtype_of(logits, "arm_logits"), logits.const_data_ptr(), batch, count, theta, data<bool>(mask)};
-  cpu::filter_anchors_mask(args, torch_threads());
+  REFINEDET_RUN(place, filter_anchors_mask, args);
   return mask;
 }
 
@@ -43,7 +45,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("filter_anchors_mask(Tensor arm_logits, float theta) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) {
+REFINEDET_KERNELS(m) {
   m.impl("filter_anchors", TORCH_BOX(&filter_anchors));
   m.impl("filter_anchors_mask", TORCH_BOX(&filter_anchors_mask));
 }

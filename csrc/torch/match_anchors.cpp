@@ -1,6 +1,8 @@
 #include "../cpu/match_anchors.h"
 
 #include "../cpu/match_checks.h"
+#include "../cuda/match_anchors.h"
+#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
@@ -8,8 +10,8 @@ namespace {
 
 using Matches = std::tuple<Tensor, Tensor, Tensor>;
 
-void check_rows(const Tensor& t, int64_t rows, ScalarType dtype, const char* name) {
-  check_cpu(t, name);
+void check_rows(const Tensor& t, int64_t rows, ScalarType dtype, Place place, const char* name) {
+  check_place(t, place, name);
   check_dtype(t, dtype, name);
   REFINEDET_CHECK(t.dim() == 1 && t.size(0) == rows, name, ": expected shape (", rows, "), got ", shape_of(t));
 }
@@ -17,11 +19,10 @@ void check_rows(const Tensor& t, int64_t rows, ScalarType dtype, const char* nam
 Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const Tensor& gt_labels_in,
                       const Tensor& gt_offsets_in, std::optional<Tensor> gt_ignore_in, double positive_iou,
                       double negative_iou, double ignore_iof, std::string force_match) {
-  const Tensor anchors = torch::stable::contiguous(anchors_in), gt_boxes = torch::stable::contiguous(gt_boxes_in);
-  const Tensor gt_labels = torch::stable::contiguous(gt_labels_in);
-  const Tensor gt_offsets = torch::stable::contiguous(gt_offsets_in);
-  check_cpu(anchors, "anchors");
-  check_cpu(gt_boxes, "gt_boxes");
+  const Tensor anchors = as_contiguous(anchors_in), gt_boxes = as_contiguous(gt_boxes_in);
+  const Tensor gt_labels = as_contiguous(gt_labels_in), gt_offsets = as_contiguous(gt_offsets_in);
+  const Place place = place_of(anchors, "anchors");
+  check_place(gt_boxes, place, "gt_boxes");
   check_last_dim(anchors, 4, "anchors");
   check_last_dim(gt_boxes, 4, "gt_boxes");
   REFINEDET_CHECK(gt_boxes.dim() == 2, "gt_boxes: expected shape (G, 4), got ", shape_of(gt_boxes));
@@ -33,12 +34,12 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
   args.shared = anchors.dim() == 2;
   REFINEDET_CHECK(args.shared || (anchors.dim() == 3 && anchors.size(0) == args.batch),
                   "anchors: expected shape (A, 4) or (", args.batch, ", A, 4), got ", shape_of(anchors));
-  check_rows(gt_labels, args.gt_count, ScalarType::Long, "gt_labels");
-  check_rows(gt_offsets, args.batch + 1, ScalarType::Long, "gt_offsets");
+  check_rows(gt_labels, args.gt_count, ScalarType::Long, place, "gt_labels");
+  check_rows(gt_offsets, args.batch + 1, ScalarType::Long, place, "gt_offsets");
   Tensor gt_ignore;
   if (gt_ignore_in.has_value()) {
-    gt_ignore = torch::stable::contiguous(*gt_ignore_in);
-    check_rows(gt_ignore, args.gt_count, ScalarType::Bool, "gt_ignore");
+    gt_ignore = as_contiguous(*gt_ignore_in);
+    check_rows(gt_ignore, args.gt_count, ScalarType::Bool, place, "gt_ignore");
     args.gt_ignore = const_data<bool>(gt_ignore);
   }
   const std::optional<cpu::ForceMatch> force = cpu::force_match_of(force_match);
@@ -54,16 +55,20 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
   args.negative_iou = negative_iou;
   args.ignore_iof = ignore_iof;
   args.force = *force;
-  const std::string problem = cpu::match_problem(args);
+  std::string problem = cpu::match_problem(args);
+  if (problem.empty() && !place.on_gpu()) {  // on a GPU reading them would make the host wait
+    problem = cpu::match_data_problem(args);
+  }
   REFINEDET_CHECK(problem.empty(), problem);
 
   const std::vector<int64_t> sizes = {args.batch, args.anchor_count};
-  const Tensor labels = new_tensor(sizes, ScalarType::Long), gt_index = new_tensor(sizes, ScalarType::Long);
-  const Tensor iou = new_tensor(sizes, ScalarType::Float);
+  const Tensor labels = new_tensor(sizes, ScalarType::Long, place);
+  const Tensor gt_index = new_tensor(sizes, ScalarType::Long, place);
+  const Tensor iou = new_tensor(sizes, ScalarType::Float, place);
   args.labels = data<int64_t>(labels);
   args.gt_index = data<int64_t>(gt_index);
   args.iou = data<float>(iou);
-  cpu::match_anchors(args, torch_threads());
+  REFINEDET_RUN_WITH_WORKSPACE(place, match_anchors, args);
   return {labels, gt_index, iou};
 }
 
@@ -76,6 +81,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
       "-> (Tensor labels, Tensor gt_index, Tensor iou)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("match_anchors", TORCH_BOX(&match_anchors)); }
+REFINEDET_KERNELS(m) { m.impl("match_anchors", TORCH_BOX(&match_anchors)); }
 
 }  // namespace refinedet::torch_ops

@@ -2,13 +2,15 @@
 
 #include <cmath>
 
+#include "../cuda/mine_hard_negatives.h"
+#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
 namespace {
 
 void check_like(const Tensor& t, const Tensor& loss, ScalarType dtype, const char* name) {
-  check_cpu(t, name);
+  check_place(t, place_of(loss, "loss"), name);
   check_dtype(t, dtype, name);
   REFINEDET_CHECK(sizes_of(t) == sizes_of(loss), name, ": expected shape ", shape_of(loss), " as loss has, got ",
                   shape_of(t));
@@ -16,8 +18,8 @@ void check_like(const Tensor& t, const Tensor& loss, ScalarType dtype, const cha
 
 Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::optional<Tensor> eligible_in,
                            double ratio, int64_t min_negatives) {
-  const Tensor loss = torch::stable::contiguous(loss_in), labels = torch::stable::contiguous(labels_in);
-  check_cpu(loss, "loss");
+  const Tensor loss = as_contiguous(loss_in), labels = as_contiguous(labels_in);
+  const Place place = place_of(loss, "loss");
   REFINEDET_CHECK(loss.dim() == 2, "loss: expected shape (B, A), got ", shape_of(loss));
   REFINEDET_CHECK(loss.size(1) < int64_t{1} << 32, "loss: expected fewer than 2^32 anchors, got ", loss.size(1));
   check_like(labels, loss, ScalarType::Long, "labels");
@@ -29,7 +31,7 @@ Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::
   args.labels = const_data<int64_t>(labels);
   Tensor eligible;
   if (eligible_in.has_value()) {
-    eligible = torch::stable::contiguous(*eligible_in);
+    eligible = as_contiguous(*eligible_in);
     check_like(eligible, loss, ScalarType::Bool, "eligible");
     args.eligible = const_data<bool>(eligible);
   }
@@ -37,9 +39,9 @@ Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::
   args.anchor_count = loss.size(1);
   args.ratio = ratio;
   args.min_negatives = min_negatives;
-  const Tensor chosen = new_tensor(sizes_of(loss), ScalarType::Bool);
+  const Tensor chosen = new_tensor(sizes_of(loss), ScalarType::Bool, place);
   args.chosen = data<bool>(chosen);
-  cpu::mine_hard_negatives(args, torch_threads());
+  REFINEDET_RUN_WITH_WORKSPACE(place, mine_hard_negatives, args);
   return chosen;
 }
 
@@ -49,6 +51,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def("mine_hard_negatives(Tensor loss, Tensor labels, Tensor? eligible, float ratio, int min_negatives) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("mine_hard_negatives", TORCH_BOX(&mine_hard_negatives)); }
+REFINEDET_KERNELS(m) { m.impl("mine_hard_negatives", TORCH_BOX(&mine_hard_negatives)); }
 
 }  // namespace refinedet::torch_ops

@@ -1,5 +1,6 @@
 #include "../cpu/multiclass_nms.h"
 
+#include "../cuda/multiclass_nms.h"
 #include "common.h"
 #include "suppression.h"
 
@@ -18,8 +19,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
                                                           std::optional<int64_t> top_k_per_class,
                                                           std::optional<int64_t> top_k, int64_t keep_top_k,
                                                           std::string method, double sigma, double min_score) {
-  check_cpu(boxes_in, "boxes");
-  check_cpu(scores_in, "scores");
+  const Place place = place_of(boxes_in, "boxes");
+  check_place(scores_in, place, "scores");
+  check_no_double_on_gpu(boxes_in, place, "boxes");
+  check_no_double_on_gpu(scores_in, place, "scores");
   REFINEDET_CHECK(boxes_in.dim() == 3 && boxes_in.size(2) == 4, "boxes: expected shape (B, A, 4), got ",
                   shape_of(boxes_in));
   REFINEDET_CHECK(
@@ -44,15 +47,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
   args.score_image_stride = scores.stride(0);
   args.score_row_stride = scores.stride(1);
 
-  Tensor out_boxes = new_tensor({args.images, keep_top_k, 4}, boxes.scalar_type());
-  Tensor out_scores = new_tensor({args.images, keep_top_k}, scores.scalar_type());
-  Tensor labels = new_tensor({args.images, keep_top_k}, ScalarType::Long);
-  Tensor count = new_tensor({args.images}, ScalarType::Long);
+  Tensor out_boxes = new_tensor({args.images, keep_top_k, 4}, boxes.scalar_type(), place);
+  Tensor out_scores = new_tensor({args.images, keep_top_k}, scores.scalar_type(), place);
+  Tensor labels = new_tensor({args.images, keep_top_k}, ScalarType::Long, place);
+  Tensor count = new_tensor({args.images}, ScalarType::Long, place);
   args.out_boxes = out_boxes.mutable_data_ptr();
   args.out_scores = out_scores.mutable_data_ptr();
   args.out_labels = data<int64_t>(labels);
   args.out_counts = data<int64_t>(count);
-  cpu::multiclass_nms(args, torch_threads());
+  REFINEDET_RUN_WITH_WORKSPACE(place, multiclass_nms, args);
   return {out_boxes, out_scores, labels, count};
 }
 
@@ -64,6 +67,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
       "int? top_k, int keep_top_k, str method, float sigma, float min_score) -> (Tensor, Tensor, Tensor, Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CPU, m) { m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms)); }
+REFINEDET_KERNELS(m) { m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms)); }
 
 }  // namespace refinedet::torch_ops

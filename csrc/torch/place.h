@@ -65,11 +65,24 @@ class CudaScope {
 }  // namespace refinedet::torch_ops
 
 // REFINEDET_RUN(place, op, args): the kernel `op` of the place, which has the same arguments everywhere.
+// REFINEDET_RUN_WITH_WORKSPACE: the same where the CUDA kernel has scratch memory, of op_workspace(args) bytes. It goes
+// back to torch when the call is over, which gives it out again for what follows on the stream.
 #if defined(REFINEDET_WITH_CUDA)
 #define REFINEDET_RUN(place, op, args) \
   ((place).on_gpu() ? cuda::op(args, CudaScope(place).stream()) : cpu::op(args, torch_threads()))
+#define REFINEDET_RUN_WITH_WORKSPACE(place, op, args)                                             \
+  do {                                                                                            \
+    if ((place).on_gpu()) {                                                                       \
+      const CudaScope scope(place);                                                               \
+      const Tensor workspace = new_tensor({cuda::op##_workspace(args)}, ScalarType::Byte, place); \
+      cuda::op(args, workspace.mutable_data_ptr(), scope.stream());                               \
+    } else {                                                                                      \
+      cpu::op(args, torch_threads());                                                             \
+    }                                                                                             \
+  } while (false)
 #else
 #define REFINEDET_RUN(place, op, args) cpu::op(args, torch_threads())
+#define REFINEDET_RUN_WITH_WORKSPACE(place, op, args) cpu::op(args, torch_threads())
 #endif
 
 // REFINEDET_KERNELS(m) { m.impl("op", TORCH_BOX(&op)); }: for every device that this build has kernels for.

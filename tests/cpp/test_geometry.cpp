@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "csrc/geometry/box_coding.h"
+#include "csrc/geometry/iou_test.h"
 
 namespace refinedet {
 namespace {
@@ -51,6 +52,29 @@ void test_area_and_clip() {
   const Box<float> c = clip(Box<float>{-1, 0.5f, 3, kInf}, 2.0f, 1.0f);
   CHECK(c.x1 == 0.0f && c.y1 == 0.5f && c.x2 == 2.0f && c.y2 == 1.0f, "%g %g %g %g", c.x1, c.y1, c.x2, c.y2);
   CHECK(std::isnan(clip(Box<float>{kNan, 0, 1, 1}, 1.0f, 1.0f).x1));
+}
+
+// What IouTest says is what the IoU says, for boxes of all sizes, on thresholds that are met exactly and others.
+void test_iou_test() {
+  std::mt19937 engine(7);
+  std::uniform_int_distribution<int> grid(0, 6);
+  for (const float unit : {1.0f, 0.1f, 1e-22f, 1e-19f, 1e18f, 1e30f}) {
+    for (const double t : {-1.0, 0.0, 1e-40, 0.2, 0.25, 1.0 / 3, 0.5, 0.75, 1.0, 3.0}) {
+      const IouTest<float> test(t);
+      for (int i = 0; i < 2000; ++i) {
+        Box<float> box[2];
+        for (Box<float>& b : box) {
+          const auto side = [&] {
+            return grid(engine) == 6 && i % 10 == 0 ? kNan : unit * static_cast<float>(grid(engine));
+          };
+          b = {side(), side(), side(), side()};
+        }
+        const auto& [a, b] = box;
+        const bool expected = test.everything || (!test.nothing && static_cast<double>(iou_of(a, b)) > t);
+        CHECK(test.suppresses(a, test.share_of(a), b, test.share_of(b)) == expected, "%g at %g", iou_of(a, b), t);
+      }
+    }
+  }
 }
 
 template <class T>
@@ -144,6 +168,7 @@ int main() {
   using namespace refinedet;
   test_iou();
   test_area_and_clip();
+  test_iou_test();
   test_round_trip<float>(1e-4);  // a center near 1 is known to 1e-7: over a side of 0.05 and a variance 1e-5
   test_round_trip<double>(1e-12);
   test_gradients();

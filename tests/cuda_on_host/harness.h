@@ -29,14 +29,6 @@ inline std::vector<Case>& cases() {
 
 inline int failures = 0;
 
-// A kernel that was stopped leaves its threads where they were: what they wrote is ordered before nothing, so that
-// ThreadSanitizer reports the test that looks at it.
-#if defined(COH_TSAN)
-inline constexpr bool kMayStopKernels = false;
-#else
-inline constexpr bool kMayStopKernels = true;
-#endif
-
 struct Register {
   Register(const char* name, std::function<void()> run) { cases().push_back({name, std::move(run)}); }
 };

@@ -126,9 +126,6 @@ CUDA_CASE(coding) {
 }
 
 CUDA_CASE(coding_out_of_range) {
-  if (!kMayStopKernels) {
-    return;
-  }
   Array<float> rows(8), anchors(8), boxes(8);
   Array<int64_t> index(std::vector<int64_t>{0, 2}), counts(std::vector<int64_t>{2});
   std::fill(rows.begin(), rows.end(), 0.0f);

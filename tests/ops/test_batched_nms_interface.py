@@ -18,6 +18,7 @@ from .test_batched_nms import inputs, same
 
 NMS = torch.ops.refinedet_ext.nms.default
 BATCHED = torch.ops.refinedet_ext.batched_nms.default
+PADDED = torch.ops.refinedet_ext.batched_nms_padded.default
 
 
 @pytest.mark.parametrize("idx_dtype", [torch.int32, torch.int16, torch.int8, torch.uint8])
@@ -51,6 +52,7 @@ def threads(face, count):
         torch.set_num_threads(count)
 
 
+@pytest.mark.cpu_only
 def test_threads_give_the_same(face, rng):
     """70,000 boxes share the sort, 3 groups share the kept boxes of a group, 200 groups are dealt out."""
     before = torch.get_num_threads(), rxn.get_num_threads()
@@ -86,6 +88,7 @@ print(len(kept), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) /
 """
 
 
+@pytest.mark.cpu_only
 def test_memory_is_linear():
     """A million boxes: under 200 MB beyond the input (a matrix of bits would take 125 GB)."""
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
@@ -99,6 +102,26 @@ def test_opcheck(rng):
     boxes, scores, idxs = inputs(rng, 20)
     torch.library.opcheck(NMS, (boxes, scores, 0.5))
     torch.library.opcheck(BATCHED, (boxes.requires_grad_(), scores.requires_grad_(), idxs, 0.5))
+    torch.library.opcheck(PADDED, (boxes, scores, idxs, 0.5))
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 300])
+def test_padded(dtype, rng, count):
+    arguments = inputs(rng, count, dtype=dtype) if count else (torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long())
+    got, expected = rx.batched_nms_padded(*arguments, 0.3), rx.reference.batched_nms_padded(*arguments, 0.3)
+    same(got.index, expected.index)
+    assert got.count.dtype == torch.int64 and got.count.shape == ()
+    assert got.count == expected.count
+    assert rx.batched_nms(*arguments, 0.3).tolist() == got.index[: got.count].tolist()
+
+
+@pytest.mark.cpu_only
+def test_padded_compiles_as_it_is(rng):
+    compiled = torch.compile(rx.batched_nms_padded, fullgraph=True, backend="aot_eager", dynamic=True)
+    for count in (50, 80):
+        arguments = inputs(rng, count)
+        for got, expected in zip(compiled(*arguments, 0.5), rx.batched_nms_padded(*arguments, 0.5), strict=True):
+            assert torch.equal(got, expected)
 
 
 @torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True)
@@ -144,6 +167,8 @@ def test_bad_input(face, kwargs, error, message):
     } | kwargs
     with pytest.raises(error, match=message):
         face.batched_nms(**arguments)
+    with pytest.raises(error, match=message):
+        rx.batched_nms_padded(**arguments)
     if "idxs" not in kwargs:
         del arguments["idxs"]
         with pytest.raises(error, match=message):

@@ -101,6 +101,22 @@ def test_gradcheck(rng, layout, activation, bias):
     assert torch.autograd.gradcheck(lambda *t: rx.deconv_sum(*t, activation=activation), leaves)
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 64, 4, 9000, 0, 0), (5, 2, 64, 1, 9000, 1, 0)], ids=["lines", "images"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_more_columns_than_a_tile_holds(rng, shape, layout):
+    tensors = make(shape, rng, layout=layout)
+    leaves = [t.clone(memory_format=torch.preserve_format).requires_grad_() for t in tensors]
+    twins = [t.clone(memory_format=torch.preserve_format).requires_grad_() for t in tensors]
+    out, expected = rx.deconv_sum(*leaves), rx.reference.deconv_sum(*twins)
+    torch.testing.assert_close(out, expected, **tolerance(torch.float32, shape[1]))
+    upstream = torch.randn(expected.shape, generator=rng)
+    out.backward(upstream)
+    expected.backward(upstream)
+    for leaf, twin in zip(leaves, twins, strict=True):
+        scale = float(twin.grad.abs().max())
+        torch.testing.assert_close(leaf.grad, twin.grad, rtol=1e-4, atol=1e-5 * scale)  # sums over 36,000 pixels
+
+
 @pytest.mark.parametrize("wanted", range(4))
 def test_gradient_of_one_input_alone(rng, wanted):
     tensors = make((2, 8, 8, 3, 5, 0, 0), rng)

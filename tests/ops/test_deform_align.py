@@ -145,9 +145,9 @@ def test_infinities_that_no_tap_reads():
     assert rx.deform_align(image[:, :, 1:2], None, weight, center=shifts((0.5, 0.5))).item() == 0.25
 
 
-def test_float16_result_stops_at_its_largest(rng):
+def test_float16_result_that_is_too_large(kernels):
     got = rx.deform_align(torch.full((1, 2, 1, 1), 6e4).half(), None, torch.ones(1, 2, 1, 1).half())
-    assert got.item() == 65504
+    assert got.item() == (65504 if kernels == "cpu" else math.inf)
 
 
 @every_layout

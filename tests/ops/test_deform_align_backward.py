@@ -161,6 +161,24 @@ def test_large_contiguous_image_is_taken_by_channels(rng, groups, dtype):
 
 
 @every_layout
+def test_large_batch_is_taken_by_images_and_tiles(rng, layout, kernels):
+    # 26 MB an image, 75 MB of columns: on a GPU more than is copied, and more than is multiplied, at once
+    if kernels == "cpu":
+        pytest.skip("smaller inputs show it on the CPU")
+    inputs = make(
+        rng, batch=3, channels=640, size=(100, 100), out_channels=2, stride=(3, 3), maps="offset", layout=layout
+    )
+    got, exact = inputs.leaves(), inputs.double().leaves()
+    out, expected = got(), exact(rx.reference.deform_align)
+    assert_near(out.detach(), expected.detach(), torch.float32)
+    grad = torch.randn(out.shape, generator=rng)
+    out.backward(grad)
+    expected.backward(grad.double())
+    for name, leaf in got.tensors().items():
+        assert_near(leaf.grad, getattr(exact, name).grad, torch.float32, name)
+
+
+@every_layout
 def test_threads_give_the_same_bits(rng, layout):
     # whole numbers and quarters: every sum is exact, in whatever order the products take them
     inputs = make(rng, channels=40, size=(20, 20), out_channels=24, layout=layout)
@@ -176,6 +194,35 @@ def test_threads_give_the_same_bits(rng, layout):
         torch.set_num_threads(before)
     for name, one in results[0].items():
         assert torch.equal(one, results[1][name]) and torch.equal(one, results[2][name]), name
+
+
+@pytest.fixture
+def deterministic(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch's products ask for it on a GPU
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@every_layout
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d)[6:])
+@pytest.mark.parametrize("case", ["plain", "groups", "padet"])
+def test_deterministic(rng, deterministic, case, dtype, layout):
+    inputs = make(rng, dtype=dtype, map_dtype=torch.promote_types(dtype, torch.float32), layout=layout, **CASES[case])
+    grad = grad_of(inputs, rng, layout)
+    got, again = gradients(inputs, grad), gradients(inputs, grad)
+    expected = gradients(inputs.double(), grad.double(), rx.reference.deform_align)
+    for name, gradient in got.items():
+        assert torch.equal(gradient, again[name]), name
+        assert_near(gradient, expected[name], dtype, name)
+
+
+def test_deterministic_gradient_that_is_not_finite(rng, deterministic):
+    inputs = make(rng, maps="offset")
+    grad = grad_of(inputs, rng)
+    grad[0, 0, 3, 3] = math.inf
+    assert not gradients(inputs, grad)["input"].isfinite().all()
 
 
 def test_float16_gradient_overflows_to_infinity():

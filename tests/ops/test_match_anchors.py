@@ -206,6 +206,7 @@ def test_non_contiguous(face, rng):
     assert_same(face.match_anchors(*strided[:4], gt_ignore=strided[4]), expected)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shared", [True, False])
 def test_threads_change_nothing(rng, mode, shared):
@@ -226,6 +227,7 @@ def test_threads_change_nothing(rng, mode, shared):
         assert_same(result, results[0])
 
 
+@pytest.mark.cpu_only
 def test_memory_is_bounded():
     """A million anchors and two thousand objects: the matrix of their overlaps would take 8 GB."""
     script = """

@@ -90,6 +90,7 @@ def test_bad_input(face, kwargs, error, message):
         face.match_anchors(**GOOD | kwargs)
 
 
+@pytest.mark.cpu_only  # a GPU would have to wait for the values; tests/cuda_on_host looks at what its kernel checks
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -104,6 +105,7 @@ def test_bad_data(face, kwargs, message):
         face.match_anchors(**GOOD | kwargs)
 
 
+@pytest.mark.cpu_only
 def test_numpy_takes_lists():
     got = rxn.match_anchors([[0.0, 0.0, 1.0, 1.0]], [[0.0, 0.0, 1.0, 1.0]], [2], [0, 1], gt_ignore=[False])
     assert got.labels.tolist() == [[2]]

@@ -123,6 +123,7 @@ def test_non_contiguous(rng):
     assert got.is_contiguous() and torch.equal(got, rx.mine_hard_negatives(loss, labels, eligible=eligible))
 
 
+@pytest.mark.cpu_only
 def test_threads_change_nothing(rng):
     loss, labels = inputs(rng, 13, 6375)
     threads, results = torch.get_num_threads(), []

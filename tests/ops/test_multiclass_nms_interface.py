@@ -42,6 +42,7 @@ def test_layouts_of_boxes(face, rng):
     check(face.multiclass_nms(shared, scores.expand(3, -1, -1)), expected, exact=True)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("method", METHODS)
 def test_threads_give_the_same(face, rng, method):
     """Classes dealt out to the threads; with one class of 6,000 boxes the threads share its kept ones."""
