@@ -39,7 +39,7 @@ test: test-cpp test-python
 test-cpp: venv
 	$(BIN)/cmake -S . -B $(BUILD) -DREFINEDET_BUILD_TESTS=ON
 	$(BIN)/cmake --build $(BUILD)
-	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
+	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure --parallel 2
 
 # One process per core, each with one thread. Then the ops once more with the kernels for older processors.
 test-python: venv
