@@ -43,12 +43,13 @@ class CMakeBuild(build_ext):
         if self.editable_mode:
             targets.append(ROOT)
         build.mkdir(parents=True, exist_ok=True)
-        try:
-            import ninja  # the one of the build environment
+        try:  # those of the build environment: the system's may be too old
+            import cmake
+            import ninja
 
-            ninja_path = str(Path(ninja.BIN_DIR) / "ninja")
+            cmake_path, ninja_path = str(Path(cmake.CMAKE_BIN_DIR) / "cmake"), str(Path(ninja.BIN_DIR) / "ninja")
         except ImportError:
-            ninja_path = "ninja"
+            cmake_path, ninja_path = "cmake", "ninja"
         arguments = [
             f"-DCMAKE_MAKE_PROGRAM={ninja_path}",
             f"-DPython_EXECUTABLE={sys.executable}",
@@ -59,10 +60,10 @@ class CMakeBuild(build_ext):
             f"-DREFINEDET_TORCH_DIR={torch or ''}",
             *shlex.split(os.environ.get("REFINEDET_EXT_CMAKE", "")),
         ]
-        subprocess.run(["cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *arguments], check=True)
-        subprocess.run(["cmake", "--build", str(build)], check=True)
+        subprocess.run([cmake_path, "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *arguments], check=True)
+        subprocess.run([cmake_path, "--build", str(build)], check=True)
         for target in targets:
-            install = ["cmake", "--install", str(build), "--component", "python", "--prefix", str(target)]
+            install = [cmake_path, "--install", str(build), "--component", "python", "--prefix", str(target)]
             subprocess.run(install, check=True)
         if torch is None:
             print(
