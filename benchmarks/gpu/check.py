@@ -61,16 +61,17 @@ class Check:
     def build(self) -> bool:
         """For this GPU alone, in a folder of its own; the libraries go where the package looks for them."""
         build = ROOT / "build/gpu"
+        cmake = find_cmake()
         configure = [
-            "cmake",
+            cmake,
             *("-S", str(ROOT), "-B", str(build), "-G", "Ninja"),
             *(f"-DPython_EXECUTABLE={sys.executable}", "-DREFINEDET_TORCH=ON", "-DREFINEDET_NUMPY=ON"),
             *("-DREFINEDET_CUDA=ON", f"-DREFINEDET_CUDA_ARCHITECTURES={architecture()}", "-DREFINEDET_BUILD_TESTS=OFF"),
         ]
-        install = ["cmake", "--install", str(build), "--component", "python", "--prefix", str(ROOT)]
+        install = [cmake, "--install", str(build), "--component", "python", "--prefix", str(ROOT)]
         return (
             self.step("configure", configure, at_most=60)
-            and self.step("build", ["cmake", "--build", str(build)], at_most=240)
+            and self.step("build", [cmake, "--build", str(build)], at_most=240)
             and self.step("install", install, at_most=30)
         )
 
@@ -112,6 +113,15 @@ def _run(command: list[str], environment: dict[str, str], log: IO[str], limit: f
 def _failed_tests(log: Path) -> list[str]:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return [line[:250] for line in lines if line.startswith(("FAILED", "ERROR"))][:60]
+
+
+def find_cmake() -> str:
+    """The one of this Python's environment, if there is one: the system's may be older than CUDA asks for."""
+    try:
+        import cmake
+    except ImportError:
+        return "cmake"
+    return str(Path(cmake.CMAKE_BIN_DIR) / "cmake")
 
 
 def architecture() -> str:
