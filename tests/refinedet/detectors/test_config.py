@@ -70,7 +70,7 @@ def test_anchor_levels_share_or_own_their_ratios():
         ({"anchor_sizes": (0, 1, 2, 3)}, "size: expected a positive number of pixels, got 0"),
         ({"anchor_max_sizes": (32,)}, r"anchor_max_sizes: expected one for each of 4 levels, got \(32,\)"),
         ({"anchor_ratios": ((2,), (3,))}, r"anchor_ratios: expected one for each of 4 levels, got \(\(2,\), \(3,\)\)"),
-        ({"nms": "fast"}, r"nms: expected one of \['code', 'paper', 'coco', 'efgrnet'\], got 'fast'"),
+        ({"nms": "fast"}, r"nms: expected one of \['code', 'paper', 'coco', 'padet', 'efgrnet'\], got 'fast'"),
         ({"nms": {"iou": 0.5}}, r"nms: unknown fields \['iou'\]; expected some of \['score_threshold'"),
         ({"nms": {"keep_top_k": 0}}, "nms keep_top_k: expected an integer of at least 1, got 0"),
         ({"nms": {"keep_top_k": None}}, "nms keep_top_k: expected an integer of at least 1, got None"),
