@@ -35,7 +35,6 @@ __device__ __forceinline__ T block_exclusive_scan(T v, T* total) {
   if (warp == 0) {
     const T sum = lane < warps ? before[lane] : T(0);
     const T sums = warp_inclusive_scan(sum);
-    __syncwarp();
     before[lane] = sums - sum;
     if (lane == kWarp - 1) {
       before[kWarp] = sums;

@@ -72,6 +72,7 @@ CUDA_CASE(batched_nms) {
     check<T>({600, 5, 0.4, 0.3f, 20, 0.05, 1});
   });
   check<float>({700, 0, 0.4});
+  check<float>({2048, 3, 0.3, 0.05f});  // the bits of the kept ones end where the next array starts
   check<float, Half>({200, 3, 0.5});
   check<Half, float>({200, 3, 0.5});
 }
