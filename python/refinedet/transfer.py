@@ -55,12 +55,10 @@ def subsample_classes(
     if isinstance(options["class_weights"], list):
         options["class_weights"] = [options["class_weights"][class_names.index(name)] for name in before]
     new = create_model(model.spec.name, len(rows), **options)
-    state = {
-        key: _pick(key, value, model.num_classes, rows, new.state_dict()[key])
-        for key, value in model.state_dict().items()
-    }
+    shapes = new.state_dict()
+    state = {key: _pick(key, value, model.num_classes, rows, shapes[key]) for key, value in model.state_dict().items()}
     new.load_state_dict(state)
-    return new.train(model.training)
+    return new.to(next(model.parameters()).device).train(model.training)
 
 
 def _pick(key: str, value: Tensor, classes: int, rows: Tensor, like: Tensor) -> Tensor:

@@ -153,6 +153,6 @@ def on(device: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def same(call: Call, got: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
     """Bit for bit, or within what sums of a few hundred float32 products in another order give."""
-    tolerance = {"rtol": 0, "atol": 0} if call.exact else {"rtol": 1e-3, "atol": 1e-2}
+    tolerance = {"rtol": 0, "atol": 0} if call.exact else {"rtol": 1e-4, "atol": 1e-3}
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a.cpu(), b.cpu(), **tolerance)

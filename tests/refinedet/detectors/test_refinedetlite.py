@@ -11,8 +11,9 @@ from refinedet.backbones import Res2NetLite, SmallNet
 from refinedet.backbones.res2net_lite import ResBlock
 from refinedet.complexity import measure
 from refinedet.heads import LightHead
-from refinedet.structures import Batch
 from refinedet.weights import load_model, save_model
+
+from .test_refinedet import make_batch as batch_of
 
 NAME = "refinedetlite320_res2netlite72"
 FIVE, SIX = {"anchor_ratios": (2, 3)}, {"anchor_ratios": (2, 3), "anchor_max_sizes": (64, 128, 256, 512)}
@@ -41,20 +42,7 @@ def shallow(extras=(16, 16), **options):
 
 
 def make_batch(counts, size=192):
-    generator = torch.Generator().manual_seed(0)
-    total, images = sum(counts), len(counts)
-    corner = torch.rand(total, 2, generator=generator) * 0.6
-    side = torch.rand(total, 2, generator=generator) * 0.3 + 0.1
-    return Batch(
-        images=torch.randn(images, 3, size, size, generator=generator) * 50,
-        gt_boxes=torch.cat([corner, corner + side], dim=1),
-        gt_labels=torch.randint(1, 4, (total,), generator=generator),
-        gt_offsets=torch.tensor([0, *counts]).cumsum(0),
-        gt_ignore=torch.zeros(total, dtype=torch.bool),
-        image_ids=list(range(images)),
-        paths=[""] * images,
-        original_sizes=[(size, size)] * images,
-    )
+    return batch_of(counts, size)
 
 
 @pytest.mark.parametrize(
