@@ -24,14 +24,7 @@ class GpuProduct {
         weight_(ordered(weight, type_, channels_last && is_channels_last(weight))),
         batch_(input.size(0)),
         in_channels_(input.size(1)) {
-    tile_.dtype = dtype_of(maps, "lateral");
-    tile_.channels_last = channels_last;
-    tile_.taps_inner = !is_channels_last(weight_);
-    tile_.channels = weight.size(1);
-    tile_.in_height = input.size(2);
-    tile_.in_width = input.size(3);
-    tile_.out_height = maps.size(2);
-    tile_.out_width = maps.size(3);
+    tile_ = no_lines(input, weight_, maps, channels_last);
     const int64_t height = std::max<int64_t>(1, tile_.in_height);
     const int64_t line_bytes = 4 * tile_.channels * tile_.in_width * static_cast<int64_t>(input.element_size());
     const int64_t lines = std::max<int64_t>(1, kTileBytes / std::max<int64_t>(1, line_bytes));

@@ -32,20 +32,26 @@ Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channe
   return torch::stable::empty(sizes, dtype, std::nullopt, place.device(), std::nullopt, format_of(channels_last));
 }
 
+cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last) {
+  cpu::DeconvSumTile tile{};
+  tile.dtype = dtype_of(maps, "lateral");
+  tile.channels_last = channels_last;
+  tile.taps_inner = !is_channels_last(weight);
+  tile.channels = weight.size(1);
+  tile.in_height = input.size(2);
+  tile.in_width = input.size(3);
+  tile.out_height = maps.size(2);
+  tile.out_width = maps.size(3);
+  return tile;
+}
+
 DeconvSumProduct::DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last)
     : type_(input.scalar_type() == ScalarType::Half ? ScalarType::Float : input.scalar_type()),
       input_(ordered(input, type_, channels_last)),
       weight_(ordered(weight, type_, channels_last && is_channels_last(weight))),
       batch_(input.size(0)),
       in_channels_(input.size(1)) {
-  tile_.dtype = dtype_of(maps, "lateral");
-  tile_.channels_last = channels_last;
-  tile_.taps_inner = !is_channels_last(weight_);
-  tile_.channels = weight.size(1);
-  tile_.in_height = input.size(2);
-  tile_.in_width = input.size(3);
-  tile_.out_height = maps.size(2);
-  tile_.out_width = maps.size(3);
+  tile_ = no_lines(input, weight_, maps, channels_last);
   plan_tiles();
   columns_ = new_tensor({4 * tile_.channels * tile_lines_ * tile_.in_width}, type_);
   if (packs()) {

@@ -12,6 +12,9 @@ using torch::headeronly::MemoryFormat;
 Tensor ordered(const Tensor& t, ScalarType dtype, bool channels_last);
 Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place = Place::cpu());
 
+// The tile before the first one: all that a tile says but its lines. `weight` as the product takes it.
+cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last);
+
 // input (pixels, Ci) x weight (Ci, 4 Co) = columns (pixels, 4 Co), for the pixels of one tile after the other.
 //
 // Matrices of pixels are written with the pixels as rows. Only strides know that without channels_last each channel's
