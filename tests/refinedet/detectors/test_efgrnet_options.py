@@ -131,7 +131,7 @@ def test_wrong_style_of_the_residual_network_is_named():
         refinedet.create_model("efgrnet512_resnet101", 4, backbone_style="fb")
 
 
-@pytest.mark.parametrize("name", [name for name in list_configs() if "efgrnet" in name])
+@pytest.mark.parametrize("name", [name for name in list_configs() if name.startswith(("efgrnet", "ablations/efgrnet"))])
 def test_configurations_build(name):
     content = yaml.safe_load(find_config(name).read_text())
     model = on_meta(content["model"]["name"], 21, **content["model"].get("options", {}))
