@@ -121,21 +121,41 @@ def predict(
 def convert(
     weights: str, output: str, source: str, input_size: int | None = None, class_names: list[str] | None = None
 ) -> None:
-    """Turn a checkpoint of a public implementation into a model file of this package.
+    """Turn a checkpoint of a public implementation into a file of this package.
+
+    A detector's becomes a model file; an ImageNet classifier's becomes a file for --model.backbone_weights that says
+    which options its weights expect.
 
     Args:
         weights: the checkpoint's file.
-        output: the model file to write, *.safetensors.
+        output: the file to write, *.safetensors.
         source: whose checkpoint it is (`--from` on the command line); an unknown name lists them.
-        input_size: side of the input that it was trained for, which the weights do not tell; the smaller by default.
-        class_names: of the labels 1, 2, ...; those of PASCAL VOC by default where there are 20.
+        input_size: of a detector: side of the input that it was trained for, which the weights do not tell; the smaller
+            by default.
+        class_names: of a detector's labels 1, 2, ...; those of PASCAL VOC by default where there are 20, of COCO where
+            there are 80.
     """
-    from .convert import convert_checkpoint
+    from .backbones.backbone_file import describe_options
+    from .convert import BACKBONES, KNOWN_CLASSES, convert_checkpoint
+    from .registry import list_models
     from .weights import read_header
 
     file = convert_checkpoint(source, weights, output, input_size=input_size, class_names=class_names)
-    model = read_header(file)["model"]
+    if source in BACKBONES:
+        entry = BACKBONES[source]
+        print(f"{file}: the trunk of {source}, for --model.backbone_weights of {', '.join(list_models(entry.models))}")
+        print(f"options that it sets: {describe_options(entry.options)}")
+        return
+    header = read_header(file)
+    model, names = header["model"], header["class_names"]
+    if class_names is not None:
+        whose = "as given"
+    elif names is None:
+        whose = "not known, give --class_names"
+    else:
+        whose = f"taken to be those of {KNOWN_CLASSES[model['num_classes']][0]}, as there are {len(names)}"
     print(f"{file}: {model['name']} with {model['num_classes']} classes, options as {source} expects them")
+    print(f"class names: {whose}")
 
 
 def demo(

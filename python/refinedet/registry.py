@@ -93,7 +93,9 @@ def create_model(
 
     name: one of `list_models()`, such as "refinedet320_vgg16".
     num_classes: number of classes including background: 21 for the 20 classes of PASCAL VOC.
-    backbone_weights: a local file with pretrained weights of the backbone; None starts from random weights.
+    backbone_weights: a local file with pretrained weights of the backbone; None starts from random weights. One that
+        `refinedet convert` wrote says what its weights expect: those options are set (and logged, where they are not
+        the defaults), and ValueError if `options` contradict them.
     options: changes to the model's defaults, see `model_entry(name).options`.
 
     ValueError names an unknown model or option and the closest ones there are.
@@ -104,6 +106,10 @@ def create_model(
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
+    if backbone_weights is not None:
+        from .backbones.backbone_file import with_origin_options
+
+        options = with_origin_options(backbone_weights, entry.options, options)
     config = dataclasses.replace(entry.config, **options)
     model = entry.build(config, num_classes)
     model.spec = ModelSpec(name, num_classes, config.to_dict())

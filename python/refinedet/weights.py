@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .backbones import backbone_file
 from .backbones.checkpoint import load_strict, read_state_dict
 from .registry import create_model
 
@@ -109,6 +110,8 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     except SafetensorError as error:
         raise ValueError(f"weights: {file} is not a safetensors file: {error}") from None
     header = None if text is None else json.loads(text)
+    if isinstance(header, dict) and header.get("format") == backbone_file.FORMAT:
+        raise ValueError(f"weights: {file} holds a backbone alone, for create_model(backbone_weights=...)")
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"weights: {file} was not written by refinedet.save_model")
     if header["version"] > VERSION:

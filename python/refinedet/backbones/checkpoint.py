@@ -51,7 +51,12 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 
     source: where the tensors come from, for the error. Nothing is copied in case of an error.
     """
-    own = module.state_dict()
+    check_fits(module, state, module.state_dict(), source=source)
+    module.load_state_dict(dict(state))
+
+
+def check_fits(module: nn.Module, state: Mapping[str, Tensor], own: Mapping[str, Tensor], *, source: str) -> None:
+    """ValueError unless `state` has the names and shapes of `own`, the state dict of `module` or a part of it."""
     problems = []
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
@@ -68,7 +73,6 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) 
         problems.append(f"shapes differ: {_names(shapes)}")
     if problems:
         raise ValueError(f"weights: {source} does not fit {type(module).__name__}; " + "; ".join(problems))
-    module.load_state_dict(dict(state))
 
 
 def _names(items: list[str]) -> str:

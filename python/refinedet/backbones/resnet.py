@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 
 from ..checks import check_choice, check_integer
 from ..init import init_kaiming
+from .backbone_file import check_style
 from .bottleneck import Bottleneck
 from .extra_stages import BottleneckStage, ExtendedBackbone, ExtraStage
 from .layers import BN_EPS, BN_MOMENTUM
@@ -18,6 +21,8 @@ RESNET50, RESNET101, RESNET152 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
 EXPANSION = 4
 # RefineDet's one stage behind res5
 RES6 = BottleneckStage(mid_channels=128, out_channels=512)
+
+logger = logging.getLogger(__name__)
 
 
 class ResNet(ExtendedBackbone):
@@ -37,8 +42,9 @@ class ResNet(ExtendedBackbone):
     momentum: of the batch norms; they use the batch's statistics in train mode.
 
     Trunk weights start as He et al. have them (normal, fan out). Key names are torchvision's, and so are those of the
-    public files with Caffe's weights: a name does not tell the two styles apart, the caller has to. Their pixels differ
-    too: Caffe's networks read BGR minus (104, 117, 123), the others `torchvision_weights.TORCHVISION_PIXELS`.
+    public files with Caffe's weights: a name does not tell the two styles apart. A file that `refinedet convert` wrote
+    does; with any other the caller has to. Their pixels differ too: Caffe's networks read BGR minus (104, 117, 123),
+    the others `torchvision_weights.TORCHVISION_PIXELS`.
     """
 
     classifier_keys = ("fc.weight", "fc.bias")
@@ -94,3 +100,17 @@ class ResNet(ExtendedBackbone):
         res3 = self.layer2(self.layer1(x))
         res4 = self.layer3(res3)
         return [res3, res4, self.layer4(res4)]
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """As `ExtendedBackbone.load_weights`; ValueError if the file says that its weights are of the other style.
+
+        A published checkpoint does not say; it is logged as a warning that its weights are taken for this style.
+        """
+        if not check_style(path, self.style):
+            logger.warning(
+                "%s does not say whether its weights are Caffe's or torchvision's: taken as %s. "
+                "`refinedet convert --from torchvision-resnet101` (or whichever it is) writes a file that does",
+                path,
+                self.style,
+            )
+        super().load_weights(path)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from .convert import SOURCES, convert_checkpoint
+from .backbones import BACKBONES, BackboneSource, convert_backbone
+from .convert import DETECTORS, KNOWN_CLASSES, SOURCES, convert_checkpoint
 from .keys import Converted, KeyMap
 
-__all__ = ["SOURCES", "Converted", "KeyMap", "convert_checkpoint"]
+__all__ = [
+    "BACKBONES",
+    "DETECTORS",
+    "KNOWN_CLASSES",
+    "SOURCES",
+    "BackboneSource",
+    "Converted",
+    "KeyMap",
+    "convert_backbone",
+    "convert_checkpoint",
+]

@@ -5,6 +5,7 @@ from .annotations import ImageRecord
 from .augment import EvalPipeline, TrainPipeline
 from .build import build_dataset
 from .coco import COCODetection
+from .coco_classes import COCO_CLASSES
 from .coco_format import coco_dict, to_coco_dict, write_coco_annotations
 from .dataset import DetectionDataset
 from .image_io import ImageReadError, read_image, read_image_size
@@ -15,6 +16,7 @@ from .seeding import sample_rng
 from .voc import VOC_CLASSES, VOCDetection, discover_voc_classes
 
 __all__ = [
+    "COCO_CLASSES",
     "VOC_CLASSES",
     "AnnotationError",
     "AnnotationReport",

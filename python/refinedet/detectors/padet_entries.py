@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..backbones import SSDVGG16, ConvStage, ResNet, SmallNet
+from ..backbones.resnet import RESNET101, STYLES
+from ..checks import check_choice
 from ..registry import register_model
 from .padet import PADet, PADetConfig
+
+
+@dataclass(frozen=True)
+class ResNetPADetConfig(PADetConfig):
+    """`PADetConfig` and the shape of the residual network, see `backbones.ResNet`.
+
+    backbone_style: "torchvision" (CHOICE: the paper's implementation is in PyTorch) or "caffe".
+    backbone_depths, backbone_width: as there.
+    """
+
+    backbone_style: str = "torchvision"
+    backbone_depths: tuple[int, ...] = RESNET101
+    backbone_width: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("backbone_style", self.backbone_style, STYLES)
+
 
 # SSD's shares of the input for COCO: the size of each level and of the one above it
 SHARES = {384: (7, 15, 33, 51, 69, 87, 105), 512: (4, 10, 26, 42, 58, 74, 90, 106)}
 SMALL_SHARES = (10, 20, 37, 54, 71, 88)
 
 
-def anchors_of(input_size: int, shares: tuple[int, ...]) -> dict[str, tuple[object, ...]]:
+def anchors_of(input_size: int, shares: tuple[int, ...]) -> dict[str, Any]:
     """Options for levels whose sizes are `shares` percent of the input, the last share only for the second square.
 
     Six anchors a cell (1, 1', 2, 1/2, 3, 1/3), four (1, 1', 2, 1/2) on the two coarsest levels.
@@ -27,8 +48,8 @@ def anchors_of(input_size: int, shares: tuple[int, ...]) -> dict[str, tuple[obje
     }
 
 
-def paper(input_size: int) -> PADetConfig:
-    return PADetConfig(input_size=input_size, **anchors_of(input_size, SHARES[input_size]))  # type: ignore[arg-type]
+def paper(input_size: int) -> dict[str, Any]:
+    return {"input_size": input_size, **anchors_of(input_size, SHARES[input_size])}
 
 
 def extras_of(input_size: int) -> tuple[ConvStage, ...]:
@@ -36,30 +57,31 @@ def extras_of(input_size: int) -> tuple[ConvStage, ...]:
     return (ConvStage(128, 256),) * (2 if input_size < 512 else 3)
 
 
-@register_model("padet384_vgg16", paper(384))
-@register_model("padet512_vgg16", paper(512))
+@register_model("padet384_vgg16", PADetConfig(**paper(384)))
+@register_model("padet512_vgg16", PADetConfig(**paper(512)))
 def padet_vgg16(config: PADetConfig, num_classes: int) -> PADet:
     """PADet with VGG-16 and SSD's tail."""
     extras = (ConvStage(256, 512), *extras_of(config.input_size))
     return PADet(SSDVGG16(extras), config, num_classes)
 
 
-@register_model("padet384_resnet101", paper(384))
-@register_model("padet512_resnet101", paper(512))
-def padet_resnet101(config: PADetConfig, num_classes: int) -> PADet:
+@register_model("padet384_resnet101", ResNetPADetConfig(**paper(384)))
+@register_model("padet512_resnet101", ResNetPADetConfig(**paper(512)))
+def padet_resnet101(config: ResNetPADetConfig, num_classes: int) -> PADet:
     """PADet with ResNet-101."""
     first, *others = extras_of(config.input_size)
     extras = (replace(first, mid_channels=256, out_channels=512), *others)
-    return PADet(ResNet(style="torchvision", extras=extras), config, num_classes)
+    backbone = ResNet(config.backbone_depths, style=config.backbone_style, width=config.backbone_width, extras=extras)
+    return PADet(backbone, config, num_classes)
 
 
 @register_model(
     "padet192_small",
-    PADetConfig(input_size=192, decoder_channels=64, head_std=0.01, **anchors_of(192, SMALL_SHARES)),  # type: ignore[arg-type]
+    PADetConfig(input_size=192, decoder_channels=64, head_std=0.01, **anchors_of(192, SMALL_SHARES)),
 )
 @register_model(
     "padet320_small",
-    PADetConfig(input_size=320, decoder_channels=64, head_std=0.01, **anchors_of(320, SMALL_SHARES)),  # type: ignore[arg-type]
+    PADetConfig(input_size=320, decoder_channels=64, head_std=0.01, **anchors_of(320, SMALL_SHARES)),
 )
 def padet_small(config: PADetConfig, num_classes: int) -> PADet:
     """PADet with a small batch-norm network that trains from scratch on a CPU."""

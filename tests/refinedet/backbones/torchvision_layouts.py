@@ -97,10 +97,10 @@ def mobilenet_v3_large():
     return layout | linear("classifier.0", 1280, 960) | linear("classifier.3", 1000, 1280)
 
 
-def shufflenet_v2():
+def shufflenet_v2(widths=(116, 232, 464), last=1024):
     layout = conv_norm("conv1.0", "conv1.1", 24, 3, 3)
     inputs = 24
-    for stage, outputs, repeats in ((2, 116, 4), (3, 232, 8), (4, 464, 4)):
+    for stage, outputs, repeats in zip((2, 3, 4), widths, (4, 8, 4), strict=True):
         half = outputs // 2
         for unit in range(repeats):
             name = f"stage{stage}.{unit}"
@@ -111,8 +111,24 @@ def shufflenet_v2():
             layout |= conv_norm(f"{name}.branch2.3", f"{name}.branch2.4", half, 1, 3)
             layout |= conv_norm(f"{name}.branch2.5", f"{name}.branch2.6", half, half)
         inputs = outputs
-    layout |= conv_norm("conv5.0", "conv5.1", 1024, inputs)
-    return layout | linear("fc", 1000, 1024)
+    layout |= conv_norm("conv5.0", "conv5.1", last, inputs)
+    return layout | linear("fc", 1000, last)
+
+
+def vgg16():
+    layout, inputs = {}, 3
+    widths = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 17: 512, 19: 512, 21: 512, 24: 512, 26: 512}
+    for index, outputs in (widths | {28: 512}).items():
+        layout |= conv(f"features.{index}", outputs, inputs, 3, bias=True)
+        inputs = outputs
+    layout |= linear("classifier.0", 4096, 25088) | linear("classifier.3", 4096, 4096)
+    return layout | linear("classifier.6", 1000, 4096)
+
+
+def vgg16_reducedfc():
+    """The public file of ssd.pytorch: the convolutions by their index, fc6 and fc7 as 31 and 33."""
+    layout = {key.removeprefix("features."): shape for key, shape in vgg16().items() if key.startswith("features.")}
+    return layout | conv("31", 1024, 512, 3, bias=True) | conv("33", 1024, 1024, bias=True)
 
 
 def parameters(layout):

@@ -7,6 +7,8 @@ import refinedet
 from refinedet.cli import main
 from refinedet.convert import convert_checkpoint
 from refinedet.convert.refinedet_pytorch import convert
+from refinedet.data import COCO_CLASSES
+from refinedet.weights import read_header
 
 
 def layer(name, *shape):
@@ -89,11 +91,31 @@ def test_command(tmp_path, capsys):
     out = tmp_path / "out.safetensors"
     arguments = ["convert", "--from", "refinedet.pytorch", str(tmp_path / "in.pth"), str(out)]
     assert main(arguments) == 0, capsys.readouterr().err
-    assert "refinedet320_vgg16" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "refinedet320_vgg16" in printed
+    assert "class names: taken to be those of PASCAL VOC, as there are 20" in printed
     loaded = refinedet.load_model(out)
     assert loaded.class_names[0] == "aeroplane" and loaded.info == {"converted_from": "refinedet.pytorch"}
     assert main([*arguments[:2], "nothing", *arguments[3:]]) == 1
     assert "source: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("classes", "given", "names", "report"),
+    [
+        (81, None, list(COCO_CLASSES), "taken to be those of COCO, as there are 80"),
+        (3, None, None, "not known, give --class_names"),
+        (3, ["cell", "platelet"], ["cell", "platelet"], "as given"),
+        (21, [f"thing {i}" for i in range(20)], [f"thing {i}" for i in range(20)], "as given"),
+    ],
+)
+def test_class_names_follow_from_their_number_unless_given(classes, given, names, report, tmp_path, capsys):
+    torch.save(checkpoint(classes), tmp_path / "in.pth")
+    out = tmp_path / "out.safetensors"
+    arguments = ["convert", "--from", "refinedet.pytorch", str(tmp_path / "in.pth"), str(out)]
+    assert main(arguments + ([] if given is None else [f"--class_names={given}"])) == 0, capsys.readouterr().err
+    assert f"class names: {report}\n" in capsys.readouterr().out
+    assert read_header(out)["class_names"] == names
 
 
 def test_wrong_source_is_refused(tmp_path):
