@@ -180,12 +180,14 @@ def info(name: str | None = None, table: bool = False) -> None:
 
     Args:
         name: a model of the registry.
-        table: print input, anchors, parameters and multiply-adds of every model, for VOC's 20 classes, as Markdown.
+        table: print input, anchors, parameters and multiply-adds of every model, for VOC's 20 classes, and the accuracy
+            that its paper gives, as Markdown.
     """
     import refinedet_ext as rx
 
     from .cli import list_configs
     from .complexity import markdown_table, measure
+    from .detectors.published import PUBLISHED
     from .registry import list_models, model_entry
 
     if table:
@@ -203,8 +205,16 @@ def info(name: str | None = None, table: bool = False) -> None:
     size = measure(name)
     print(
         f"{name}: {entry.description}\nparameters with 20 classes and background: {size.parameters:,}\n"
-        f"anchors: {size.anchors:,}\nmultiply-adds: {size.macs / 1e9:.1f} G\n\noptions:"
+        f"anchors: {size.anchors:,}\nmultiply-adds: {size.macs / 1e9:.1f} G\npublished:"
     )
+    for row in PUBLISHED.get(name, ()):
+        remark = f" {row.remark}" if row.remark else ""
+        print(
+            f"  {row.metric} {row.value:.1f}{remark} on {row.dataset}: {row.paper.name}, {row.table} ({row.paper.url})"
+        )
+    if name not in PUBLISHED:
+        print("  nothing")
+    print("\noptions:")
     for key, value in entry.options.items():
         print(f"  {key:20} {value}")
 

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import refinedet_ext as rx  # noqa: F401  (brings the ops whose work is counted)
 
+from .detectors.published import published_cell, sources
 from .registry import create_model
 
 
@@ -57,9 +58,10 @@ def measure(name: str, num_classes: int = 21, **options: Any) -> Complexity:
 
 
 def markdown_table(names: Iterable[str], num_classes: int = 21) -> str:
-    """One row per model."""
-    lines = ["| model | input | anchors | parameters | GMACs |", "|---|---|---|---|---|"]
+    """One row per model, with the accuracy that its paper gives."""
+    lines = ["| model | input | anchors | parameters | GMACs | published |", "|---|---|---|---|---|---|"]
     for name in names:
         m = measure(name, num_classes)
-        lines.append(f"| `{name}` | {m.input_size} | {m.anchors:,} | {m.parameters:,} | {m.macs / 1e9:.1f} |")
-    return "\n".join(lines)
+        size = f"{m.input_size} | {m.anchors:,} | {m.parameters:,} | {m.macs / 1e9:.1f}"
+        lines.append(f"| `{name}` | {size} | {published_cell(name)} |")
+    return "\n".join([*lines, "", sources()])

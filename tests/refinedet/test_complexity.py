@@ -29,4 +29,4 @@ def test_options_count_and_nothing_is_allocated():
 
 def test_table(capsys):
     assert main(["info", "--table", "true", "refinedet320_vgg16"]) == 0
-    assert "| `refinedet320_vgg16` | 320 | 6,375 | 34,440,884 | 37.8 |" in capsys.readouterr().out
+    assert "| `refinedet320_vgg16` | 320 | 6,375 | 34,440,884 | 37.8 | VOC07 80.0," in capsys.readouterr().out

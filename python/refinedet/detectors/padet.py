@@ -1,5 +1,7 @@
-"""PADet: Propose-and-Attend Single Shot Detector (2019). No public implementation exists; what the paper leaves open
-is an option with a name or stands in a docstring."""
+"""PADet: PosNeg-Balanced Anchors with Aligned Features for Single-Shot Object Detection (Tang et al. 2019).
+
+No public implementation exists; what the paper leaves open is an option with a name or stands in a docstring.
+"""
 
 from __future__ import annotations
 
