@@ -1,0 +1,196 @@
+"""The configurations that come along: every one builds its model, and every row of the papers' ablations has one."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+
+import pytest
+import torch
+import yaml
+
+import refinedet
+from refinedet.cli import find_config, list_configs
+from refinedet.engine.config import DataConfig, EvalConfig, OptimConfig, SplitConfig, TrainConfig
+
+FULL = {"refinedet": "refinedet320_vgg16_voc07", "efgrnet": "efgrnet320_vgg16_voc07"}
+LITE = "refinedetlite320_res2netlite72_coco"
+NO_FILTER = {"theta": 1.0, "filtering": "none"}
+# by table: the figure that the paper gives for a row, and the configuration of the row
+TABLES = {
+    "RefineDet, parts, VOC07": {
+        80.0: FULL["refinedet"],
+        79.5: "ablations/refinedet320_no_filtering",
+        77.3: "ablations/refinedet320_no_two_step",
+        76.2: "ablations/refinedet320_no_tcb",
+    },
+    "EFGRNet, parts, VOC07": {
+        77.2: "ablations/efgrnet320_ssd",
+        79.4: "ablations/efgrnet320_enrichment",
+        81.0: "ablations/efgrnet320_cascade",
+        81.4: FULL["efgrnet"],
+    },
+    "EFGRNet, parts, COCO": {
+        24.4: "ablations/efgrnet320_ssd_coco",
+        29.1: "ablations/efgrnet320_enrichment_coco",
+        31.1: "ablations/efgrnet320_cascade_coco",
+        33.0: "efgrnet320_vgg16_coco",
+    },
+    "EFGRNet, branches of MSCF, VOC07": {
+        78.7: "ablations/efgrnet320_mscf_1",
+        79.0: "ablations/efgrnet320_mscf_1_2",
+        79.4: "ablations/efgrnet320_enrichment",
+    },
+    "EFGRNet, what moves the taps, VOC07": {
+        80.2: "ablations/efgrnet320_fgrm_dilated",
+        80.5: "ablations/efgrnet320_fgrm_own",
+        80.7: "ablations/efgrnet320_fgrm_box",
+        80.3: "ablations/efgrnet320_fgrm_size",
+        81.0: "ablations/efgrnet320_cascade",
+    },
+    "RefineDetLite, COCO": {
+        24.7: "ablations/refinedetlite320_baseline",
+        25.7: "ablations/refinedetlite320_res2block",
+        26.8: LITE,
+        27.2: "ablations/refinedetlite320_soft_nms",
+        27.4: "ablations/refinedetlite320_class_weights",
+        27.5: "ablations/refinedetlite320_iou_guided",
+        27.7: "ablations/refinedetlite320_multi_task",
+        28.2: "ablations/refinedetlite320_giou",
+        28.5: "ablations/refinedetlite320_giou_class_weights",
+        28.6: "ablations/refinedetlite320_giou_iou_guided",
+        28.7: "ablations/refinedetlite320_giou_multi_task",
+        29.0: "ablations/refinedetlite320_giou_class_weights_iou_guided",
+        29.2: "ablations/refinedetlite320_giou_class_weights_multi_task",
+        29.3: "ablations/refinedetlite320_giou_iou_guided_multi_task",
+        29.6: f"{LITE}_plusplus",
+    },
+    "PADet, parts, COCO": {
+        29.6: "ablations/padet384_baseline",
+        31.0: "ablations/padet384_score_only",
+        30.6: "ablations/padet384_box_only",
+        31.7: "ablations/padet384_no_alignment",
+        34.8: "ablations/padet384_disentangled",
+    },
+    "PADet, alignment, COCO": {
+        31.7: "ablations/padet384_no_alignment",
+        32.8: "ablations/padet384_implicit",
+        33.6: "ablations/padet384_location",
+        33.4: "ablations/padet384_size",
+        34.1: "ablations/padet384_explicit",
+        34.8: "ablations/padet384_disentangled",
+    },
+}
+# what the rows change; those of EFGRNet and RefineDetLite are in the tests of these detectors
+OPTIONS = {
+    "ablations/refinedet320_no_filtering": NO_FILTER,
+    "ablations/refinedet320_no_two_step": {**NO_FILTER, "two_step": False},
+    "ablations/refinedet320_no_tcb": {**NO_FILTER, "two_step": False, "use_tcb": False},
+    "ablations/padet384_baseline": {**NO_FILTER, "promotion": "none", "alignment": "none"},
+    "ablations/padet384_score_only": {"promotion": "score", "alignment": "none"},
+    "ablations/padet384_box_only": {**NO_FILTER, "promotion": "box", "alignment": "none"},
+    "ablations/padet384_no_alignment": {"alignment": "none"},
+    "ablations/padet384_implicit": {"alignment": "implicit"},
+    "ablations/padet384_location": {"alignment": "location"},
+    "ablations/padet384_size": {"alignment": "size"},
+    "ablations/padet384_explicit": {"alignment": "explicit"},
+    "ablations/padet384_disentangled": {"alignment": "disentangled"},
+}
+
+
+def content(name):
+    return yaml.safe_load(find_config(name).read_text(encoding="utf-8"))
+
+
+@lru_cache
+def on_meta(name, options, classes):
+    with torch.device("meta"):
+        return refinedet.create_model(name, classes, **json.loads(options))
+
+
+def build(name):
+    file = content(name)
+    classes = 81 if file["data"]["format"] == "coco" else 21
+    return on_meta(file["model"]["name"], json.dumps(file["model"].get("options", {})), classes)
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_every_configuration_builds_its_model(name):
+    file, model = content(name), build(name)
+    for option, value in file["model"].get("options", {}).items():
+        assert model.spec.options[option] == value
+    size = re.match(r"(?:ablations/)?[a-z]+(\d{3})_", name)
+    assert size is None or int(size[1]) == model.config.input_size
+    data = {**file["data"]}
+    for part in ("train", "val", "test"):
+        if part in data:
+            data[part] = SplitConfig(**data[part])
+    data, length = DataConfig(**data), TrainConfig(**file["train"])
+    OptimConfig(**file["optim"]), EvalConfig(**file["evaluation"])
+    length.check_length()
+    assert data.train != SplitConfig() and data.val != SplitConfig(), "the parts of the data set are missing"
+
+
+def test_every_row_of_the_ablations_has_a_file_and_every_file_a_row():
+    rows = {config for table in TABLES.values() for config in table.values()}
+    assert rows <= set(list_configs())
+    assert {name for name in list_configs() if name.startswith("ablations/")} <= rows
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_of_a_table_are_different_models_or_trainings(table):
+    seen = [
+        json.dumps([content(row)["model"], content(row)["optim"]], sort_keys=True) for row in TABLES[table].values()
+    ]
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize("row", OPTIONS)
+def test_rows_change_what_they_are_about_and_nothing_else(row):
+    file = content(row)
+    assert file["model"]["options"] == OPTIONS[row]
+    whole = content(FULL["refinedet"] if "refinedet" in row else "padet384_vgg16_coco")
+    for part in ("data", "optim", "train", "evaluation"):
+        assert file[part] == whole[part]
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "figure"), [(table, row, figure) for table, rows in TABLES.items() for figure, row in rows.items()]
+)
+def test_a_rows_file_names_the_figure_of_the_paper(table, row, figure):
+    head = find_config(row).read_text(encoding="utf-8").split("model:")[0]
+    if row.startswith("ablations/"):
+        assert f"{figure:.1f}" in head
+
+
+@pytest.mark.parametrize(
+    ("name", "milestones", "iterations", "batch"),
+    [
+        ("refinedet320_vgg16_voc07", [80, 100], 120, 32),
+        ("refinedet512_vgg16_voc12", [160, 200], 240, 32),
+        ("refinedet320_vgg16_coco", [280, 360], 400, 32),
+        ("refinedet320_resnet101_coco", [280, 360], 400, 32),
+        ("refinedet512_resnet101_coco", [400, 480], 540, 20),
+        ("refinedet512_resnext101_coco", [400, 480], 540, 20),
+    ],
+)
+def test_schedules_of_refinedet(name, milestones, iterations, batch):
+    file = content(name)
+    optim, length = OptimConfig(**file["optim"]), TrainConfig(**file["train"])
+    assert (optim.lr, optim.momentum, optim.weight_decay, optim.gamma) == (1e-3, 0.9, 5e-4, 0.1)
+    assert (optim.milestones, optim.unit) == ([1000 * m for m in milestones], "iterations")
+    assert length.iterations == 1000 * iterations and file["data"]["batch_size"] == batch
+    assert (optim.warmup_iterations, optim.bias_lr_factor, optim.decay_bias) == (0, 2, False)
+
+
+@pytest.mark.parametrize("name", [n for n in list_configs() if "mobilenet" in n or "shufflenet" in n])
+def test_comparison_rows_train_as_refinedetlite(name):
+    file, lite = content(name), content(LITE)
+    for part in ("data", "optim", "train", "evaluation"):
+        assert file[part] == lite[part]
+
+
+def test_every_paper_model_has_a_configuration_for_coco():
+    papers = {name for name in refinedet.list_models() if not name.endswith("_small")}
+    assert {content(name)["model"]["name"] for name in list_configs() if name.endswith("_coco")} >= papers
