@@ -12,7 +12,9 @@ import yaml
 
 import refinedet
 from refinedet.cli import find_config, list_configs
+from refinedet.data import TrainPipeline
 from refinedet.engine.config import DataConfig, EvalConfig, OptimConfig, SplitConfig, TrainConfig
+from refinedet.engine.data import augment_options
 
 FULL = {"refinedet": "refinedet320_vgg16_voc07", "efgrnet": "efgrnet320_vgg16_voc07"}
 LITE = "refinedetlite320_res2netlite72_coco"
@@ -129,6 +131,7 @@ def test_every_configuration_builds_its_model(name):
     data, length = DataConfig(**data), TrainConfig(**file["train"])
     OptimConfig(**file["optim"]), EvalConfig(**file["evaluation"])
     length.check_length()
+    TrainPipeline(model.config.input_size, **augment_options(data.augment))
     assert data.train != SplitConfig() and data.val != SplitConfig(), "the parts of the data set are missing"
 
 
@@ -189,6 +192,19 @@ def test_comparison_rows_train_as_refinedetlite(name):
     file, lite = content(name), content(LITE)
     for part in ("data", "optim", "train", "evaluation"):
         assert file[part] == lite[part]
+
+
+@pytest.mark.parametrize("name", [n for n in list_configs() if "efgrnet" in n])
+def test_efgrnets_released_recipes_have_its_augmentation(name):
+    """COCO's are the released code's; those of the paper's text and of VOC, which it does not have, keep SSD's."""
+    augment = content(name)["data"].get("augment", {})
+    if not name.endswith("_coco"):
+        assert augment == {}
+        return
+    pipeline = TrainPipeline(build(name).config.input_size, **augment_options(augment))
+    assert pipeline.steps == ("crop", "distort", "expand", "flip", "resize") and pipeline.crop_objects == "all"
+    assert (pipeline.expand_probability, pipeline.expand_shape, pipeline.keep_objects) == (0.6, (0.5, 2.0), True)
+    assert pipeline.min_object == pytest.approx(0.01 * pipeline.size)
 
 
 def test_every_paper_model_has_a_configuration_for_coco():

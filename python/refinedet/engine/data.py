@@ -67,7 +67,7 @@ class DetectionData(pl.LightningDataModule):
             mean=normalization.mean,
             std=normalization.std,
             order=normalization.order,
-            **_tuples(config.augment),
+            **augment_options(config.augment),
         )
         self.eval_pipeline = eval_pipeline(size, normalization)
         if config.batch_size > len(train_set):
@@ -102,6 +102,6 @@ class DetectionData(pl.LightningDataModule):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
 
-def _tuples(options: dict[str, Any]) -> dict[str, Any]:
+def augment_options(options: dict[str, Any]) -> dict[str, Any]:
     """YAML has lists where the pipeline wants tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}

@@ -1,4 +1,4 @@
-"""Zooming in: SSD's batch sampler, which crops so that some object keeps a wanted overlap."""
+"""Zooming in: SSD's batch sampler, which crops so that some object, or every one, keeps a wanted overlap."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from ...structures import Sample
 
+CROP_OBJECTS = ("any", "all")
+
 
 @dataclass(frozen=True)
 class CropOptions:
@@ -17,13 +19,15 @@ class CropOptions:
     min_ious: one sampler each, with the IoU that some object must have with the crop; None asks for
     nothing but an object in the picture. trials: per sampler. scale: range of the square root of
     the crop's share of the picture's area. ratio: range of width over height, as fractions of the
-    picture, before it is limited to what fits.
+    picture, before it is limited to what fits. objects: whether "any" object of the picture has to
+    have that IoU with the crop, or "all" of them.
     """
 
     min_ious: tuple[float | None, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, None)
     trials: int = 50
     scale: tuple[float, float] = (0.3, 1.0)
     ratio: tuple[float, float] = (0.5, 2.0)
+    objects: str = "any"
 
 
 def random_crop(
@@ -55,9 +59,10 @@ def crop_pool(sample: Sample, rng: np.random.Generator, options: CropOptions | N
     # All trials of all samplers at once: independent draws, so which of them are looked at first
     # changes nothing in the distribution.
     rectangles = sample_rectangles(rng, samplers * options.trials, sample.size, options)
-    best = best_overlap(rectangles, objects).reshape(samplers, options.trials)
+    shared = overlaps(rectangles, objects)
+    reached = shared.max(axis=1) if options.objects == "any" else shared.min(axis=1)
     wanted = np.array([0.0 if iou is None else iou for iou in options.min_ious])
-    accepted = best >= wanted[:, None]
+    accepted = reached.reshape(samplers, options.trials) >= wanted[:, None]
     first = accepted.argmax(axis=1)
     rows = np.arange(samplers) * options.trials + first
     pool: np.ndarray = rectangles[rows[accepted.any(axis=1)]]
@@ -90,16 +95,16 @@ def sample_rectangles(
     return np.concatenate([corner, corner + sides], axis=1)
 
 
-def best_overlap(rectangles: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(R,) float64: the largest IoU of each of rectangles (R, 4) with any of boxes (N, 4), N > 0."""
+def overlaps(rectangles: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(R, N) float64: the IoU of each of rectangles (R, 4) with each of boxes (N, 4)."""
     rectangles, boxes = rectangles.astype(np.float64)[:, None], boxes.astype(np.float64)[None]
     sides = np.minimum(rectangles[..., 2:], boxes[..., 2:])
     sides -= np.maximum(rectangles[..., :2], boxes[..., :2])
     shared = np.maximum(sides, 0).prod(axis=-1)
     areas = (rectangles[..., 2:] - rectangles[..., :2]).prod(axis=-1)
     areas = areas + (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1)
-    best: np.ndarray = (shared / (areas - shared)).max(axis=1)
-    return best
+    iou: np.ndarray = shared / (areas - shared)
+    return iou
 
 
 def crop(sample: Sample, rectangle: Sequence[int] | np.ndarray) -> Sample:

@@ -17,16 +17,24 @@ def random_expand(
     *,
     probability: float = 0.5,
     max_ratio: float = 4.0,
+    shape: tuple[float, float] = (1.0, 1.0),
     fill: Sequence[float] = CAFFE_MEAN,
 ) -> Sample:
     """With a probability, the picture at a random place of a canvas 1 to max_ratio times as wide and
     high.
+
+    shape: range of the canvas's width over its height, in widths and heights of the picture, before
+    it is limited to where the picture fits; the canvas keeps its area. (1, 1) keeps the picture's.
     """
     if rng.random() >= probability:
         return sample
     ratio = rng.uniform(1.0, max_ratio)
+    root = 1.0
+    if shape != (1.0, 1.0):
+        low, high = max(shape[0], ratio**-2), min(shape[1], ratio**2)
+        root = float(np.sqrt(rng.uniform(low, high)))
     width, height = sample.size
-    canvas = int(width * ratio), int(height * ratio)
+    canvas = max(int(width * ratio * root), width), max(int(height * ratio / root), height)
     left = int(rng.uniform(0, canvas[0] - width))
     top = int(rng.uniform(0, canvas[1] - height))
     return expand(sample, canvas, (left, top), fill)

@@ -7,19 +7,27 @@ from typing import Literal
 
 import numpy as np
 
+from ...checks import check_choice
 from ...structures import CAFFE_MEAN, Normalization, Sample
-from .crop import CropOptions, random_crop
+from .crop import CROP_OBJECTS, CropOptions, random_crop
 from .expand import random_expand
 from .flip import random_flip
 from .photometric import Distortion, distort
 from .resize import INTERPOLATIONS, random_resize, resize
 
 Size = int | tuple[int, int]
+STEPS = ("distort", "expand", "crop", "resize", "flip")
 
 
 @dataclass(frozen=True)
 class TrainPipeline:
     """SSD's augmentation as in the original RefineDet code: distort, expand, crop, resize, flip.
+
+    steps: these five in the order in which they come. crop_objects: "any" or "all", see CropOptions;
+    expand_shape: see random_expand. keep_objects: a picture that loses all its objects on the way is
+    only resized instead. EFGRNet's code has the steps crop, distort, expand, flip, resize, "all",
+    an expand_shape of (0.5, 2.0), an expand_probability of 0.6, keep_objects, and a min_object of
+    one percent of the input.
 
     size: side of the network's input, or its (width, height). mean, std, order: see Normalization;
     the subtraction comes last, in `collate`, so that all steps work on 8 bits. Expanding fills with
@@ -52,6 +60,10 @@ class TrainPipeline:
     interpolations: tuple[str, ...] = tuple(INTERPOLATIONS)
     flip_probability: float = 0.5
     min_object: float = 0.0
+    steps: tuple[str, ...] = STEPS
+    crop_objects: str = "any"
+    expand_shape: tuple[float, float] = (1.0, 1.0)
+    keep_objects: bool = False
 
     def __post_init__(self) -> None:
         _check_size(self.size)
@@ -63,7 +75,12 @@ class TrainPipeline:
         for name in ("brightness", "hue", "min_object"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("contrast", "saturation", "crop_scale", "crop_ratio"):
+        if sorted(self.steps) != sorted(STEPS):
+            raise ValueError(f"steps: expected {list(STEPS)} in some order, got {list(self.steps)}")
+        check_choice("crop_objects", self.crop_objects, CROP_OBJECTS)
+        if not self.expand_shape[0] <= 1 <= self.expand_shape[1]:
+            raise ValueError(f"expand_shape: expected low <= 1 <= high, got {self.expand_shape}")
+        for name in ("contrast", "saturation", "crop_scale", "crop_ratio", "expand_shape"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name}: expected 0 < low <= high, got {(low, high)}")
@@ -90,18 +107,32 @@ class TrainPipeline:
         return Normalization(self.mean, self.std, self.order)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        sample = distort(sample, rng, self._distortion())
-        sample = random_expand(
-            sample,
-            rng,
-            probability=self.expand_probability,
-            max_ratio=self.max_expand,
-            fill=self.mean,
-        )
-        sample = random_crop(sample, rng, probability=self.crop_probability, options=self._crop_options())
-        sample = random_resize(sample, rng, self.output_size, self.interpolations)
-        sample = random_flip(sample, rng, probability=self.flip_probability)
-        return drop_small(sample, self.min_object) if self.min_object else sample
+        given = sample
+        for step in self.steps:
+            sample = self._step(step, sample, rng)
+        if self.min_object:
+            sample = drop_small(sample, self.min_object)
+        if self.keep_objects and not len(sample.boxes) and len(given.boxes):
+            return resize(given, self.output_size)
+        return sample
+
+    def _step(self, step: str, sample: Sample, rng: np.random.Generator) -> Sample:
+        if step == "distort":
+            return distort(sample, rng, self._distortion())
+        if step == "expand":
+            return random_expand(
+                sample,
+                rng,
+                probability=self.expand_probability,
+                max_ratio=self.max_expand,
+                shape=self.expand_shape,
+                fill=self.mean,
+            )
+        if step == "crop":
+            return random_crop(sample, rng, probability=self.crop_probability, options=self._crop_options())
+        if step == "resize":
+            return random_resize(sample, rng, self.output_size, self.interpolations)
+        return random_flip(sample, rng, probability=self.flip_probability)
 
     def _distortion(self) -> Distortion:
         return Distortion(
@@ -114,7 +145,7 @@ class TrainPipeline:
         )
 
     def _crop_options(self) -> CropOptions:
-        return CropOptions(self.min_ious, self.crop_trials, self.crop_scale, self.crop_ratio)
+        return CropOptions(self.min_ious, self.crop_trials, self.crop_scale, self.crop_ratio, self.crop_objects)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from refinedet.data.augment.crop import (
     CropOptions,
-    best_overlap,
     crop,
     crop_pool,
+    overlaps,
     random_crop,
     sample_rectangles,
 )
@@ -31,12 +31,12 @@ def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-def test_best_overlap_is_the_largest_iou() -> None:
+def test_overlaps_are_the_ious() -> None:
     rng = np.random.default_rng(0)
     rectangles = sample_rectangles(rng, 50, SIZE)
     boxes = np.array(BOXES, np.float32)
-    want = [max(iou(tuple(r), tuple(b)) for b in boxes.tolist()) for r in rectangles.tolist()]
-    np.testing.assert_allclose(best_overlap(rectangles, boxes), want, rtol=1e-12)
+    want = [[iou(tuple(r), tuple(b)) for b in boxes.tolist()] for r in rectangles.tolist()]
+    np.testing.assert_allclose(overlaps(rectangles, boxes), want, rtol=1e-12)
 
 
 def test_rectangles_lie_inside_and_have_the_wanted_shapes() -> None:
@@ -70,6 +70,18 @@ def test_rectangles_of_tiny_pictures_are_never_empty(seed: int, size: tuple[int,
     options = CropOptions(scale=(low, 1.0))
     for x1, y1, x2, y2 in sample_rectangles(np.random.default_rng(seed), 20, size, options).tolist():
         assert 0 <= x1 < x2 <= size[0] and 0 <= y1 < y2 <= size[1]
+
+
+def test_all_objects_keep_the_minimum_iou_on_request() -> None:
+    boxes = [(10, 10, 150, 100), (60, 20, 190, 110)]
+    sample, rng = make_sample(boxes, size=SIZE), np.random.default_rng(3)
+    found = {}
+    for objects in ("any", "all"):
+        options = CropOptions(min_ious=(0.5,), trials=200, objects=objects)
+        crops = [pool[0].tolist() for pool in (crop_pool(sample, rng, options) for _ in range(200)) if len(pool)]
+        found[objects] = [sorted(iou(tuple(c), b) for b in boxes) for c in crops]
+    assert len(found["all"]) > 50 and all(least >= 0.5 for least, _ in found["all"])
+    assert all(most >= 0.5 for _, most in found["any"]) and any(least < 0.5 for least, _ in found["any"])
 
 
 def test_the_minimum_iou_holds_for_every_accepted_crop() -> None:

@@ -68,3 +68,30 @@ def test_probability_and_ratio_options() -> None:
     always = [random_expand(sample, rng, probability=1.0, max_ratio=1.5) for _ in range(200)]
     assert all(out is not sample and out.size[0] <= 96 for out in always)
     assert random_expand(sample, rng, probability=1.0, max_ratio=1.0).size == sample.size
+
+
+def test_canvas_of_another_shape_keeps_its_area_and_holds_the_picture() -> None:
+    sample, rng = make_sample([(0, 0, 640, 480)], size=(640, 480)), np.random.default_rng(5)
+    shapes = []
+    for _ in range(400):
+        width, height = random_expand(sample, rng, probability=1.0, shape=(0.5, 2.0)).size
+        assert width >= 640 and height >= 480
+        ratio = ((width / 640) * (height / 480)) ** 0.5
+        assert 0.99 <= ratio <= 4.0
+        shape = (width / 640) / (height / 480)
+        assert max(0.5, ratio**-2) - 0.02 < shape < min(2.0, ratio**2) + 0.02
+        if ratio > 1.5:  # where the picture limits nothing, uniform between 1/2 and 2
+            shapes.append(shape)
+    assert min(shapes) < 0.6 and max(shapes) > 1.9
+    assert within_binomial(sum(shape < 1.25 for shape in shapes), len(shapes), 0.5)
+
+
+def test_a_shape_of_one_draws_the_same_numbers_as_before() -> None:
+    sample = make_sample([(0, 0, 64, 48)])
+    plain, again = (
+        random_expand(sample, np.random.default_rng(7), probability=1.0, **o) for o in ({}, {"shape": (1.0, 1.0)})
+    )
+    rng = np.random.default_rng(7)
+    rng.random()
+    ratio = rng.uniform(1.0, 4.0)
+    assert plain.size == again.size == (int(64 * ratio), int(48 * ratio))

@@ -99,6 +99,8 @@ def test_steps_come_in_order_with_their_options(monkeypatch: pytest.MonkeyPatch)
         channel_swap_probability=0.16,
         expand_probability=0.21,
         max_expand=2.2,
+        expand_shape=(0.6, 1.6),
+        crop_objects="all",
         crop_probability=0.31,
         min_ious=(0.32, None),
         crop_trials=33,
@@ -110,15 +112,40 @@ def test_steps_come_in_order_with_their_options(monkeypatch: pytest.MonkeyPatch)
     pipeline(make_sample(), sample_rng(0, 0, 0))
     assert calls == [
         ("distort", (Distortion(0.11, 12.0, (0.13, 1.3), (0.14, 1.4), 15.0, 0.16),), {}),
-        ("random_expand", (), {"probability": 0.21, "max_ratio": 2.2, "fill": (1.0, 2.0, 3.0)}),
+        ("random_expand", (), {"probability": 0.21, "max_ratio": 2.2, "shape": (0.6, 1.6), "fill": (1.0, 2.0, 3.0)}),
         (
             "random_crop",
             (),
-            {"probability": 0.31, "options": CropOptions((0.32, None), 33, (0.34, 0.4), (0.35, 3.5))},
+            {"probability": 0.31, "options": CropOptions((0.32, None), 33, (0.34, 0.4), (0.35, 3.5), "all")},
         ),
         ("random_resize", ((96, 64), ("cubic", "area")), {}),
         ("random_flip", (), {"probability": 0.51}),
     ]
+
+
+def test_steps_come_in_the_order_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("distort", "random_expand", "random_crop", "random_resize", "random_flip"):
+
+        def step(sample: Sample, rng: object, *args: object, name: str = name, **options: object) -> Sample:
+            calls.append(name.removeprefix("random_"))
+            return sample
+
+        monkeypatch.setattr(pipeline_module, name, step)
+    steps = ("crop", "distort", "expand", "flip", "resize")
+    TrainPipeline(64, steps=steps)(make_sample(), sample_rng(0, 0, 0))
+    assert calls == list(steps)
+
+
+def test_a_picture_that_loses_its_objects_is_only_resized_on_request() -> None:
+    sample = make_sample([(0, 0, 2, 2)], image=noise(64, 48))
+    options = {**OFF, "flip_probability": 1.0, "min_object": 20.0}
+    assert not len(TrainPipeline(96, **options)(sample, sample_rng(0, 0, 0)).boxes)
+    out = TrainPipeline(96, keep_objects=True, **options)(sample, sample_rng(0, 0, 0))
+    np.testing.assert_array_equal(out.image, resize(sample, (96, 96)).image)
+    assert out.boxes.tolist() == [[0, 0, 3, 4]]
+    empty = TrainPipeline(96, keep_objects=True, **options)(make_sample(image=noise(64, 48)), sample_rng(0, 0, 0))
+    np.testing.assert_array_equal(empty.image, resize(make_sample(image=noise(64, 48)), (96, 96)).image[:, ::-1])
 
 
 def test_defaults_are_the_original_ones() -> None:
@@ -144,6 +171,10 @@ def test_defaults_are_the_original_ones() -> None:
         "interpolations": ("linear", "area", "nearest", "cubic", "lanczos4"),
         "flip_probability": 0.5,
         "min_object": 0.0,
+        "steps": ("distort", "expand", "crop", "resize", "flip"),
+        "crop_objects": "any",
+        "expand_shape": (1.0, 1.0),
+        "keep_objects": False,
     }
     # The steps by themselves have the same defaults as the whole.
     pipeline = TrainPipeline(64)
@@ -226,6 +257,10 @@ def test_eval_pipeline_resizes_linearly_and_nothing_else() -> None:
         ({"interpolations": ()}, "interpolations: expected some of"),
         ({"interpolations": ("bilinear",)}, r"interpolations: expected some of .* got \['bilinear'\]"),
         ({"std": (1, 1, 0)}, "std: expected positive numbers"),
+        ({"steps": ("crop", "flip")}, r"steps: expected \['distort', .*\] in some order, got \['crop', 'flip'\]"),
+        ({"crop_objects": "most"}, r"crop_objects: expected one of \['any', 'all'\], got 'most'"),
+        ({"expand_shape": (1.5, 2.0)}, "expand_shape: expected low <= 1 <= high"),
+        ({"expand_shape": (0.0, 2.0)}, "expand_shape: expected 0 < low <= high"),
     ],
 )
 def test_refuses_options(options: dict, message: str) -> None:
