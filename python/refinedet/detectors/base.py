@@ -18,6 +18,7 @@ from ..outputs import HeadOutputs
 from ..registry import ModelSpec
 from .config import DetectorConfig, NMSConfig, resolve_nms
 from .per_class import limit_per_class
+from .soft_after_hard import soft_after_hard
 
 MAX_CACHED_ANCHORS = 32
 ROWS_BEFORE_LIMIT = 4000  # detections of an image that a limit per class chooses from: 50 of each of COCO's 80
@@ -122,14 +123,16 @@ class Detector(nn.Module, ABC):
             theta=self.config.theta,
             variances=self.config.variances,
             score_threshold=nms.score_threshold,
-            iou_threshold=nms.iou_threshold,
+            iou_threshold=nms.iou_threshold if nms.hard_iou is None else nms.hard_iou,
             top_k_per_class=nms.top_k_per_class,
             top_k=nms.top_k,
             keep_top_k=rows,
-            method=nms.method,
+            method=nms.method if nms.hard_iou is None else "hard",
             sigma=nms.sigma,
             min_score=nms.min_score,
         )
+        if nms.hard_iou is not None:
+            found = soft_after_hard(found, nms, self.num_classes)
         return found if nms.keep_per_class is None else limit_per_class(found, nms.keep_per_class, nms.keep_top_k)
 
     def anchors_for(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class NMSConfig:
     """How the scored boxes of one image become detections; the arguments of `refinedet_ext.multiclass_nms`.
 
     keep_per_class: detections of each class of an image after the suppression; None: no limit but keep_top_k.
+    hard_iou: for the soft methods: the IoU of a hard suppression before them; None: the soft one alone.
     """
 
     score_threshold: float = 0.01
@@ -33,11 +34,16 @@ class NMSConfig:
     sigma: float = 0.5
     min_score: float = 0.01
     keep_per_class: int | None = None
+    hard_iou: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "iou_threshold", "min_score"):
             check_range(f"nms {name}", getattr(self, name), 0, 1)
         check_choice("nms method", self.method, NMS_METHODS)
+        if self.hard_iou is not None:
+            check_range("nms hard_iou", self.hard_iou, 0, 1)
+            if self.method == "hard":
+                raise ValueError(f"nms hard_iou: expected None beside method 'hard', got {self.hard_iou}")
         if not self.sigma > 0:
             raise ValueError(f"nms sigma: expected a positive number, got {self.sigma}")
         for name in ("top_k_per_class", "top_k", "keep_top_k", "keep_per_class"):
@@ -51,7 +57,7 @@ NMS_PRESETS: dict[str, NMSConfig] = {
     "code": NMSConfig(),
     # the text of the paper: 400 before, 200 after, over all classes
     "paper": NMSConfig(top_k_per_class=None, top_k=400, keep_top_k=200),
-    # COCO: linear soft-NMS alone
+    # COCO: linear soft-NMS alone; whether a hard one comes before it ("hard_iou": 0.45) is not in the released code
     "coco": NMSConfig(iou_threshold=0.3, method="linear"),
     # PADet: linear soft-NMS, the best 300 of an image
     "padet": NMSConfig(iou_threshold=0.3, method="linear", keep_top_k=300),

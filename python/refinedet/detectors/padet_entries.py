@@ -7,14 +7,31 @@ from typing import Any
 
 from ..backbones import SSDVGG16, ConvStage, ResNet, SmallNet
 from ..backbones.resnet import RESNET101, STYLES
-from ..checks import check_choice
+from ..checks import check_choice, check_integer
 from ..registry import register_model
 from .padet import PADet, PADetConfig
 
 
 @dataclass(frozen=True)
-class ResNetPADetConfig(PADetConfig):
-    """`PADetConfig` and the shape of the residual network, see `backbones.ResNet`.
+class EncoderPADetConfig(PADetConfig):
+    """`PADetConfig` and the depth of the encoder.
+
+    encoder_maps: maps of the encoder, the coarsest at stride 2 ** (encoder_maps + 2); the decoder adds one. None: 5
+        below an input of 512, 6 from there (CHOICE: the paper's 2x2 and 1x1 maps at 512 ask for it; 5 is the other
+        reading, 32,720 anchors). Another number than None wants as many anchor_sizes, and so on, as there are levels.
+    """
+
+    encoder_maps: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.encoder_maps is not None:
+            check_integer("encoder_maps", self.encoder_maps, 4)
+
+
+@dataclass(frozen=True)
+class ResNetPADetConfig(EncoderPADetConfig):
+    """`EncoderPADetConfig` and the shape of the residual network, see `backbones.ResNet`.
 
     backbone_style: "torchvision" (CHOICE: the paper's implementation is in PyTorch) or "caffe".
     backbone_depths, backbone_width: as there.
@@ -52,16 +69,17 @@ def paper(input_size: int) -> dict[str, Any]:
     return {"input_size": input_size, **anchors_of(input_size, SHARES[input_size])}
 
 
-def extras_of(input_size: int) -> tuple[ConvStage, ...]:
-    """E3 to E5, and E6 where the input is 512, so that the top maps are 2x2 and 1x1 there (CHOICE)."""
-    return (ConvStage(128, 256),) * (2 if input_size < 512 else 3)
+def extras_of(config: EncoderPADetConfig) -> tuple[ConvStage, ...]:
+    """What lies behind E3: E4 and E5, and E6 where there is one."""
+    maps = config.encoder_maps or (5 if config.input_size < 512 else 6)
+    return (ConvStage(128, 256),) * (maps - 3)
 
 
-@register_model("padet384_vgg16", PADetConfig(**paper(384)))
-@register_model("padet512_vgg16", PADetConfig(**paper(512)))
-def padet_vgg16(config: PADetConfig, num_classes: int) -> PADet:
+@register_model("padet384_vgg16", EncoderPADetConfig(**paper(384)))
+@register_model("padet512_vgg16", EncoderPADetConfig(**paper(512)))
+def padet_vgg16(config: EncoderPADetConfig, num_classes: int) -> PADet:
     """PADet with VGG-16 and SSD's tail."""
-    extras = (ConvStage(256, 512), *extras_of(config.input_size))
+    extras = (ConvStage(256, 512), *extras_of(config))
     return PADet(SSDVGG16(extras), config, num_classes)
 
 
@@ -69,7 +87,7 @@ def padet_vgg16(config: PADetConfig, num_classes: int) -> PADet:
 @register_model("padet512_resnet101", ResNetPADetConfig(**paper(512)))
 def padet_resnet101(config: ResNetPADetConfig, num_classes: int) -> PADet:
     """PADet with ResNet-101."""
-    first, *others = extras_of(config.input_size)
+    first, *others = extras_of(config)
     extras = (replace(first, mid_channels=256, out_channels=512), *others)
     backbone = ResNet(config.backbone_depths, style=config.backbone_style, width=config.backbone_width, extras=extras)
     return PADet(backbone, config, num_classes)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import refinedet_ext as rx
+from refinedet import HeadOutputs
 
 from .test_refinedet import tiny
 
@@ -96,3 +97,58 @@ def rx_config(**changes):
     from refinedet import NMSConfig
 
     return NMSConfig(**changes)
+
+
+def iou(a, b):
+    sides = (torch.minimum(a[2:], b[2:]) - torch.maximum(a[:2], b[:2])).clamp(min=0)
+    shared = sides.prod()
+    return shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared)
+
+
+def hard_then_linear(boxes, scores, *, hard, threshold, least):
+    """Both suppressions of one class written out; pairs of box and score by falling score."""
+    rest, kept = scores.argsort(descending=True).tolist(), []
+    while rest:
+        best, *others = rest
+        kept.append(best)
+        rest = [other for other in others if iou(boxes[best], boxes[other]) <= hard]
+    left = {index: float(scores[index]) for index in kept}
+    found = []
+    while left:
+        best = max(left, key=lambda index: left[index])
+        found.append((boxes[best], left.pop(best)))
+        for other in list(left):
+            overlap = float(iou(boxes[best], boxes[other]))
+            left[other] *= 1 - overlap if overlap > threshold else 1
+            if left[other] < least:
+                del left[other]
+    return found
+
+
+def test_a_hard_suppression_can_come_before_the_soft_one():
+    boxes = torch.rand(40, 4, generator=torch.Generator().manual_seed(0)) * 0.5
+    boxes[:, 2:] = boxes[:, :2] + 0.3 + 0.2 * boxes[:, 2:]
+    model = tiny(theta=1.0, nms={"preset": "coco", "hard_iou": 0.6}).eval()
+    logits = torch.randn(1, 40, 4, generator=torch.Generator().manual_seed(1)) * 2
+    zeros = torch.zeros(1, 40, 4)
+    found = model.detect(HeadOutputs(zeros[..., :2], zeros, logits, zeros, boxes))
+    scores = logits[0].softmax(-1)
+    want = []
+    for label in (1, 2, 3):
+        own = scores[:, label] > model.nms.score_threshold
+        rows = hard_then_linear(boxes[own], scores[own, label], hard=0.6, threshold=0.3, least=0.01)
+        want += [(score, label, box) for box, score in rows]
+    want.sort(key=lambda row: -row[0])
+    count = int(found.count)
+    assert 10 < count == len(want) and not found.scores[0, count:].any()
+    assert found.labels[0, :count].tolist() == [label for _, label, _ in want]
+    torch.testing.assert_close(found.scores[0, :count], torch.tensor([score for score, _, _ in want]))
+    torch.testing.assert_close(found.boxes[0, :count], torch.stack([box for _, _, box in want]))
+    alone = tiny(theta=1.0, nms="coco").eval().detect(HeadOutputs(zeros[..., :2], zeros, logits, zeros, boxes))
+    assert int(alone.count) > count
+
+
+@pytest.mark.parametrize("nms", [{"hard_iou": 0.45}, {"preset": "coco", "hard_iou": 1.5}])
+def test_a_hard_suppression_before_needs_a_soft_one(nms):
+    with pytest.raises(ValueError, match="nms hard_iou: expected"):
+        tiny(nms=nms)

@@ -38,6 +38,15 @@ def test_anchors_and_parameters(name, anchors, millions):
     assert found.parameters / 1e6 == pytest.approx(millions, abs=0.1)
 
 
+def test_the_other_reading_of_512_has_six_levels():
+    found = measure("padet512_vgg16", 81, encoder_maps=5, **anchors_of(512, (4, 10, 26, 42, 58, 74, 90)))
+    assert found.anchors == 32720
+    with torch.device("meta"), pytest.raises(ValueError, match="anchor_sizes: expected one for each of 6 levels"):
+        refinedet.create_model("padet512_vgg16", 81, encoder_maps=5)
+    with pytest.raises(ValueError, match="encoder_maps: expected an integer of at least 4, got 3"):
+        refinedet.create_model("padet512_vgg16", 81, encoder_maps=3)
+
+
 def test_first_anchors_are_ssds():
     """Of 384: 7 and 15 percent of the input, ratios 2 and 3; four boxes a cell on the two coarsest levels."""
     model = tiny(input_size=384, **anchors_of(384, (7, 15, 33, 51, 69, 87)))
