@@ -16,8 +16,10 @@ import refinedet
 import refinedet_ext as rx
 from refinedet import HeadOutputs
 from refinedet.backbones import Res2NetLite
+from refinedet.registry import model_entry
 
 from .test_refinedet import make_batch
+from .test_refinedet_backbones import TINY as TRACED_ELSEWHERE  # in test_refinedet_backbones_compile
 
 CLASSES = 4
 RESNET = {"backbone_depths": (1, 1, 1, 1), "backbone_width": 8}
@@ -38,23 +40,25 @@ REDUCED = {
     "refinedet320_shufflenet_v2": {"backbone_channels": (8, 8, 16, 24, 32), "tcb_channels": 16},
     "refinedetlite320_res2netlite72": {"width": 8, "mid_div": 2, "head_channels": 16, "head_inner": 8},
 }
-# the same network as that of another entry, for another picture size
-TWINS = (
-    "efgrnet320_small",
-    "efgrnet512_vgg16",
-    "padet320_small",
-    "padet512_resnet101",
-    "padet512_vgg16",
-    "refinedet192_small",
-    "refinedet256_small",
-    "refinedet512_resnet101",
-    "refinedet512_vgg16",
-)
+# entries that another one stands for where the graph is traced: the same builder, for another picture size or depth
+TWINS = {
+    "efgrnet320_small": "efgrnet192_small",
+    "efgrnet512_vgg16": "efgrnet320_vgg16",
+    "padet320_small": "padet192_small",
+    "padet512_resnet101": "padet384_resnet101",
+    "padet512_vgg16": "padet384_vgg16",
+    "refinedet256_small": "refinedet192_small",
+    "refinedet320_small": "refinedet192_small",
+    "refinedet512_vgg16": "refinedet320_vgg16",
+}
+TRACED = [name for name in refinedet.list_models() if name not in TWINS and name not in TRACED_ELSEWHERE]
 
 
 def side(name):
     """Of the pictures: the coarsest map has a cell at least."""
-    return 256 if name.startswith("padet512") else 64 if name.endswith("net320_vgg16") else 128
+    if name.startswith("padet"):
+        return 256 if "512" in name else 128
+    return 64 if name.endswith("_vgg16") else 128
 
 
 class Whole(nn.Module):
@@ -69,25 +73,36 @@ class Whole(nn.Module):
         return (*outputs, *self.model.detect(outputs))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(n, marks=pytest.mark.slow) if n in TWINS else n for n in refinedet.list_models()],
-)
-def model(request):
-    torch.manual_seed(0)
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
     with pytest.MonkeyPatch.context() as patch:  # the depths of Res2NetLite are no option
         patch.setattr("refinedet.detectors.refinedetlite.Res2NetLite", partial(Res2NetLite, depths=(1, 1, 1)))
-        yield refinedet.create_model(request.param, CLASSES, **REDUCED.get(request.param, {}))
+        yield
+
+
+def create(name):
+    torch.manual_seed(0)
+    return refinedet.create_model(name, CLASSES, **REDUCED.get(name, {}))
+
+
+@pytest.fixture(scope="module", params=refinedet.list_models())
+def model(request, shallow):
+    return create(request.param)
+
+
+def pictures(name):
+    return torch.randn(1, 3, side(name), side(name), generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
 def images(model):
-    size = side(model.spec.name)
-    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+    return pictures(model.spec.name)
 
 
-def test_reduced_entries_are_registered():
-    assert set(REDUCED) | set(TWINS) <= set(refinedet.list_models())
+def test_names_are_registered_and_twins_share_a_builder():
+    assert set(REDUCED) | set(TRACED_ELSEWHERE) <= set(refinedet.list_models())
+    for name, other in TWINS.items():
+        assert model_entry(name).build is model_entry(other).build and other in TRACED
 
 
 def test_forward_backward_and_one_step(model):
@@ -148,8 +163,9 @@ def test_bfloat16_autocast(model):
         assert model.eval()(batch.images).boxes.isfinite().all()
 
 
-def test_compiles_in_one_graph_with_its_detections(model, images):
-    whole = Whole(model.eval())
+@pytest.mark.parametrize("name", TRACED)
+def test_compiles_in_one_graph_with_its_detections(name):
+    whole, images = Whole(create(name).eval()), pictures(name)
     torch.compiler.reset()  # every entry is a recompilation of the same function
     with torch.no_grad():
         want = whole(images)
