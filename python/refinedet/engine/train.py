@@ -17,10 +17,11 @@ import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from ..backbones.backbone_file import with_origin_options
 from ..data import to_coco_dict
 from ..detectors import Detector
 from ..evaluation import Evaluator, format_table, plot_training_curves, write_metrics
-from ..registry import create_model
+from ..registry import create_model, model_entry
 from ..transfer import VOC_IN_COCO, subsample_classes
 from ..weights import load_model
 from .callbacks import Progress, SaveModels
@@ -67,7 +68,7 @@ def train(config: RunConfig) -> TrainResult:
     names = train_set.class_names
     val_set = open_split(config.data, "val", names)
     pl.seed_everything(config.train.seed, verbose=False)
-    config = with_class_weights(config, train_set)
+    config = with_class_weights(with_backbone_options(config), train_set)
     model = build_model(config, names)
     assert model.spec is not None  # both ways of building a model leave it
     data = DetectionData(
@@ -109,6 +110,16 @@ def train(config: RunConfig) -> TrainResult:
         module.last_metrics,
         save.best,
     )
+
+
+def with_backbone_options(config: RunConfig) -> RunConfig:
+    """The run with the options that its backbone's weights expect, so that its config.yaml holds them, see
+    `create_model`."""
+    path = config.model.backbone_weights
+    if path is None:
+        return config
+    options = with_origin_options(path, model_entry(config.model.name).options, config.model.options)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, options=options))
 
 
 def build_model(config: RunConfig, class_names: list[str]) -> Detector:

@@ -15,6 +15,8 @@ from refinedet.backbones.backbone_file import Origin, read_origin, save_backbone
 from refinedet.cli import main
 from refinedet.convert import BACKBONES, convert_checkpoint
 from refinedet.convert.backbones import trunk_state
+from refinedet.engine.config import ModelConfig, RunConfig
+from refinedet.engine.train import build_model, with_backbone_options
 from refinedet.registry import list_models, model_entry
 
 from ..backbones import torchvision_layouts as layouts
@@ -137,6 +139,18 @@ def test_a_detector_takes_over_what_the_weights_expect_and_says_so(converted, ca
     assert "cardinality" not in message  # the default already
     refinedet.save_model(model, tmp_path / "m.safetensors")  # and they stay with the model
     assert refinedet.load_model(tmp_path / "m.safetensors").model.config == model.config
+
+
+def test_a_run_writes_down_what_the_weights_expect(converted, caplog):
+    given = {"theta": 0.9, **SMALL}
+    config = RunConfig(model=ModelConfig("refinedet320_resnet101", given, backbone_weights=str(converted)))
+    resolved = with_backbone_options(config)
+    assert resolved.model.options == {**given, **read_origin(converted).options} and config.model.options == given
+    assert len(caplog.records) == 1
+    model = build_model(resolved, ["a", "b"])
+    assert len(caplog.records) == 1  # said once
+    assert model.backbone.style == "torchvision" and model.config.theta == 0.9
+    assert with_backbone_options(RunConfig()) == RunConfig()
 
 
 @pytest.mark.parametrize("name", ["efgrnet512_resnet101", "padet384_resnet101"])
