@@ -2,6 +2,7 @@
 
 #include "../geometry/feature_sum.h"
 #include "buffer.h"
+#include "deconv_sum_taps.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
@@ -9,8 +10,10 @@ namespace {
 // Columns pass through a small block on the stack in which they lie as in the maps: reordering them is one plain loop,
 // whatever is computed, and touching the maps another, whatever their order and cropping.
 constexpr int64_t kPixelBlock = 256;   // channels of one pixel, four taps each
-constexpr int64_t kPlanes = 4;         // channels of up to ...
-constexpr int64_t kPlanePixels = 512;  // ... pixels, so many that the maps are read and written in long runs
+constexpr int64_t kPlanePixels = 512;  // of a few channels, so many that the maps are read and written in long runs
+template <class C>
+constexpr int64_t kPlanes = 64 / (4 * sizeof(C));  // those channels: a cache line of a pixel's columns
+constexpr int64_t kSumRows = 16, kSumColumns = 256;  // summed up before the sum goes on in double
 constexpr int64_t kGrain = 16384;      // map elements per task: some ten microseconds
 
 REFINEDET_HD int64_t tasks_of(int64_t elements) { return max2<int64_t>(1, kGrain / max2<int64_t>(1, elements)); }
@@ -50,8 +53,21 @@ struct Scatter {
   }
   REFINEDET_HD void pixels(const C* run, int64_t at, int64_t channel, int64_t n) const {
     const W b = bias[channel];
+    int64_t i = 0;
+    if constexpr (std::is_same_v<T, BFloat16>) {
+      for (; i + kStep<T> <= n; i += kStep<T>) {
+        Lanes<float> up[2], side[2], x[2];
+        load_step(run + i, kStep<T>, up);
+        load_step(lateral + at + i, kStep<T>, side);
+        for (int part = 0; part < 2; ++part) {
+          x[part] = up[part] + b + side[part];
+          x[part] = x[part] < low ? all_lanes(low) : x[part];
+        }
+        store_step(out + at + i, kStep<T>, x);
+      }
+    }
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) {
+    for (; i < n; ++i) {
       out[at + i] = sum_features<T>(load(run[i]), b, lateral[at + i], low);
     }
   }
@@ -70,8 +86,22 @@ struct Gather {
   T* grad_lateral;
 
   REFINEDET_HD void channels(C* run, int64_t at, int64_t, int64_t n) const {
+    int64_t i = 0;
+    if constexpr (relu && std::is_same_v<T, BFloat16>) {
+      for (; i + kStep<T> <= n; i += kStep<T>) {
+        Lanes<float> y[2];
+        WordLanes bits;
+        load_bytes(grad + at + i, kLaneBytes, bits);
+        load_step(out + at + i, kStep<T>, y);
+        const WordLanes even = y[0] <= 0 ? WordLanes{} : bits & 0x0000ffffu;
+        const WordLanes odd = y[1] <= 0 ? WordLanes{} : bits & 0xffff0000u;
+        bits = even | odd;
+        store_bytes(grad_lateral + at + i, kLaneBytes, bits);
+        store_bytes(run + i, kLaneBytes, bits);
+      }
+    }
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) {
+    for (; i < n; ++i) {
       T g = grad[at + i];
       if constexpr (relu) {
         g = relu_gradient(g, out[at + i]);
@@ -87,52 +117,6 @@ struct Gather {
     }
   }
 };
-
-// ---------------------------------------------------------------- between the columns and a block
-
-// Four interleaved taps of n channels: columns[4 c + k] and block[k n + c].
-template <class C, class W>
-REFINEDET_HD void split_taps(const C* __restrict columns, W* __restrict block, int64_t n) {
-  for (int64_t c = 0; c < n; ++c) {
-    block[c] = convert<W>(columns[4 * c]);
-    block[n + c] = convert<W>(columns[4 * c + 1]);
-    block[2 * n + c] = convert<W>(columns[4 * c + 2]);
-    block[3 * n + c] = convert<W>(columns[4 * c + 3]);
-  }
-}
-
-template <class C>
-REFINEDET_HD void join_taps(const C* __restrict block, C* __restrict columns, int64_t n) {
-  for (int64_t c = 0; c < n; ++c) {
-    columns[4 * c] = block[c];
-    columns[4 * c + 1] = block[n + c];
-    columns[4 * c + 2] = block[2 * n + c];
-    columns[4 * c + 3] = block[3 * n + c];
-  }
-}
-
-// Of a pixel and a channel the taps of the upper and of the lower row are neighbors in the columns,
-// [line][x][channel][tap], and in the block, [channel][line][ky][2 x + kx]: they move in pairs.
-template <bool to_block, class C, class Columns>
-REFINEDET_HD void move_pairs(Columns* columns, C* block, int64_t stride, int64_t lines, int64_t pixels,
-                             int64_t channels) {
-  for (int64_t y = 0; y < lines; ++y) {
-    for (int64_t x = 0; x < pixels; ++x) {
-      for (int64_t c = 0; c < channels; ++c) {
-        auto* pair = columns + (y * pixels + x) * stride + 4 * c;
-        C* upper = block + (c * lines + y) * 4 * pixels + 2 * x;
-        C* lower = upper + 2 * pixels;
-        if constexpr (to_block) {
-          __builtin_memcpy(upper, pair, 2 * sizeof(C));
-          __builtin_memcpy(lower, pair + 2, 2 * sizeof(C));
-        } else {
-          __builtin_memcpy(pair, upper, 2 * sizeof(C));
-          __builtin_memcpy(pair + 2, lower, 2 * sizeof(C));
-        }
-      }
-    }
-  }
-}
 
 // ---------------------------------------------------------------- over a tile
 
@@ -184,17 +168,18 @@ void walk_pixels(const DeconvSumTile& tile, const ParallelFor& parallel, const M
 template <class Maps>
 void walk_planes(const DeconvSumTile& tile, const ParallelFor& parallel, const Maps& maps) {
   using C = typename Maps::C;
+  constexpr int64_t planes = kPlanes<C>, plane = 4 * kPlanePixels + kPlaneRoom<C>;
   const int64_t height = tile.in_height, width = tile.in_width, channels = tile.channels;
   const int64_t first_image = tile.first_line / height, last_image = (tile.first_line + tile.lines - 1) / height;
-  const int64_t groups = divide_up(channels, kPlanes);
+  const int64_t groups = divide_up(channels, planes);
   const int64_t line_step = max2<int64_t>(1, kPlanePixels / width), pixel_step = min2(width, kPlanePixels);
   const bool whole = 2 * width == tile.out_width && pixel_step == width;  // a block's lines lie end to end in the maps
-  const int64_t work = 4 * kPlanes * width * divide_up(tile.lines, last_image - first_image + 1);
+  const int64_t work = 4 * planes * width * divide_up(tile.lines, last_image - first_image + 1);
   parallel((last_image - first_image + 1) * groups, tasks_of(work), [=](int64_t begin, int64_t end) {
-    C block[4 * kPlanes * kPlanePixels];
+    C block[planes * plane];
     for (int64_t i = begin; i < end; ++i) {
       const int64_t image = first_image + i / groups;
-      const int64_t first = i % groups * kPlanes, count = min2(kPlanes, channels - first);
+      const int64_t first = i % groups * planes, count = min2(planes, channels - first);
       const int64_t bottom = min2(tile.first_line + tile.lines - image * height, height);
       int64_t lines = 0;
       for (int64_t y = max2(tile.first_line - image * height, int64_t{0}); y < bottom; y += lines) {
@@ -204,10 +189,10 @@ void walk_planes(const DeconvSumTile& tile, const ParallelFor& parallel, const M
           const int64_t column = ((image * height + y - tile.first_line) * width + x) * channels + first;
           auto* columns = maps.columns + 4 * column;
           if constexpr (Maps::reads_columns) {
-            move_pairs<true>(columns, block, 4 * channels, lines, n, count);
+            move_block<true>(columns, 4 * channels, PlaneBlock<C>{block, plane, lines, n, count});
           }
           for (int64_t c = 0; c < count; ++c) {
-            C* run = block + 4 * c * lines * n;
+            C* run = block + c * plane;
             const int64_t rows = min2(2 * lines, tile.out_height - 2 * y);
             const int64_t inside = min2(2 * n, tile.out_width - 2 * x);
             int64_t at = ((image * channels + first + c) * tile.out_height + 2 * y) * tile.out_width + 2 * x;
@@ -221,7 +206,7 @@ void walk_planes(const DeconvSumTile& tile, const ParallelFor& parallel, const M
             }
           }
           if constexpr (!Maps::reads_columns) {
-            move_pairs<false>(columns, block, 4 * channels, lines, n, count);
+            move_block<false>(columns, 4 * channels, PlaneBlock<C>{block, plane, lines, n, count});
           }
         }
       }
@@ -289,11 +274,22 @@ void deconv_sum_columns(const DeconvSumColumnArgs& args, const ParallelFor& para
     const int64_t pixels = args.pixels, count = args.count;
     double* sums = args.sums;
     parallel(count, tasks_of(pixels), [=](int64_t begin, int64_t end) {
-      for (int64_t p = 0; p < pixels; ++p) {
-        const Column<T>* row = columns + p * count;
-#pragma GCC ivdep
-        for (int64_t j = begin; j < end; ++j) {
-          sums[j] += load(row[j]);
+      Work<T> sum[kSumColumns];
+      for (int64_t j = begin; j < end; j += kSumColumns) {
+        const int64_t n = min2(kSumColumns, end - j);
+        for (int64_t p = 0; p < pixels; p += kSumRows) {
+          for (int64_t i = 0; i < n; ++i) {
+            sum[i] = 0;
+          }
+          for (const Column<T>*row = columns + p * count + j, *last = row + min2(kSumRows, pixels - p) * count;
+               row < last; row += count) {
+            for (int64_t i = 0; i < n; ++i) {
+              sum[i] += load(row[i]);
+            }
+          }
+          for (int64_t i = 0; i < n; ++i) {
+            sums[j + i] += sum[i];
+          }
         }
       }
     });

@@ -27,6 +27,38 @@ void check_operands(const Tensor& input, const Tensor& weight) {
                   "weight: expected shape (", input.size(1), ", Co, 2, 2), got ", shape_of(weight));
 }
 
+// Some tiles, one after the other.
+void sum_tiles(DeconvSumProduct& product, const cpu::DeconvSumArgs& all, int64_t element_size, int64_t begin,
+               int64_t end, const cpu::ParallelFor& parallel) {
+  const auto further = [](const void* p, int64_t bytes) {
+    return p == nullptr ? nullptr : static_cast<const char*>(p) + bytes;
+  };
+  for (int64_t i = begin; i < end; ++i) {
+    product.go_to(i);
+    multiply(product.input(), product.weight(), product.columns());
+    cpu::DeconvSumArgs args = all;
+    args.tile = product.tile();
+    args.columns = product.columns_data();
+    args.bias = further(all.bias, product.first_channel() * element_size);
+    args.lateral = further(all.lateral, product.maps_offset() * element_size);
+    args.out = static_cast<char*>(all.out) + product.maps_offset() * element_size;
+    cpu::deconv_sum_scatter(args, parallel);
+  }
+}
+
+// All tiles. Each thread has its own where that keeps all of them busy: they meet once, not twice per tile. Else they
+// work together on one after the other.
+void sum_tiles(DeconvSumProduct product, const cpu::DeconvSumArgs& args, int64_t element_size) {
+  const int64_t tiles = product.tiles(), threads = static_cast<int64_t>(torch::stable::get_num_threads());
+  if (threads == 1 || (tiles % threads != 0 && tiles < 4 * threads)) {
+    return sum_tiles(product, args, element_size, 0, tiles, torch_threads());
+  }
+  torch::stable::parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {
+    DeconvSumProduct own = product.twin();
+    sum_tiles(own, args, element_size, begin, end, cpu::ParallelFor(nullptr, nullptr, 1));
+  });
+}
+
 Tensor deconv_sum(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias_in,
                   const Tensor& lateral_in, bool relu) {
   check_operands(input, weight);
@@ -55,13 +87,8 @@ Tensor deconv_sum(const Tensor& input, const Tensor& weight, const std::optional
   args.lateral = lateral.const_data_ptr();
   args.relu = relu;
   args.out = out.mutable_data_ptr();
-  DeconvSumProduct product(input, weight, lateral, channels_last);
-  args.columns = product.columns_data();
-  while (product.next()) {
-    multiply(product.input(), product.weight(), product.columns());
-    args.tile = product.tile();
-    cpu::deconv_sum_scatter(args, torch_threads());
-  }
+  sum_tiles(DeconvSumProduct(input, weight, lateral, channels_last, /*by_channels=*/true), args,
+            static_cast<int64_t>(input.element_size()));
   return out;
 }
 
@@ -151,7 +178,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
     args.out = relu ? out->const_data_ptr() : nullptr;
     args.columns = product.columns_data();
     args.grad_lateral = relu ? grad_lateral.mutable_data_ptr() : nullptr;
-    while (product.next()) {
+    for (int64_t i = 0; i < product.tiles(); ++i) {
+      product.go_to(i);
       args.tile = product.tile();
       cpu::deconv_sum_gather(args, torch_threads());
       const Tensor grad_columns = product.columns();

@@ -10,6 +10,10 @@ namespace {
 constexpr int64_t kTileBytes = 1600 << 10;
 constexpr int64_t kMinTilePixels = 96;
 constexpr int64_t kLargePlane = 256;  // pixels of an image that are enough for a product of their own
+// Tiles of some channels of a large plane: their columns stay in L2, and threads find tiles of their own. The product
+// packs its input, not its weight, once more for each; in bfloat16 that takes longer than it saves.
+constexpr int64_t kBlockBytes = 400 << 10;
+constexpr int64_t kMinBlockChannels = 64;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -45,21 +49,33 @@ cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Ten
   return tile;
 }
 
-DeconvSumProduct::DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last)
+DeconvSumProduct::DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last,
+                                   bool by_channels)
     : type_(input.scalar_type() == ScalarType::Half ? ScalarType::Float : input.scalar_type()),
       input_(ordered(input, type_, channels_last)),
       weight_(ordered(weight, type_, channels_last && is_channels_last(weight))),
       batch_(input.size(0)),
-      in_channels_(input.size(1)) {
+      in_channels_(input.size(1)),
+      channels_(weight.size(1)) {
   tile_ = no_lines(input, weight_, maps, channels_last);
-  plan_tiles();
-  columns_ = new_tensor({4 * tile_.channels * tile_lines_ * tile_.in_width}, type_);
+  plan_tiles(by_channels);
+  new_columns();
+}
+
+DeconvSumProduct DeconvSumProduct::twin() const {
+  DeconvSumProduct copy = *this;
+  copy.new_columns();
+  return copy;
+}
+
+void DeconvSumProduct::new_columns() {
+  columns_ = new_tensor({4 * tile_channels_ * tile_lines_ * tile_.in_width}, type_);
   if (packs()) {
     packed_ = new_tensor({in_channels_ * tile_lines_ * tile_.in_width}, type_);
   }
 }
 
-void DeconvSumProduct::plan_tiles() {
+void DeconvSumProduct::plan_tiles(bool by_channels) {
   const int64_t width = std::max<int64_t>(1, tile_.in_width), height = tile_.in_height;
   const int64_t line_bytes = 4 * std::max<int64_t>(1, tile_.channels) * width * input_.element_size();
   const int64_t lines = std::max({int64_t{1}, kMinTilePixels / width, kTileBytes / line_bytes});
@@ -71,15 +87,46 @@ void DeconvSumProduct::plan_tiles() {
     const int64_t tiles = std::max<int64_t>(1, divide_up(all, lines));
     tile_lines_ = divide_up(all, tiles);  // of even sizes
   }
+  tile_channels_ = channels_;
+  if (by_channels && !tile_.channels_last && type_ != ScalarType::BFloat16 && tile_lines_ <= height && height * width >= kLargePlane) {
+    const int64_t channel_bytes = 4 * tile_lines_ * width * input_.element_size();
+    const int64_t size = std::max(kMinBlockChannels, kBlockBytes / channel_bytes / 32 * 32);
+    tile_channels_ = std::min(channels_, size);
+  }
 }
 
-bool DeconvSumProduct::next() {
-  tile_.first_line += tile_.lines;
-  tile_.lines = std::min(tile_lines_, batch_ * tile_.in_height - tile_.first_line);
-  if (!tile_.channels_last && tile_lines_ < tile_.in_height) {
-    tile_.lines = std::min(tile_.lines, tile_.in_height - tile_.first_line % tile_.in_height);
+int64_t DeconvSumProduct::line_tiles() const {
+  const int64_t height = tile_.in_height;
+  if (tile_.in_width == 0 || tile_lines_ == 0) {
+    return 0;
   }
-  return pixels() > 0;
+  return !tile_.channels_last && tile_lines_ < height ? batch_ * divide_up(height, tile_lines_)
+                                                      : divide_up(batch_ * height, tile_lines_);
+}
+
+int64_t DeconvSumProduct::tiles() const {
+  return line_tiles() * divide_up(channels_, std::max<int64_t>(1, tile_channels_));
+}
+
+void DeconvSumProduct::go_to(int64_t tile) {
+  const int64_t height = tile_.in_height, blocks = divide_up(channels_, tile_channels_);
+  const int64_t lines = tile / blocks;  // the same ones for all blocks, one after the other
+  if (!tile_.channels_last && tile_lines_ < height) {
+    const int64_t per_image = divide_up(height, tile_lines_), first = lines % per_image * tile_lines_;
+    line_ = lines / per_image * height + first;
+    tile_.lines = std::min(tile_lines_, height - first);
+  } else {
+    line_ = lines * tile_lines_;
+    tile_.lines = std::min(tile_lines_, batch_ * height - line_);
+  }
+  first_channel_ = tile % blocks * tile_channels_;
+  tile_.channels = std::min(tile_channels_, channels_ - first_channel_);
+  if (blocks == 1) {
+    tile_.first_line = line_;
+  } else {
+    tile_.first_line = line_ % height;
+    maps_offset_ = (line_ / height * channels_ + first_channel_) * tile_.out_height * tile_.out_width;
+  }
 }
 
 Tensor DeconvSumProduct::columns() const {
@@ -88,16 +135,15 @@ Tensor DeconvSumProduct::columns() const {
 }
 
 Tensor DeconvSumProduct::weight() const {
-  const int64_t n = 4 * tile_.channels;
-  return view_of(weight_.const_data_ptr(), {in_channels_, n}, {n, 1}, type_);
+  return view_of(element(weight_, 4 * first_channel_), {in_channels_, 4 * tile_.channels}, {4 * channels_, 1}, type_);
 }
 
 Tensor DeconvSumProduct::input() const {
   if (!packs()) {
     return pixels_in_place(input_);
   }
-  Tensor packed = packed_images();
-  torch::stable::copy_(packed, images(input_));
+  const cpu::MatrixLayout<void> from = planes(input_), to = packed_rows();
+  copy({from.data, from.dtype, from.matrix_stride, from.row_stride, from.column_stride}, to);
   return packed_pixels();
 }
 
@@ -107,35 +153,42 @@ void DeconvSumProduct::write_grad_input(const Tensor& grad_input) const {
     return multiply(columns(), transposed, pixels_in_place(grad_input));
   }
   multiply(columns(), transposed, packed_pixels());
-  Tensor target = images(grad_input);
-  torch::stable::copy_(target, packed_images());
+  const cpu::MatrixLayout<void> from = packed_rows();
+  copy({from.data, from.dtype, from.matrix_stride, from.row_stride, from.column_stride}, planes(grad_input));
+}
+
+// Where the tile begins in contiguous maps of the input's shape.
+int64_t DeconvSumProduct::first_in_planes() const {
+  const int64_t height = tile_.in_height;
+  return (line_ / height * in_channels_ * height + line_ % height) * tile_.in_width;
 }
 
 // (pixels, Ci) of maps of the input's shape.
 Tensor DeconvSumProduct::pixels_in_place(const Tensor& maps) const {
-  const int64_t line = tile_.first_line, height = tile_.in_height, width = tile_.in_width;
+  const int64_t height = tile_.in_height, width = tile_.in_width;
   if (tile_.channels_last) {
-    return view_of(element(maps, line * width * in_channels_), {pixels(), in_channels_}, {in_channels_, 1}, type_);
+    return view_of(element(maps, line_ * width * in_channels_), {pixels(), in_channels_}, {in_channels_, 1}, type_);
   }
-  const int64_t first = (line / height * in_channels_ * height + line % height) * width;
-  return view_of(element(maps, first), {pixels(), in_channels_}, {1, height * width}, type_);
+  return view_of(element(maps, first_in_planes()), {pixels(), in_channels_}, {1, height * width}, type_);
 }
 
 Tensor DeconvSumProduct::packed_pixels() const {
-  return view_of(packed_.const_data_ptr(), {pixels(), in_channels_}, {1, pixels()}, type_);
+  return view_of(packed_.const_data_ptr(), {pixels(), in_channels_}, {in_channels_, 1}, type_);
 }
 
-// (Ci, images, plane) of maps of the input's shape.
-Tensor DeconvSumProduct::images(const Tensor& maps) const {
+// The tile's pixels of maps of the input's shape: a matrix (pixel, channel) per image.
+cpu::MatrixLayout<void> DeconvSumProduct::planes(const Tensor& maps) const {
   const int64_t plane = tile_.in_height * tile_.in_width;
-  const int64_t first = tile_.first_line * tile_.in_width * in_channels_;
-  return view_of(element(maps, first), {in_channels_, tile_.lines / tile_.in_height, plane},
-                 {plane, in_channels_ * plane, 1}, type_);
+  return {const_cast<char*>(element(maps, first_in_planes())), dtype_of(maps, "input"), in_channels_ * plane, 1, plane};
 }
 
-Tensor DeconvSumProduct::packed_images() const {
-  const int64_t plane = tile_.in_height * tile_.in_width, count = tile_.lines / tile_.in_height;
-  return view_of(packed_.const_data_ptr(), {in_channels_, count, plane}, {count * plane, plane, 1}, type_);
+cpu::MatrixLayout<void> DeconvSumProduct::packed_rows() const {
+  return {packed_.mutable_data_ptr(), dtype_of(packed_, "input"), image_pixels() * in_channels_, in_channels_, 1};
+}
+
+void DeconvSumProduct::copy(const cpu::MatrixLayout<const void>& from, const cpu::MatrixLayout<void>& to) const {
+  const int64_t images = tile_.lines / tile_.in_height;
+  cpu::copy_matrices({from, to, images, image_pixels(), in_channels_, false, false}, torch_threads());
 }
 
 }  // namespace refinedet::torch_ops

@@ -1,6 +1,7 @@
 // The matrix product inside deconv_sum and its backward, cut into tiles.
 #pragma once
 
+#include "../cpu/copy_matrices.h"
 #include "../cpu/deconv_sum.h"
 #include "gemm.h"
 
@@ -21,13 +22,23 @@ cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Ten
 // pixels lie side by side in memory: torch's product takes both.
 class DeconvSumProduct {
  public:
-  // `maps` is the lateral map or anything of its shape, in the order that channels_last says.
-  DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last);
+  // `maps` is the lateral map or anything of its shape, in the order that channels_last says. With `by_channels` tiles
+  // of planes that are large enough hold some channels only.
+  DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last,
+                   bool by_channels = false);
 
-  // Goes on to the next tile; false after the last.
-  bool next();
+  // Tiles, none without pixels; and to one of them. Sums over tiles have one order only if they are gone to in theirs.
+  int64_t tiles() const;
+  void go_to(int64_t tile);
 
+  // The same product for another thread, with columns of its own.
+  DeconvSumProduct twin() const;
+
+  // Of a tile of some channels: as if those were all that an image has. In the maps it begins `maps_offset()` elements
+  // further, in the bias `first_channel()`.
   const cpu::DeconvSumTile& tile() const { return tile_; }
+  int64_t maps_offset() const { return maps_offset_; }
+  int64_t first_channel() const { return first_channel_; }
   ScalarType type() const { return type_; }  // of all matrices
   bool one_tile() const { return tile_lines_ == batch_ * tile_.in_height; }
 
@@ -40,20 +51,27 @@ class DeconvSumProduct {
   void write_grad_input(const Tensor& grad_input) const;
 
  private:
-  void plan_tiles();
+  void plan_tiles(bool by_channels);
+  void new_columns();
+  int64_t line_tiles() const;
   int64_t pixels() const { return tile_.lines * tile_.in_width; }
-  // Small planes of several images in one product: they are copied next to each other.
+  // Small planes of several images in one product: they are copied to rows of channels.
   bool packs() const { return !tile_.channels_last && tile_lines_ > tile_.in_height; }
+  int64_t image_pixels() const { return tile_.in_height * tile_.in_width; }
   Tensor pixels_in_place(const Tensor& maps) const;
   Tensor packed_pixels() const;
-  Tensor images(const Tensor& maps) const;
-  Tensor packed_images() const;
+  int64_t first_in_planes() const;
+  cpu::MatrixLayout<void> planes(const Tensor& maps) const;
+  cpu::MatrixLayout<void> packed_rows() const;
+  void copy(const cpu::MatrixLayout<const void>& from, const cpu::MatrixLayout<void>& to) const;
 
   cpu::DeconvSumTile tile_{};
   ScalarType type_;
   Tensor input_, weight_, columns_, packed_;
-  int64_t batch_, in_channels_;
-  int64_t tile_lines_ = 0;
+  int64_t batch_, in_channels_, channels_;
+  int64_t tile_lines_ = 0, tile_channels_ = 0;
+  int64_t line_ = 0;  // the tile's first one in the batch
+  int64_t first_channel_ = 0, maps_offset_ = 0;
 };
 
 }  // namespace refinedet::torch_ops
