@@ -12,9 +12,9 @@ namespace {
 constexpr int64_t kPixelBlock = 256;   // channels of one pixel, four taps each
 constexpr int64_t kPlanePixels = 512;  // of a few channels, so many that the maps are read and written in long runs
 template <class C>
-constexpr int64_t kPlanes = 64 / (4 * sizeof(C));  // those channels: a cache line of a pixel's columns
+constexpr int64_t kPlanes = 64 / (4 * sizeof(C));    // those channels: a cache line of a pixel's columns
 constexpr int64_t kSumRows = 16, kSumColumns = 256;  // summed up before the sum goes on in double
-constexpr int64_t kGrain = 16384;      // map elements per task: some ten microseconds
+constexpr int64_t kGrain = 16384;                    // map elements per task: some ten microseconds
 
 REFINEDET_HD int64_t tasks_of(int64_t elements) { return max2<int64_t>(1, kGrain / max2<int64_t>(1, elements)); }
 REFINEDET_HD int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -7,7 +7,7 @@ namespace {
 
 // Columns at a time. They stay in the cache between the product and the maps; and the product is large enough that
 // the call, the threads' meeting and packing the weight once more do not show.
-constexpr int64_t kTileBytes = 1600 << 10;
+constexpr int64_t kTileElements = 400 << 10;
 constexpr int64_t kMinTilePixels = 96;
 constexpr int64_t kLargePlane = 256;  // pixels of an image that are enough for a product of their own
 // Tiles of some channels of a large plane: their columns stay in L2, and threads find tiles of their own. The product
@@ -77,8 +77,8 @@ void DeconvSumProduct::new_columns() {
 
 void DeconvSumProduct::plan_tiles(bool by_channels) {
   const int64_t width = std::max<int64_t>(1, tile_.in_width), height = tile_.in_height;
-  const int64_t line_bytes = 4 * std::max<int64_t>(1, tile_.channels) * width * input_.element_size();
-  const int64_t lines = std::max({int64_t{1}, kMinTilePixels / width, kTileBytes / line_bytes});
+  const int64_t line_elements = 4 * std::max<int64_t>(1, tile_.channels) * width;
+  const int64_t lines = std::max({int64_t{1}, kMinTilePixels / width, kTileElements / line_elements});
   if (!tile_.channels_last && lines >= height) {
     const int64_t images = height * width >= kLargePlane ? 1 : lines / std::max<int64_t>(1, height);
     tile_lines_ = height * std::min(batch_, images);
@@ -88,7 +88,8 @@ void DeconvSumProduct::plan_tiles(bool by_channels) {
     tile_lines_ = divide_up(all, tiles);  // of even sizes
   }
   tile_channels_ = channels_;
-  if (by_channels && !tile_.channels_last && type_ != ScalarType::BFloat16 && tile_lines_ <= height && height * width >= kLargePlane) {
+  if (by_channels && !tile_.channels_last && type_ != ScalarType::BFloat16 && tile_lines_ <= height &&
+      height * width >= kLargePlane) {
     const int64_t channel_bytes = 4 * tile_lines_ * width * input_.element_size();
     const int64_t size = std::max(kMinBlockChannels, kBlockBytes / channel_bytes / 32 * 32);
     tile_channels_ = std::min(channels_, size);
