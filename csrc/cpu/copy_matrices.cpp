@@ -51,12 +51,48 @@ REFINEDET_HD void copy_lines(const From* from, To* to, int64_t lines, int64_t le
   }
 }
 
+// to[j][i] = from[i][j] where one side has few lines, the taps of a kernel: the other side is read or written once from
+// end to end. `known` is their number where it is not 0, so that the inner loop is unrolled.
+template <bool narrow_to, bool add, int64_t known, class From, class To>
+REFINEDET_HD void transpose_narrow(const From* __restrict from, To* __restrict to, int64_t length, int64_t few,
+                                   const Copy& how) {
+  const int64_t narrow = known > 0 ? known : few, from_stride = how.from_stride, to_stride = how.to_stride;
+  const Copy constant{0, 0, add, how.overflow};
+  for (int64_t i = 0; i < length; ++i) {
+    for (int64_t j = 0; j < narrow; ++j) {
+      if constexpr (narrow_to) {
+        put<From, To>(get<From, To>(from[i * from_stride + j]), to[j * to_stride + i], constant);
+      } else {
+        put<From, To>(get<From, To>(from[j * from_stride + i]), to[i * to_stride + j], constant);
+      }
+    }
+  }
+}
+
+template <bool narrow_to, class From, class To>
+REFINEDET_HD void transpose_narrow(const From* from, To* to, int64_t length, int64_t few, const Copy& how) {
+  constexpr int64_t kTaps = 9;
+  if (how.add) {
+    transpose_narrow<narrow_to, true, 0>(from, to, length, few, how);
+  } else if (few == kTaps) {
+    transpose_narrow<narrow_to, false, kTaps>(from, to, length, few, how);
+  } else {
+    transpose_narrow<narrow_to, false, 0>(from, to, length, few, how);
+  }
+}
+
 // to[j][i] = from[i][j]. A whole tile is read by lines into a buffer of its own first: lines a power of two apart share
-// a cache set and would push each other out before their next element is wanted. What is left over at the edges, or
-// has less than a tile's lines from the start (the taps of a kernel), is small enough to go straight.
+// a cache set and would push each other out before their next element is wanted. What is left over at the edges is
+// small enough to go straight.
 template <class From, class To>
 REFINEDET_HD void transpose(const From* __restrict from, To* __restrict to, int64_t from_lines, int64_t to_lines,
                             const Copy& how) {
+  if (to_lines < kTile) {
+    return transpose_narrow<true>(from, to, from_lines, to_lines, how);
+  }
+  if (from_lines < kTile) {
+    return transpose_narrow<false>(from, to, to_lines, from_lines, how);
+  }
   Between<From, To> tile[kTile][kTile], line[kTile];
   for (int64_t i0 = 0; i0 < from_lines; i0 += kTile) {
     for (int64_t j0 = 0; j0 < to_lines; j0 += kTile) {

@@ -29,18 +29,26 @@ class MapGrad {
 // The weights' gradient of a block, summed over tiles in (Co, taps, C/groups) order.
 class WeightGrad {
  public:
-  WeightGrad(const DeformCall& call, const ChannelBlock& block)
+  WeightGrad(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block)
       : call_(call),
         block_(block),
         outputs_(call.out_channels / call.groups),
         depth_(call.taps() * block.group_channels()),
         tile_(new_tensor({block.groups * outputs_ * depth_}, call.compute)),
-        sum_(torch::stable::fill_(new_tensor({block.groups * outputs_ * depth_}, call.sampling), 0)) {}
+        sum_(tile_) {
+    const bool one_tile = plan.images >= call.batch && plan.rows >= call.batch * call.out_pixels();
+    if (!one_tile) {
+      sum_ = torch::stable::fill_(new_tensor({block.groups * outputs_ * depth_}, call.sampling), 0);
+    }
+  }
 
   // grad: (rows, output channels) per group; columns: (rows, depth).
   void add_tile(const Matrices& grad, const Matrices& columns) {
     const Matrices out{tile_.mutable_data_ptr(), block_.groups, outputs_, depth_, outputs_ * depth_, depth_, 1};
     multiply(grad.transposed(), columns, out, call_.compute);
+    if (sum_.get() == tile_.get()) {
+      return;
+    }
     const int64_t rows = block_.groups * outputs_;
     cpu::copy_matrices({{tile_.const_data_ptr(), dtype_of(tile_, "weight"), 0, depth_, 1},
                         {sum_.mutable_data_ptr(), dtype_of(sum_, "weight"), 0, depth_, 1},
@@ -67,7 +75,7 @@ class WeightGrad {
   const DeformCall& call_;
   const ChannelBlock& block_;
   int64_t outputs_, depth_;
-  Tensor tile_, sum_;
+  Tensor tile_, sum_;  // one and the same where there is only one tile
 };
 
 // The input's gradient of a block, summed channels last: where it belongs if that is so, else beside it.
@@ -135,7 +143,7 @@ void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBloc
   DeformBlock work(call, plan, block, std::nullopt);
   std::optional<WeightGrad> weight;
   if (grads.want_weight) {
-    weight.emplace(call, block);
+    weight.emplace(call, plan, block);
   }
   std::optional<InputGrad> input;
   if (grads.want_input) {
