@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "as_contiguous.h"
+#include "new_image.h"
+
 namespace refinedet::torch_ops {
 namespace {
 
@@ -17,10 +20,6 @@ constexpr int64_t kMinBlockChannels = 64;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-MemoryFormat format_of(bool channels_last) {
-  return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
-}
-
 const char* element(const Tensor& t, int64_t index) {
   return static_cast<const char*>(t.const_data_ptr()) + index * static_cast<int64_t>(t.element_size());
 }
@@ -29,11 +28,14 @@ const char* element(const Tensor& t, int64_t index) {
 
 Tensor ordered(const Tensor& t, ScalarType dtype, bool channels_last) {
   const Tensor converted = t.scalar_type() == dtype ? t : torch::stable::to(t, dtype);
-  return torch::stable::contiguous(converted, format_of(channels_last));
+  if (!channels_last) {
+    return as_contiguous(converted);
+  }
+  return is_channels_last(converted) ? converted : torch::stable::contiguous(converted, MemoryFormat::ChannelsLast);
 }
 
 Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place) {
-  return torch::stable::empty(sizes, dtype, std::nullopt, place.device(), std::nullopt, format_of(channels_last));
+  return new_image(sizes, dtype, channels_last, place);
 }
 
 cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last) {

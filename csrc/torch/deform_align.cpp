@@ -1,5 +1,6 @@
 #include "deform_align.h"
 
+#include "as_contiguous.h"
 #include "deform_align_cuda.h"
 
 namespace refinedet::torch_ops {
@@ -56,7 +57,7 @@ int64_t offset_groups_of(const std::optional<Tensor>& offset, const std::optiona
 }
 
 std::optional<Tensor> contiguous(const std::optional<Tensor>& t) {
-  return t ? std::optional<Tensor>(torch::stable::contiguous(*t)) : std::nullopt;
+  return t ? std::optional<Tensor>(as_contiguous(*t)) : std::nullopt;
 }
 
 int64_t out_size(int64_t size, int64_t pad, int64_t dilation, int64_t kernel, int64_t stride) {
@@ -124,9 +125,9 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   }
 
   call.channels_last = is_channels_last(input);
-  call.input = call.channels_last ? input : torch::stable::contiguous(input);
+  call.input = call.channels_last ? input : as_contiguous(input);
   call.weight_channels_last = is_channels_last(weight);
-  call.weight = call.weight_channels_last ? weight : torch::stable::contiguous(weight);
+  call.weight = call.weight_channels_last ? weight : as_contiguous(weight);
   call.offset = contiguous(offset);
   call.center = contiguous(center);
   call.mask = contiguous(mask);
@@ -146,7 +147,7 @@ Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Ten
     check_dtype(*bias, input.scalar_type(), "bias");
     REFINEDET_CHECK(bias->dim() == 1 && bias->size(0) == call.out_channels, "bias: expected shape (", call.out_channels,
                     ",), got ", shape_of(*bias));
-    bias = torch::stable::contiguous(*bias);
+    bias = as_contiguous(*bias);
   }
 #if defined(REFINEDET_WITH_CUDA)
   if (call.place.on_gpu()) {

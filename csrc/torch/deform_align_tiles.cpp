@@ -2,6 +2,7 @@
 
 #include "deform_align.h"
 #include "gemm.h"
+#include "new_image.h"
 
 namespace refinedet::torch_ops {
 namespace {
@@ -54,9 +55,7 @@ int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit;
 int64_t element_size(ScalarType dtype) { return dtype == ScalarType::Double ? 8 : dtype == ScalarType::Float ? 4 : 2; }
 
 Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place) {
-  using torch::headeronly::MemoryFormat;
-  return torch::stable::empty(sizes, dtype, std::nullopt, place.device(), std::nullopt,
-                              channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  return new_image(sizes, dtype, channels_last, place);
 }
 
 DeformPlan deform_plan(const DeformCall& call, int64_t copied, bool divisible) {
