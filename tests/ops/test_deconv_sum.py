@@ -25,6 +25,7 @@ SHAPES = [
     (3, 16, 3, 2, 9, 0, 1),
     (1, 64, 48, 10, 10, 0, 0),
     (2, 33, 64, 19, 17, 1, 1),
+    (2, 24, 150, 17, 21, 1, 0),  # large planes: tiles of some channels, the last of fewer
 ]
 
 
@@ -147,11 +148,14 @@ def test_tensors_with_gaps(rng):
     torch.testing.assert_close(rx.deconv_sum(*gaps), rx.deconv_sum(*tensors), rtol=0, atol=0)
 
 
+# together on one tile after the other, or each on tiles of its own: 6 contiguous, 2 channels-last
+@pytest.mark.parametrize("shape", [(3, 16, 16, 20, 20, 0, 0), (2, 24, 150, 17, 21, 1, 0)])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_threads_agree(rng, layout):
-    tensors = make((3, 16, 16, 20, 20, 0, 0), rng, layout=layout)
-    one, two = with_threads(lambda: rx.deconv_sum(*tensors, activation="relu"), 1, 2)
-    torch.testing.assert_close(one, two, **TOLERANCES[torch.float32])  # torch's product may split its sums
+def test_threads_agree(rng, layout, shape):
+    tensors = make(shape, rng, layout=layout)
+    one, *more = with_threads(lambda: rx.deconv_sum(*tensors, activation="relu"), 1, 2, 3)
+    for other in more:
+        torch.testing.assert_close(one, other, **TOLERANCES[torch.float32])  # torch's product may split its sums
 
 
 @pytest.mark.parametrize(
