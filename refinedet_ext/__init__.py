@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .build_info import build_info
-from .results import Detections, KeptAnchors, KeptBoxes, Matches
+from .results import Detections, KeptAnchors, KeptBoxes, Matches, MinedLoss
 
 try:
     import torch as _torch  # noqa: F401
@@ -34,13 +34,16 @@ if TYPE_CHECKING or _has_torch:
     from .filter_anchors import filter_anchors, filter_anchors_mask
     from .match_anchors import match_anchors
     from .mine_hard_negatives import mine_hard_negatives
+    from .mined_cross_entropy import mined_cross_entropy
     from .multiclass_nms import multiclass_nms
+    from .smooth_l1_box_loss import smooth_l1_box_loss
 
 __all__ = [
     "Detections",
     "KeptAnchors",
     "KeptBoxes",
     "Matches",
+    "MinedLoss",
     "batched_nms",
     "batched_nms_padded",
     "build_info",
@@ -54,10 +57,12 @@ __all__ = [
     "deform_align",
     "match_anchors",
     "mine_hard_negatives",
+    "mined_cross_entropy",
     "multiclass_nms",
     "nms",
     "nn",
     "reference",
+    "smooth_l1_box_loss",
 ]
 
 

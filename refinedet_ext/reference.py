@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .results import Detections, KeptAnchors, KeptBoxes, Matches
+from .results import Detections, KeptAnchors, KeptBoxes, Matches, MinedLoss
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 MAX_LOG_SCALE = 10.0  # decoded sides stay within e^-10 .. e^10 of the anchor's: no overflow, no division by zero
@@ -245,6 +245,48 @@ def decode_cascade(
             mask[b, row[: int(kept.count[b])]] = True
         boxes = torch.where(mask[..., None], boxes, torch.zeros_like(boxes))
     return _store(boxes, _result(arm_deltas, odm_deltas, anchors))
+
+
+# ---------------------------------------------------------------- losses
+
+
+def mined_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ratio: float = 3.0,
+    min_negatives: int = 0,
+    eligible: Tensor | None = None,
+    targets: Tensor | None = None,
+) -> MinedLoss:
+    logits, targets = logits.to(_working(logits)), (labels if targets is None else targets).clamp(min=0)
+    ranking = F.cross_entropy(logits.detach().mT, targets, reduction="none")
+    mined = mine_hard_negatives(ranking, labels, ratio=ratio, min_negatives=min_negatives, eligible=eligible)
+    chosen = (labels > 0) | mined
+    loss = logits.new_zeros(len(labels))
+    for b, rows in enumerate(chosen):  # by index, so that NaN in rows that do not count stays out of the gradient
+        loss[b] = F.cross_entropy(logits[b, rows], targets[b, rows], reduction="sum")
+    return MinedLoss(loss, chosen, (labels > 0).sum(dim=1), mined.sum(dim=1))
+
+
+def smooth_l1_box_loss(
+    deltas: Tensor,
+    anchors: Tensor,
+    gt_boxes: Tensor,
+    gt_index: Tensor,
+    variances: tuple[float, float, float, float] = VARIANCES,
+    *,
+    beta: float = 1.0,
+) -> Tensor:
+    dtype = _working(deltas, anchors, gt_boxes)
+    deltas, anchors = deltas.to(dtype), anchors.detach().to(dtype).expand(deltas.shape)
+    gt_boxes = gt_boxes.detach().to(dtype)
+    loss = deltas.new_zeros(len(deltas))
+    for b, index in enumerate(gt_index):
+        rows = index >= 0
+        target = encode_boxes(gt_boxes[index[rows]], anchors[b, rows], variances)
+        loss[b] = F.smooth_l1_loss(deltas[b, rows], target, reduction="sum", beta=beta)
+    return loss
 
 
 # ---------------------------------------------------------------- feature maps

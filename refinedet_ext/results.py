@@ -40,6 +40,20 @@ class KeptBoxes(NamedTuple):
     count: Any
 
 
+class MinedLoss(NamedTuple):
+    """What `mined_cross_entropy` returns.
+
+    loss: (B,), the sum over the chosen anchors of each image.
+    chosen: (B, A) bool, the positives and the mined negatives.
+    positives, negatives: (B,) int64, how many of them are chosen.
+    """
+
+    loss: Any
+    chosen: Any
+    positives: Any
+    negatives: Any
+
+
 class Detections(NamedTuple):
     """What `multiclass_nms` and `detect` return: K rows per image, the best score first, zeros after `count`.
 

@@ -19,17 +19,24 @@ REFINEDET_HD bool reaches(const T* logits, int64_t classes, Work<T> reach) {
   return any != 0;
 }
 
-// Softmax of the `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands
-// behind row n is of no meaning.
+// The `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands behind row n is
+// of no meaning.
 template <class T, class W>
-REFINEDET_HD void group_softmax(const T* logits, const int32_t* index, int n, int64_t columns, W* table) {
+REFINEDET_HD void load_group(const T* logits, const int32_t* index, int n, int64_t columns, W* table) {
+  int64_t first[kGroup];
   for (int r = 0; r < kGroup; ++r) {
-    const T* row = logits + columns * index[r < n ? r : 0];
-    for (int64_t c = 0; c < columns; ++c) {
-      table[c * kGroup + r] = load(row[c]);
+    first[r] = columns * index[r < n ? r : 0];
+  }
+  for (int64_t c = 0; c < columns; ++c) {  // column by column: what is read next was stored as whole vectors
+    for (int r = 0; r < kGroup; ++r) {
+      table[c * kGroup + r] = load(logits[first[r] + c]);
     }
   }
-  W top[kGroup], sum[kGroup];
+}
+
+// Replaces the logits of such a table by e^(logit - top), where `top` is the largest of the row, and sums them up.
+template <class W>
+REFINEDET_HD void group_exponentials(W* table, int64_t columns, W* top, W* sum) {
   for (int r = 0; r < kGroup; ++r) {
     top[r] = table[r];
     sum[r] = 0;
@@ -46,6 +53,14 @@ REFINEDET_HD void group_softmax(const T* logits, const int32_t* index, int n, in
       sum[r] += e;
     }
   }
+}
+
+// load_group's table with the softmax of each row.
+template <class T, class W>
+REFINEDET_HD void group_softmax(const T* logits, const int32_t* index, int n, int64_t columns, W* table) {
+  W top[kGroup], sum[kGroup];
+  load_group(logits, index, n, columns, table);
+  group_exponentials(table, columns, top, sum);
   for (int64_t c = 0; c < columns; ++c) {
     for (int r = 0; r < kGroup; ++r) {
       table[c * kGroup + r] /= sum[r];

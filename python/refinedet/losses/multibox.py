@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import refinedet_ext as rx
 
@@ -175,6 +174,28 @@ class MultiBoxLoss(nn.Module):
         guide: Guide | None = None,
     ) -> StageLoss:
         """One stage; references are the boxes that its deltas refer to, (A, 4) or (B, A, 4)."""
+        boxes = matches.gt_index
+        if candidates.mining_labels is not matches.labels:  # some objects were dropped
+            boxes = torch.where(candidates.positive, boxes, -1)
+        if self.strategies.box_loss == "smooth_l1":
+            loc = rx.smooth_l1_box_loss(deltas, references, gt_boxes.to(deltas.dtype), boxes, self.variances).sum()
+        else:
+            decoded = rx.decode_boxes(deltas, references, self.variances)
+            distance = giou_loss(decoded, _assigned(gt_boxes, matches, deltas.dtype))
+            loc = torch.where(candidates.positive, distance, 0.0).sum()
+
+        plain = self.strategies.cls_loss == "cross_entropy" and guide is None
+        if plain and self.empty_batch_negatives <= self.min_negatives:
+            mined = rx.mined_cross_entropy(
+                logits,
+                candidates.mining_labels,
+                ratio=self.negative_ratio,
+                min_negatives=self.min_negatives,
+                eligible=candidates.eligible,
+                targets=matches.labels,
+            )
+            return StageLoss(mined.loss.sum(), loc, mined.positives.sum(), mined.negatives.sum())
+
         labels = matches.labels.clamp(min=0)
         log_p = logits.log_softmax(dim=-1)
         cross_entropy = -log_p.gather(-1, labels[..., None])[..., 0]
@@ -185,12 +206,8 @@ class MultiBoxLoss(nn.Module):
         if self.strategies.cls_loss == "focal":
             gamma, alpha = self.strategies.focal_gamma, self.strategies.focal_alpha
             divergence = divergence * focal_factor(log_p, labels, gamma=gamma, alpha=alpha)
-        positive = candidates.positive
-        cls = torch.where(positive | negative, divergence, 0.0).sum()
-
-        distance = self._distance(deltas, references, _assigned(gt_boxes, matches, deltas.dtype))
-        loc = torch.where(positive, distance, 0.0).sum()
-        return StageLoss(cls, loc, positive.sum(), negative.sum())
+        cls = torch.where(candidates.positive | negative, divergence, 0.0).sum()
+        return StageLoss(cls, loc, candidates.positive.sum(), negative.sum())
 
     def _negatives(self, cross_entropy: Tensor, candidates: Candidates) -> Tensor:
         """Which anchors train as background, (B, A) bool."""
@@ -212,13 +229,6 @@ class MultiBoxLoss(nn.Module):
             min_negatives=min_negatives,
             eligible=candidates.eligible,
         )
-
-    def _distance(self, deltas: Tensor, references: Tensor, boxes: Tensor) -> Tensor:
-        """The box loss of every anchor (B, A), meaningful where it has a ground truth."""
-        if self.strategies.box_loss == "giou":
-            return giou_loss(rx.decode_boxes(deltas, references, self.variances), boxes)
-        encoded = rx.encode_boxes(boxes, references, self.variances)
-        return F.smooth_l1_loss(deltas, encoded, reduction="none").sum(dim=-1)
 
     @torch.no_grad()
     def _guide(

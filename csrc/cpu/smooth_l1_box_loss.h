@@ -1,0 +1,32 @@
+#pragma once
+
+#include "../geometry/dtype.h"
+#include "level.h"
+
+namespace refinedet::cpu {
+
+struct SmoothL1BoxLossArgs {
+  DType dtype;
+  const void* deltas;       // (batch, anchor_count, 4)
+  const void* anchors;      // (batch, anchor_count, 4), or (anchor_count, 4) where they are shared
+  const void* gt_boxes;     // (gt_count, 4)
+  const int64_t* gt_index;  // (batch, anchor_count), below gt_count; negative: no box
+  int64_t batch;
+  int64_t anchor_count;  // below 2^31
+  int64_t gt_count;
+  bool shared;
+  double variances[4];
+  double beta;  // finite, at least 0
+  void* loss;   // (batch,) of Work<dtype>
+};
+
+struct SmoothL1BoxLossBackwardArgs {
+  SmoothL1BoxLossArgs forward;  // its `loss` is not read
+  const void* grad_loss;        // (batch,) of Work<dtype>
+  void* grad_deltas;            // (batch, anchor_count, 4)
+};
+
+REFINEDET_CPU_KERNEL(smooth_l1_box_loss, SmoothL1BoxLossArgs)
+REFINEDET_CPU_KERNEL(smooth_l1_box_loss_backward, SmoothL1BoxLossBackwardArgs)
+
+}  // namespace refinedet::cpu

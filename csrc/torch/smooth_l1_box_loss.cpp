@@ -1,0 +1,89 @@
+#include "../cpu/smooth_l1_box_loss.h"
+
+#include <cmath>
+
+#include "../cuda/smooth_l1_box_loss.h"
+#include "as_contiguous.h"
+#include "common.h"
+#include "loss_checks.h"
+
+namespace refinedet::torch_ops {
+namespace {
+
+// deltas (B, A, 4), anchors (A, 4) or (B, A, 4), gt_boxes (G, 4), all of one dtype; gt_index (B, A).
+cpu::SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, const Tensor& gt_boxes,
+                                   const Tensor& gt_index, const std::vector<double>& variances, double beta,
+                                   Place place) {
+  REFINEDET_CHECK(deltas.dim() == 3, "deltas: expected shape (B, A, 4), got ", shape_of(deltas));
+  check_box_rows(deltas, "deltas", anchors);
+  cpu::SmoothL1BoxLossArgs args{};
+  args.batch = deltas.size(0);
+  args.anchor_count = deltas.size(1);
+  args.shared = anchors.dim() == 2;
+  REFINEDET_CHECK((args.shared && anchors.size(0) == args.anchor_count) || sizes_of(anchors) == sizes_of(deltas),
+                  "anchors: expected shape (", args.anchor_count, ", 4) or ", shape_of(deltas), ", got ",
+                  shape_of(anchors));
+  check_place(gt_boxes, place, "gt_boxes");
+  check_dtype(gt_boxes, deltas.scalar_type(), "gt_boxes");
+  REFINEDET_CHECK(gt_boxes.dim() == 2 && gt_boxes.size(1) == 4, "gt_boxes: expected shape (G, 4), got ",
+                  shape_of(gt_boxes));
+  args.gt_count = gt_boxes.size(0);
+  check_anchor_values(gt_index, "gt_index", ScalarType::Long, deltas, "deltas", place);
+  check_below(gt_index, "gt_index", args.gt_count, place);
+  check_variances(variances);
+  REFINEDET_CHECK(beta >= 0 && std::isfinite(beta), "beta: expected a finite number of at least 0, got ", beta);
+  args.dtype = dtype_of(deltas, "deltas");
+  args.deltas = deltas.const_data_ptr();
+  args.anchors = anchors.const_data_ptr();
+  args.gt_boxes = gt_boxes.const_data_ptr();
+  args.gt_index = const_data<int64_t>(gt_index);
+  std::copy(variances.begin(), variances.end(), args.variances);
+  args.beta = beta;
+  return args;
+}
+
+Tensor smooth_l1_box_loss(const Tensor& deltas_in, const Tensor& anchors_in, const Tensor& gt_boxes_in,
+                          const Tensor& gt_index_in, std::vector<double> variances, double beta) {
+  const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
+  const Tensor gt_boxes = as_contiguous(gt_boxes_in), gt_index = as_contiguous(gt_index_in);
+  const Place place = place_of(deltas, "deltas");
+  cpu::SmoothL1BoxLossArgs args = make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, place);
+  const Tensor loss = new_tensor({args.batch}, sum_dtype(deltas), place);
+  args.loss = loss.mutable_data_ptr();
+  REFINEDET_RUN(place, smooth_l1_box_loss, args);
+  return loss;
+}
+
+Tensor smooth_l1_box_loss_backward(const Tensor& grad_in, const Tensor& deltas_in, const Tensor& anchors_in,
+                                   const Tensor& gt_boxes_in, const Tensor& gt_index_in,
+                                   std::vector<double> variances, double beta) {
+  const Tensor grad = as_contiguous(grad_in), deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
+  const Tensor gt_boxes = as_contiguous(gt_boxes_in), gt_index = as_contiguous(gt_index_in);
+  const Place place = place_of(deltas, "deltas");
+  cpu::SmoothL1BoxLossBackwardArgs args{make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, place),
+                                        nullptr, nullptr};
+  check_image_sums(grad, "grad", deltas, place);
+  const Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
+  args.grad_loss = grad.const_data_ptr();
+  args.grad_deltas = grad_deltas.mutable_data_ptr();
+  REFINEDET_RUN(place, smooth_l1_box_loss_backward, args);
+  return grad_deltas;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
+  m.def(
+      "smooth_l1_box_loss(Tensor deltas, Tensor anchors, Tensor gt_boxes, Tensor gt_index, float[] variances,"
+      " float beta) -> Tensor");
+  m.def(
+      "_smooth_l1_box_loss_backward(Tensor grad, Tensor deltas, Tensor anchors, Tensor gt_boxes, Tensor gt_index,"
+      " float[] variances, float beta) -> Tensor");
+}
+
+REFINEDET_KERNELS(m) {
+  m.impl("smooth_l1_box_loss", TORCH_BOX(&smooth_l1_box_loss));
+  m.impl("_smooth_l1_box_loss_backward", TORCH_BOX(&smooth_l1_box_loss_backward));
+}
+
+}  // namespace refinedet::torch_ops
