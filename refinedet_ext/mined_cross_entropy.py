@@ -107,5 +107,7 @@ def _autograd(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     return _backward(grad, *ctx.saved_tensors), None, None, None, None, None
 
 
-_library.register_no_autograd("_mined_cross_entropy_backward", "mined_cross_entropy: a second derivative is not available")
+_library.register_no_autograd(
+    "_mined_cross_entropy_backward", "mined_cross_entropy: a second derivative is not available"
+)
 _library.register_autograd("mined_cross_entropy", _autograd, setup_context=_setup_context)

@@ -58,7 +58,7 @@ def smooth_l1_box_loss(
         check_floating(tensor, name)
     check_shape(deltas, "deltas", ("B", "A", 4), sizes)
     check_shape(anchors, "anchors", ("A", 4) if anchors.dim() == 2 else ("B", "A", 4), sizes)
-    check_shape(gt_boxes, "gt_boxes", ("G", 4), sizes)
+    check_shape(gt_boxes, "gt_boxes", ("G", 4))
     check_shape(gt_index, "gt_index", ("B", "A"), sizes)
     check_dtype(gt_index, "gt_index", "int64")
     check_same_device(deltas=deltas, anchors=anchors, gt_boxes=gt_boxes, gt_index=gt_index)
@@ -98,5 +98,7 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return _backward(grad, *ctx.saved_tensors, ctx.variances, ctx.beta), None, None, None, None, None
 
 
-_library.register_no_autograd("_smooth_l1_box_loss_backward", "smooth_l1_box_loss: a second derivative is not available")
+_library.register_no_autograd(
+    "_smooth_l1_box_loss_backward", "smooth_l1_box_loss: a second derivative is not available"
+)
 _library.register_autograd("smooth_l1_box_loss", _autograd, setup_context=_setup_context)

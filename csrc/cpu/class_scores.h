@@ -19,8 +19,8 @@ REFINEDET_HD bool reaches(const T* logits, int64_t classes, Work<T> reach) {
   return any != 0;
 }
 
-// The `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands behind row n is
-// of no meaning.
+// The `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands behind row n
+// is of no meaning.
 template <class T, class W>
 REFINEDET_HD void load_group(const T* logits, const int32_t* index, int n, int64_t columns, W* table) {
   int64_t first[kGroup];

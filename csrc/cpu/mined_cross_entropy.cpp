@@ -108,9 +108,10 @@ void mined_cross_entropy(const MinedCrossEntropyArgs& args, const ParallelFor& p
       row_losses(logits + args.classes * first, args.labels + first, args.targets + first,
                  eligible == nullptr ? nullptr : eligible + first, rows, args.classes, table, losses.data() + first);
     });
-    REFINEDET_CPU_LEVEL::mine_hard_negatives({sizeof(W) == sizeof(double) ? DType::f64 : DType::f32, losses.data(), args.labels,
-                         args.eligible, args.batch, n, args.ratio, args.min_negatives, args.chosen},
-                        parallel);
+    const DType dtype = sizeof(W) == sizeof(double) ? DType::f64 : DType::f32;
+    const MineHardNegativesArgs mining{dtype, losses.data(), args.labels,        args.eligible, args.batch,
+                                       n,     args.ratio,    args.min_negatives, args.chosen};
+    REFINEDET_CPU_LEVEL::mine_hard_negatives(mining, parallel);
     parallel(args.batch, max2(int64_t{1}, (int64_t{1} << 15) / max2(int64_t{1}, n)), [&](int64_t begin, int64_t end) {
       int32_t places[kChunk];
       for (int64_t b = begin; b < end; ++b) {

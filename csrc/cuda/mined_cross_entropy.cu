@@ -5,11 +5,10 @@
 // bytes that a warp reads for one class serve it for the next ones too, out of the first cache. What comes after, the
 // mining and a sum per image, works on 4 bytes an anchor. Backward, the zeros go by the memory's own fill, and only the
 // chosen rows, four for every positive, are worked on.
-#include "mined_cross_entropy.h"
-
 #include "../geometry/softmax.h"
 #include "block_sum.h"
 #include "mine_hard_negatives.h"
+#include "mined_cross_entropy.h"
 #include "workspace.h"
 
 namespace refinedet::cuda {
@@ -156,8 +155,8 @@ void mined_cross_entropy_backward(const cpu::MinedCrossEntropyBackwardArgs& args
   }
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
     fill_zero(args.grad_logits, static_cast<size_t>(total * args.classes) * sizeof(T), stream);
-    launch("mined_cross_entropy_backward", row_gradient_kernel<T>, blocks_for(total, kRowThreads), dim3(kRowThreads),
-           0, stream, args);
+    launch("mined_cross_entropy_backward", row_gradient_kernel<T>, blocks_for(total, kRowThreads), dim3(kRowThreads), 0,
+           stream, args);
   });
 }
 

@@ -3,10 +3,9 @@
 //
 // Forward a block per image, which needs no second launch for the sum; backward the zeros go by the memory's own fill,
 // then a thread per anchor.
-#include "smooth_l1_box_loss.h"
-
 #include "../geometry/smooth_l1.h"
 #include "block_sum.h"
+#include "smooth_l1_box_loss.h"
 
 namespace refinedet::cuda {
 namespace {

@@ -67,11 +67,10 @@ Tensor mined_cross_entropy_backward(const Tensor& grad_in, const Tensor& logits_
   check_anchor_values(chosen, "chosen", ScalarType::Bool, logits, "logits", place);
   check_image_sums(grad, "grad", logits, place);
   const Tensor grad_logits = new_tensor(sizes_of(logits), logits.scalar_type(), place);
-  const cpu::MinedCrossEntropyBackwardArgs args{dtype_of(logits, "logits"), grad.const_data_ptr(),
-                                                logits.const_data_ptr(),    const_data<int64_t>(targets),
-                                                const_data<bool>(chosen),   logits.size(0),
-                                                logits.size(1),             logits.size(2),
-                                                grad_logits.mutable_data_ptr()};
+  const cpu::MinedCrossEntropyBackwardArgs args{
+      dtype_of(logits, "logits"),    grad.const_data_ptr(), logits.const_data_ptr(), const_data<int64_t>(targets),
+      const_data<bool>(chosen),      logits.size(0),        logits.size(1),          logits.size(2),
+      grad_logits.mutable_data_ptr()};
   REFINEDET_RUN(place, mined_cross_entropy_backward, args);
   return grad_logits;
 }

@@ -55,13 +55,13 @@ Tensor smooth_l1_box_loss(const Tensor& deltas_in, const Tensor& anchors_in, con
 }
 
 Tensor smooth_l1_box_loss_backward(const Tensor& grad_in, const Tensor& deltas_in, const Tensor& anchors_in,
-                                   const Tensor& gt_boxes_in, const Tensor& gt_index_in,
-                                   std::vector<double> variances, double beta) {
+                                   const Tensor& gt_boxes_in, const Tensor& gt_index_in, std::vector<double> variances,
+                                   double beta) {
   const Tensor grad = as_contiguous(grad_in), deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   const Tensor gt_boxes = as_contiguous(gt_boxes_in), gt_index = as_contiguous(gt_index_in);
   const Place place = place_of(deltas, "deltas");
-  cpu::SmoothL1BoxLossBackwardArgs args{make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, place),
-                                        nullptr, nullptr};
+  cpu::SmoothL1BoxLossBackwardArgs args{make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, place), nullptr,
+                                        nullptr};
   check_image_sums(grad, "grad", deltas, place);
   const Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
   args.grad_loss = grad.const_data_ptr();

@@ -174,16 +174,7 @@ class MultiBoxLoss(nn.Module):
         guide: Guide | None = None,
     ) -> StageLoss:
         """One stage; references are the boxes that its deltas refer to, (A, 4) or (B, A, 4)."""
-        boxes = matches.gt_index
-        if candidates.mining_labels is not matches.labels:  # some objects were dropped
-            boxes = torch.where(candidates.positive, boxes, -1)
-        if self.strategies.box_loss == "smooth_l1":
-            loc = rx.smooth_l1_box_loss(deltas, references, gt_boxes.to(deltas.dtype), boxes, self.variances).sum()
-        else:
-            decoded = rx.decode_boxes(deltas, references, self.variances)
-            distance = giou_loss(decoded, _assigned(gt_boxes, matches, deltas.dtype))
-            loc = torch.where(candidates.positive, distance, 0.0).sum()
-
+        loc = self._distance(deltas, references, matches, candidates, gt_boxes)
         plain = self.strategies.cls_loss == "cross_entropy" and guide is None
         if plain and self.empty_batch_negatives <= self.min_negatives:
             mined = rx.mined_cross_entropy(
@@ -208,6 +199,19 @@ class MultiBoxLoss(nn.Module):
             divergence = divergence * focal_factor(log_p, labels, gamma=gamma, alpha=alpha)
         cls = torch.where(candidates.positive | negative, divergence, 0.0).sum()
         return StageLoss(cls, loc, candidates.positive.sum(), negative.sum())
+
+    def _distance(
+        self, deltas: Tensor, references: Tensor, matches: rx.Matches, candidates: Candidates, gt_boxes: Tensor
+    ) -> Tensor:
+        """The box loss of the positives, summed."""
+        if self.strategies.box_loss == "giou":
+            decoded = rx.decode_boxes(deltas, references, self.variances)
+            distance = giou_loss(decoded, _assigned(gt_boxes, matches, deltas.dtype))
+            return torch.where(candidates.positive, distance, 0.0).sum()
+        boxes = matches.gt_index
+        if candidates.mining_labels is not matches.labels:  # some of them lost their place
+            boxes = torch.where(candidates.positive, boxes, -1)
+        return rx.smooth_l1_box_loss(deltas, references, gt_boxes.to(deltas.dtype), boxes, self.variances).sum()
 
     def _negatives(self, cross_entropy: Tensor, candidates: Candidates) -> Tensor:
         """Which anchors train as background, (B, A) bool."""
