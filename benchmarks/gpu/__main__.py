@@ -18,13 +18,13 @@ import torch
 
 import refinedet_ext as rx
 
-from .box_cases import coding_cases, detect_cases, matching_cases, mining_cases, nms_cases
+from .box_cases import coding_cases, detect_cases, loss_cases, matching_cases, mining_cases, nms_cases
 from .case import Case, torchvision_ops
 from .feature_cases import deconv_cases, deform_cases
 from .network import network_rows
 from .timing import Ceilings, Time, Timer, measure_ceilings
 
-MAKERS = (nms_cases, detect_cases, matching_cases, mining_cases, coding_cases, deconv_cases, deform_cases)
+MAKERS = (nms_cases, detect_cases, matching_cases, mining_cases, loss_cases, coding_cases, deconv_cases, deform_cases)
 
 
 def all_cases(device: str, *, small: bool = False) -> Iterator[Case]:

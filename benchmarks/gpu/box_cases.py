@@ -13,6 +13,8 @@ import refinedet_ext as rx
 
 from ..bench_match_anchors import plain_box_iou
 from ..bench_mine_hard_negatives import two_sorts
+from ..bench_mined_cross_entropy import inputs as loss_inputs
+from ..bench_mined_cross_entropy import plain_loss
 from ..inputs import detections, detector_outputs, ground_truth, pyramid_anchors
 from .case import Case, size_of, to, torchvision_ops
 
@@ -156,6 +158,22 @@ def mining_cases(device: str, small: bool) -> Iterator[Case]:
             partial(rx.mine_hard_negatives, *cpu),
             {"two sorts": partial(two_sorts, eligible=None)},
             bytes=images * count * 13,
+        )
+
+
+def loss_cases(device: str, small: bool) -> Iterator[Case]:
+    for images, count, classes in [(2, 500, 5)] if small else [(32, 6375, 2), (32, 6375, 21), (8, 16320, 81)]:
+        cpu = loss_inputs((images, count, classes), filtered=False)[:2]
+        name = f"B={images}, {count} anchors, {classes} columns"
+        yield Case(
+            "mined_cross_entropy",
+            name,
+            lambda *args: rx.mined_cross_entropy(*args).loss,
+            to(device, cpu),
+            lambda cpu=cpu: rx.mined_cross_entropy(*cpu).loss,
+            {"torch": partial(plain_loss, eligible=None)},
+            exact=False,
+            bytes=size_of(*cpu),
         )
 
 

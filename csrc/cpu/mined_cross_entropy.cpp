@@ -8,7 +8,7 @@
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
 
-constexpr int64_t kChunk = 256;  // rows: their flags, and most often their gradients, stay in the first cache
+constexpr int64_t kChunk = 2048;  // rows: enough for several groups where few count, and their gradients still cached
 
 // f(first, rows, table) for chunks of at most kChunk of `total` rows, each thread with a table of its own for
 // kGroup rows of `classes` columns.
@@ -149,12 +149,12 @@ void mined_cross_entropy_backward(const MinedCrossEntropyBackwardArgs& args, con
       memset(static_cast<void*>(grad_logits + classes * first), 0, static_cast<size_t>(classes * rows) * sizeof(T));
       int32_t places[kChunk];
       const int64_t found = set_places(chosen + first, rows, places);
-      prefetch_rows(logits + classes * first, places, found, classes);
       for (int64_t at = 0, some; at < found; at += some) {
         // rows of one image, which share a gradient
         const int64_t image = (first + places[at]) / n;
         for (some = 1; some < kGroup && at + some < found && (first + places[at + some]) / n == image; ++some) {
         }
+        prefetch_rows(logits + classes * first, places + at + some, found - at - some, classes);
         row_gradients(grads[image], logits + classes * first, args.targets + first, places + at, static_cast<int>(some),
                       classes, table, grad_logits + classes * first);
       }

@@ -77,6 +77,23 @@ def _mining(seed: int) -> tuple[Tensor, ...]:
     return torch.rand(4, ANCHORS, generator=rng), labels
 
 
+def _losses(
+    logits: Tensor, labels: Tensor, deltas: Tensor, anchors: Tensor, boxes: Tensor, index: Tensor
+) -> tuple[Tensor, ...]:
+    logits, deltas = logits.detach().requires_grad_(), deltas.detach().requires_grad_()
+    mined = rx.mined_cross_entropy(logits, labels)
+    distance = rx.smooth_l1_box_loss(deltas, anchors, boxes, index)
+    ones = torch.ones_like(distance)
+    grads = torch.autograd.grad((mined.loss, distance), (logits, deltas), (ones, ones))
+    return mined.loss.detach(), *mined[1:], distance.detach(), *grads
+
+
+def _losses_inputs(seed: int) -> tuple[Tensor, ...]:
+    rng, labels = _rng(seed), _mining(seed)[1]
+    index = torch.where(labels > 0, torch.randint(36, labels.shape, generator=rng), -1)
+    return torch.randn(4, ANCHORS, 21, generator=rng), labels, _deltas(seed, 4), _anchors(), _truth(seed)[0], index
+
+
 def _outputs(seed: int) -> tuple[Tensor, ...]:
     return *detector_outputs(_anchors(), 2, 21, 390, 1400, _rng(seed)), _anchors()
 
@@ -126,6 +143,7 @@ CALLS = {
         f"match_anchors {force}": Call(_matching(force), lambda seed: (_anchors(), *_truth(seed)))
         for force in ("bipartite", "argmax", "none")
     },
+    "mined_cross_entropy and smooth_l1_box_loss": Call(_losses, _losses_inputs, exact=False),
     "mine_hard_negatives": Call(lambda *args: (rx.mine_hard_negatives(*args),), _mining),
     **{
         f"multiclass_nms {method}": Call(
