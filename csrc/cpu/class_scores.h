@@ -19,6 +19,35 @@ REFINEDET_HD bool reaches(const T* logits, int64_t classes, Work<T> reach) {
   return any != 0;
 }
 
+typedef float Four __attribute__((vector_size(16)));
+
+// a0 b0 a1 b1 (half 0) or a2 b2 a3 b3 (half 1).
+template <int half>
+REFINEDET_HD Four interleave_four(const Four& a, const Four& b) {
+  constexpr int i = 2 * half;
+#if defined(__GNUC__) && !defined(__clang__)
+  typedef int32_t Order __attribute__((vector_size(16)));
+  return __builtin_shuffle(a, b, Order{i, i + 4, i + 1, i + 5});
+#else
+  return __builtin_shufflevector(a, b, i, i + 4, i + 1, i + 5);
+#endif
+}
+
+// Four columns of four rows to table[column * kGroup + row]: in registers, several times as fast as number by number.
+REFINEDET_HD void turn_four(const float* const (&rows)[4], int64_t column, float* table) {
+  Four r[4];
+  for (int k = 0; k < 4; ++k) {
+    memcpy(&r[k], rows[k] + column, sizeof(Four));
+  }
+  const Four low02 = interleave_four<0>(r[0], r[2]), high02 = interleave_four<1>(r[0], r[2]);
+  const Four low13 = interleave_four<0>(r[1], r[3]), high13 = interleave_four<1>(r[1], r[3]);
+  const Four columns[4] = {interleave_four<0>(low02, low13), interleave_four<1>(low02, low13),
+                           interleave_four<0>(high02, high13), interleave_four<1>(high02, high13)};
+  for (int k = 0; k < 4; ++k) {
+    memcpy(table + (column + k) * kGroup, &columns[k], sizeof(Four));
+  }
+}
+
 // The `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands behind row n
 // is of no meaning.
 template <class T, class W>
@@ -26,6 +55,19 @@ REFINEDET_HD void load_group(const T* logits, const int32_t* index, int n, int64
   int64_t first[kGroup];
   for (int r = 0; r < kGroup; ++r) {
     first[r] = columns * index[r < n ? r : 0];
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (columns >= 4) {
+      for (int r = 0; r < kGroup; r += 4) {
+        const float* const rows[4] = {logits + first[r], logits + first[r + 1], logits + first[r + 2],
+                                      logits + first[r + 3]};
+        for (int64_t c = 0; c + 4 < columns; c += 4) {
+          turn_four(rows, c, table + r);
+        }
+        turn_four(rows, columns - 4, table + r);  // the last four, some of them again
+      }
+      return;
+    }
   }
   for (int64_t c = 0; c < columns; ++c) {  // column by column: what is read next was stored as whole vectors
     for (int r = 0; r < kGroup; ++r) {
