@@ -35,7 +35,11 @@ REFINEDET_HD int64_t class_of(int64_t target) { return max2(target, int64_t{0});
 template <class T>
 REFINEDET_HD void prefetch_rows(const T* logits, const int32_t* places, int64_t n, int64_t classes) {
   constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t k = 0; k < min2(int64_t{kGroup}, n); ++k) {
+  n = min2(int64_t{kGroup}, n);
+  if (n > 0 && places[n - 1] - places[0] < 2 * kGroup) {
+    return;  // close together: the processor sees them coming
+  }
+  for (int64_t k = 0; k < n; ++k) {
     const T* row = logits + classes * places[k];
     for (int64_t c = 0; c < classes; c += kLine) {
       __builtin_prefetch(row + c);
