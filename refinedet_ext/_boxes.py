@@ -15,10 +15,7 @@ def aligned(name_a: str, a: Tensor, name_b: str, b: Tensor) -> tuple[Tensor, Ten
 
     Anchors (A, 4) beside deltas (B, A, 4) stay as they are: the kernels repeat them without a copy.
     """
-    for name, tensor in ((name_a, a), (name_b, b)):
-        check_floating(tensor, name)
-        check_shape(tensor, name, ("...", 4))
-    check_same_device(**{name_a: a, name_b: b})
+    _check(name_a, a, name_b, b)
     dtype = torch.promote_types(a.dtype, b.dtype)
     a, b = a.to(dtype), b.to(dtype)
     if b.dim() <= a.dim() and a.shape[a.dim() - b.dim() :] == b.shape:  # no guard on a dynamic batch
@@ -34,6 +31,24 @@ def aligned(name_a: str, a: Tensor, name_b: str, b: Tensor) -> tuple[Tensor, Ten
     if b.shape != shape[len(shape) - b.dim() :]:
         b = b.expand(shape)
     return a.expand(shape), b
+
+
+def check_aligned(name_a: str, a: Tensor, name_b: str, b: Tensor) -> None:
+    """Raises unless the tensors are as `aligned` leaves them."""
+    _check(name_a, a, name_b, b)
+    if a.dtype != b.dtype:
+        raise TypeError(f"{name_b}: expected dtype {a.dtype} as {name_a} has, got {b.dtype}")
+    if b.dim() > a.dim() or a.shape[a.dim() - b.dim() :] != b.shape:
+        raise ValueError(
+            f"{name_b}: expected rows that repeat over those of {name_a} {tuple(a.shape)}, got {tuple(b.shape)}"
+        )
+
+
+def _check(name_a: str, a: Tensor, name_b: str, b: Tensor) -> None:
+    for name, tensor in ((name_a, a), (name_b, b)):
+        check_floating(tensor, name)
+        check_shape(tensor, name, ("...", 4))
+    check_same_device(**{name_a: a, name_b: b})
 
 
 def sum_repeats(grad: Tensor, shape: torch.Size) -> Tensor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from .checks import check_choice, check_count, check_range
 
 METHODS = ("hard", "linear", "gaussian")
 
 Settings = tuple[float, float, int | None, int | None, int, str, float, float]
+
+DEFAULTS: Settings = (0.01, 0.45, None, 400, 200, "hard", 0.5, 0.001)  # also those of the ops' schemas
 
 
 def check_suppression(
@@ -21,15 +24,30 @@ def check_suppression(
     sigma: float,
     min_score: float,
 ) -> Settings:
-    """The settings in the order in which the ops take them."""
-    check_range(score_threshold, "score_threshold")
-    check_range(iou_threshold, "iou_threshold", 0.0, 1.0)
-    if top_k_per_class is not None:
-        check_count(top_k_per_class, "top_k_per_class", 1)
-    if top_k is not None:
-        check_count(top_k, "top_k", 1)
-    check_count(keep_top_k, "keep_top_k")
-    check_choice(method, "method", METHODS)
-    check_range(sigma, "sigma", 0.0, math.inf, open_low=True)
-    check_range(min_score, "min_score", 0.0)
-    return score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score
+    """The settings in the order in which the ops take them, as Python's own numbers."""
+    return (
+        check_range(score_threshold, "score_threshold"),
+        check_range(iou_threshold, "iou_threshold", 0.0, 1.0),
+        None if top_k_per_class is None else check_count(top_k_per_class, "top_k_per_class", 1),
+        None if top_k is None else check_count(top_k, "top_k", 1),
+        check_count(keep_top_k, "keep_top_k"),
+        check_choice(method, "method", METHODS),
+        check_range(sigma, "sigma", 0.0, math.inf, open_low=True),
+        check_range(min_score, "min_score", 0.0),
+    )
+
+
+def given(settings: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The settings for an op, unchecked, none where they are its defaults; TypeError where they are to be converted."""
+    if settings == DEFAULTS:
+        return ()
+    if tuple(map(type, settings)) not in _KINDS:
+        raise TypeError
+    return settings
+
+
+_KINDS = frozenset(
+    (float, float, per_class, of_image, int, str, float, float)
+    for per_class in (int, type(None))
+    for of_image in (int, type(None))
+)

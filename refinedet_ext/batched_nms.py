@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from .checks import check_dtype, check_floating, check_range, check_same_device, check_shape
@@ -38,9 +41,12 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5)
     tensor([1, 2])
     """
-    _check(boxes, scores, iou_threshold)
-    check_same_device(boxes=boxes, scores=scores)
-    return _nms(boxes, scores, iou_threshold)
+    if type(iou_threshold) is float and not is_compiling():
+        try:
+            return _nms(boxes, scores, iou_threshold)
+        except Exception:  # what is wrong is said below
+            pass
+    return _nms(boxes, scores, _checked(boxes, scores, iou_threshold))
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
@@ -54,7 +60,13 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
     >>> batched_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([1, 2, 2]), 0.5)
     tensor([1, 2, 0])
     """
-    return _batched_nms(boxes, scores, _checked_idxs(boxes, scores, idxs, iou_threshold), iou_threshold)
+    if type(iou_threshold) is float and not is_compiling():
+        try:
+            return _batched_nms(boxes, scores, idxs if idxs.dtype is torch.int64 else _whole(idxs), iou_threshold)
+        except Exception:  # what is wrong is said below
+            pass
+    iou_threshold = _checked(boxes, scores, iou_threshold, idxs)
+    return _batched_nms(boxes, scores, idxs.to(torch.int64), iou_threshold)
 
 
 def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
@@ -67,40 +79,50 @@ def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshol
     >>> batched_nms_padded(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([2, 2, 2]), 0.5)
     KeptBoxes(index=tensor([ 1,  2, -1]), count=tensor(2))
     """
-    idxs = _checked_idxs(boxes, scores, idxs, iou_threshold)
-    return KeptBoxes(*_batched_nms_padded(boxes, scores, idxs, iou_threshold))
+    if type(iou_threshold) is float and not is_compiling():
+        try:
+            whole = idxs if idxs.dtype is torch.int64 else _whole(idxs)
+            return KeptBoxes._make(_batched_nms_padded(boxes, scores, whole, iou_threshold))
+        except Exception:  # what is wrong is said below
+            pass
+    iou_threshold = _checked(boxes, scores, iou_threshold, idxs)
+    return KeptBoxes(*_batched_nms_padded(boxes, scores, idxs.to(torch.int64), iou_threshold))
 
 
-def _checked_idxs(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
-    sizes = _check(boxes, scores, iou_threshold)
-    check_shape(idxs, "idxs", ("N",), sizes)
+def _whole(idxs: Tensor) -> Tensor:
     check_dtype(idxs, "idxs", *INTEGERS)
-    check_same_device(boxes=boxes, scores=scores, idxs=idxs)
     return idxs.to(torch.int64)
 
 
-def _check(boxes: Tensor, scores: Tensor, iou_threshold: float) -> dict[str, int]:
+def _checked(boxes: Tensor, scores: Tensor, iou_threshold: Any, idxs: Tensor | None = None) -> float:
+    """The threshold as a float, if all is well."""
     sizes: dict[str, int] = {}
     check_floating(boxes, "boxes")
     check_shape(boxes, "boxes", ("N", 4), sizes)
     check_floating(scores, "scores")
     check_shape(scores, "scores", ("N",), sizes)
-    check_range(iou_threshold, "iou_threshold")
-    return sizes
+    if idxs is not None:
+        check_shape(idxs, "idxs", ("N",), sizes)
+        check_dtype(idxs, "idxs", *INTEGERS)
+    check_same_device(boxes=boxes, scores=scores, idxs=idxs)
+    return check_range(iou_threshold, "iou_threshold")
 
 
 @_library.register_fake("nms")
 def _fake_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    _checked(boxes, scores, iou_threshold)
     return _some_indices(boxes)
 
 
 @_library.register_fake("batched_nms")
 def _fake_batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    _checked(boxes, scores, iou_threshold, idxs)
     return _some_indices(boxes)
 
 
 @_library.register_fake("batched_nms_padded")
 def _fake_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
+    _checked(boxes, scores, iou_threshold, idxs)
     return boxes.new_empty(boxes.shape[0], dtype=torch.int64), boxes.new_empty((), dtype=torch.int64)
 
 

@@ -6,6 +6,7 @@ Every message names the argument, what was expected and what came. Nothing here 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,20 +71,24 @@ def check_same_device(**tensors: Any) -> None:
 
 
 def check_range(
-    value: float, name: str, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
+    value: Any, name: str, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
 ) -> float:
-    """A number in [low, high] (or (low, high]); NaN is refused."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    """A real number (of Python's, NumPy's or any other kind) in [low, high] (or (low, high]); NaN is refused."""
+    if not isinstance(value, float):
+        if isinstance(value, bool) or not isinstance(value, (int, numbers.Real)):
+            raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+        value = float(value)
     if not low <= value <= high or (open_low and value == low):
         raise ValueError(f"{name}: expected a number in {'(' if open_low else '['}{low}, {high}], got {value}")
     return value
 
 
 def check_count(value: Any, name: str, low: int = 0) -> int:
-    """A whole number of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    """A whole number (of Python's, NumPy's or any other kind) of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    if not isinstance(value, int):
+        value = int(value)
     if value < low:
         raise ValueError(f"{name}: expected at least {low}, got {value}")
     return value

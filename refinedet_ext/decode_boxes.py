@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
+from torch.compiler import is_compiling
 
 from . import _library
-from ._boxes import VARIANCES, aligned, sum_repeats
+from ._boxes import VARIANCES, aligned, check_aligned, sum_repeats
 from .checks import check_clip_to, check_variances
 
-_forward = _library.op("decode_boxes")
+_differentiable = _library.op("decode_boxes")
+_forward = _library.op("_decode_boxes_forward")
 _backward = _library.op("_decode_boxes_backward")
 
 
@@ -45,12 +48,28 @@ def decode_boxes(
     >>> decode_boxes(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), anchors)
     tensor([[ 1.,  0., 11., 10.]])
     """
+    if not is_compiling():
+        try:
+            if deltas.dtype is anchors.dtype:
+                grad = is_grad_enabled() and (deltas.requires_grad or anchors.requires_grad)
+                call = _differentiable if grad else _forward
+                if clip_to is None and variances is VARIANCES:
+                    return call(deltas, anchors)
+                return call(deltas, anchors, variances, clip_to)
+        except Exception:  # shapes that are brought into line below, or what is wrong is said there
+            pass
     deltas, anchors = aligned("deltas", deltas, "anchors", anchors)
-    return _forward(deltas, anchors, check_variances(variances), check_clip_to(clip_to))
+    return _differentiable(deltas, anchors, check_variances(variances), check_clip_to(clip_to))
 
 
+@_library.register_fake("_decode_boxes_forward")
 @_library.register_fake("decode_boxes")
-def _fake(deltas: Tensor, anchors: Tensor, variances: list[float], clip_to: list[float] | None) -> Tensor:
+def _fake(
+    deltas: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES, clip_to: list[float] | None = None
+) -> Tensor:
+    check_aligned("deltas", deltas, "anchors", anchors)
+    check_variances(variances)
+    check_clip_to(clip_to)
     return torch.empty_like(deltas, memory_format=torch.contiguous_format)
 
 
@@ -75,4 +94,6 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
 
 _library.register_no_autograd("_decode_boxes_backward", "decode_boxes: a second derivative is not available")
 _library.register_autograd("decode_boxes", _autograd, setup_context=_setup_context)
+_library.register_not_differentiable("_decode_boxes_forward")
 _library.register_autocast("decode_boxes", "float32")
+_library.register_autocast("_decode_boxes_forward", "float32")

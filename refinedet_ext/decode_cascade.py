@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
+from torch.compiler import is_compiling
 
 from . import _library
 from ._boxes import VARIANCES, sum_repeats
 from .checks import check_dtype, check_floating, check_same_device, check_shape, check_variances
 from .results import KeptAnchors
 
-_forward = _library.op("decode_cascade")
+_differentiable = _library.op("decode_cascade")
+_forward = _library.op("_decode_cascade_forward")
 _backward = _library.op("_decode_cascade_backward")
 
 
@@ -48,13 +51,33 @@ def decode_cascade(
     >>> decode_cascade(arm, odm, anchors)
     tensor([[[ 2.,  1., 12., 11.]]])
     """
+    if not is_compiling():
+        try:
+            if arm_deltas.dtype is odm_deltas.dtype is anchors.dtype:
+                tensors = arm_deltas, odm_deltas, anchors
+                grad = is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+                call = _differentiable if grad else _forward
+                if kept is None and variances is VARIANCES:
+                    return call(*tensors)
+                return call(*tensors, *((None, None) if kept is None else kept), variances)
+        except Exception:  # what is wrong is said below, except for rows that do not exist
+            pass
+    index, count = (None, None) if kept is None else kept
+    _check(arm_deltas, odm_deltas, anchors, index, count)
+    dtype = torch.promote_types(torch.promote_types(arm_deltas.dtype, odm_deltas.dtype), anchors.dtype)
+    arm_deltas, odm_deltas, anchors = arm_deltas.to(dtype), odm_deltas.to(dtype), anchors.to(dtype)
+    return _differentiable(arm_deltas, odm_deltas, anchors, index, count, check_variances(variances))
+
+
+def _check(
+    arm_deltas: Tensor, odm_deltas: Tensor, anchors: Tensor, index: Tensor | None, count: Tensor | None
+) -> None:
     sizes: dict[str, int] = {}
     for name, tensor in (("arm_deltas", arm_deltas), ("odm_deltas", odm_deltas)):
         check_floating(tensor, name)
         check_shape(tensor, name, ("B", "A", 4), sizes)
     check_floating(anchors, "anchors")
     check_shape(anchors, "anchors", ("B", "A", 4) if anchors.dim() == 3 else ("A", 4), sizes)
-    index, count = (None, None) if kept is None else kept
     check_same_device(
         **{"arm_deltas": arm_deltas, "odm_deltas": odm_deltas, "anchors": anchors, "kept.index": index},
         **{"kept.count": count},
@@ -64,20 +87,20 @@ def decode_cascade(
         check_dtype(count, "kept.count", "int64")
         check_shape(index, "kept.index", ("B", "A"), sizes)
         check_shape(count, "kept.count", ("B",), sizes)
-    dtype = torch.promote_types(torch.promote_types(arm_deltas.dtype, odm_deltas.dtype), anchors.dtype)
-    arm_deltas, odm_deltas, anchors = arm_deltas.to(dtype), odm_deltas.to(dtype), anchors.to(dtype)
-    return _forward(arm_deltas, odm_deltas, anchors, index, count, check_variances(variances))
 
 
+@_library.register_fake("_decode_cascade_forward")
 @_library.register_fake("decode_cascade")
 def _fake(
     arm_deltas: Tensor,
     odm_deltas: Tensor,
     anchors: Tensor,
-    kept_index: Tensor | None,
-    kept_count: Tensor | None,
-    variances: list[float],
+    kept_index: Tensor | None = None,
+    kept_count: Tensor | None = None,
+    variances: Sequence[float] = VARIANCES,
 ) -> Tensor:
+    _check(arm_deltas, odm_deltas, anchors, kept_index, kept_count)
+    check_variances(variances)
     return torch.empty_like(arm_deltas, memory_format=torch.contiguous_format)
 
 
@@ -108,4 +131,6 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 _library.register_no_autograd("_decode_cascade_backward", "decode_cascade: a second derivative is not available")
 _library.register_autograd("decode_cascade", _autograd, setup_context=_setup_context)
+_library.register_not_differentiable("_decode_cascade_forward")
 _library.register_autocast("decode_cascade", "float32")
+_library.register_autocast("_decode_cascade_forward", "float32")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from ._boxes import VARIANCES
-from ._suppression import check_suppression
+from ._suppression import DEFAULTS, check_suppression, given
 from .checks import Dim, check_clip_to, check_floating, check_range, check_same_device, check_shape, check_variances
 from .results import Detections
 
 _op = _library.op("detect")
+
+_THETA = 0.99
+_TABLES = ("arm_logits", "arm_deltas", "odm_logits", "odm_deltas", "anchors")
+_SHAPES: tuple[tuple[Dim, ...], ...] = (("B", "A", 2), ("B", "A", 4), ("B", "A", "1 + C"), ("B", "A", 4), ("A", 4))
 
 
 def detect(
@@ -21,7 +29,7 @@ def detect(
     odm_deltas: Tensor,
     anchors: Tensor,
     *,
-    theta: float = 0.99,
+    theta: float = _THETA,
     variances: tuple[float, float, float, float] = VARIANCES,
     clip_to: tuple[float, float] | None = None,
     score_threshold: float = 0.01,
@@ -73,31 +81,34 @@ def detect(
     (tensor([[ 0.,  0., 10., 10.],
             [ 0.,  0.,  0.,  0.]]), tensor([[2, 0]]), tensor([1]))
     """
+    settings = (score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score)
+    if type(theta) is float and not is_compiling():
+        try:
+            chosen = given(settings)
+            if chosen or clip_to is not None or variances is not VARIANCES or theta != _THETA:
+                chosen = (theta, variances, clip_to, *chosen)
+            if arm_logits.dtype is arm_deltas.dtype is odm_logits.dtype is odm_deltas.dtype is anchors.dtype:
+                return Detections._make(_op(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors, *chosen))
+        except Exception:  # what is wrong is said below
+            pass
+    tensors = _checked(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
+    theta = check_range(theta, "theta", 0.0, 1.0)
+    steps = check_variances(variances), check_clip_to(clip_to)
+    return Detections(*_op(*tensors, theta, *steps, *check_suppression(*settings)))
+
+
+def _checked(*tensors: Tensor) -> list[Tensor]:
+    """The five tables in one dtype, if all is well."""
     sizes: dict[str, int] = {}
-    tables: dict[str, tuple[Tensor, tuple[Dim, ...]]] = {
-        "arm_logits": (arm_logits, ("B", "A", 2)),
-        "arm_deltas": (arm_deltas, ("B", "A", 4)),
-        "odm_logits": (odm_logits, ("B", "A", "1 + C")),
-        "odm_deltas": (odm_deltas, ("B", "A", 4)),
-        "anchors": (anchors, ("A", 4)),
-    }
-    for name, (tensor, shape) in tables.items():
+    for name, shape, tensor in zip(_TABLES, _SHAPES, tensors, strict=True):
         check_floating(tensor, name)
         check_shape(tensor, name, shape, sizes)
+    odm_logits = tensors[2]
     if odm_logits.shape[2] < 1:
         raise ValueError(f"odm_logits: expected shape (B, A, 1 + C), got {tuple(odm_logits.shape)}")
-    check_same_device(**{name: tensor for name, (tensor, _) in tables.items()})
-    settings = check_suppression(
-        score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score
-    )
-    check_range(theta, "theta", 0.0, 1.0)
-    tensors = [tensor.detach() if tensor.requires_grad else tensor for tensor, _ in tables.values()]
-    dtype = arm_logits.dtype
-    if any(tensor.dtype != dtype for tensor in tensors):
-        for tensor in tensors:
-            dtype = torch.promote_types(dtype, tensor.dtype)
-        tensors = [tensor.to(dtype) for tensor in tensors]
-    return Detections(*_op(*tensors, theta, check_variances(variances), check_clip_to(clip_to), *settings))
+    check_same_device(**dict(zip(_TABLES, tensors, strict=True)))
+    dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
+    return [tensor.to(dtype) for tensor in tensors]
 
 
 @_library.register_fake("detect")
@@ -107,18 +118,23 @@ def _fake(
     odm_logits: Tensor,
     odm_deltas: Tensor,
     anchors: Tensor,
-    theta: float,
-    variances: list[float],
-    clip_to: list[float] | None,
-    score_threshold: float,
-    iou_threshold: float,
-    top_k_per_class: int | None,
-    top_k: int | None,
-    keep_top_k: int,
-    method: str,
-    sigma: float,
-    min_score: float,
+    theta: float = _THETA,
+    variances: Sequence[float] = VARIANCES,
+    clip_to: list[float] | None = None,
+    score_threshold: float = DEFAULTS[0],
+    iou_threshold: float = DEFAULTS[1],
+    top_k_per_class: int | None = DEFAULTS[2],
+    top_k: int | None = DEFAULTS[3],
+    keep_top_k: int = DEFAULTS[4],
+    method: str = DEFAULTS[5],
+    sigma: float = DEFAULTS[6],
+    min_score: float = DEFAULTS[7],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _checked(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
+    check_range(theta, "theta", 0.0, 1.0)
+    check_variances(variances)
+    check_clip_to(clip_to)
+    check_suppression(score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score)
     batch = arm_logits.shape[0]
     dtype = torch.float64 if arm_logits.dtype == torch.float64 else torch.float32
     return (
@@ -127,3 +143,6 @@ def _fake(
         arm_logits.new_empty(batch, keep_top_k, dtype=torch.int64),
         arm_logits.new_empty(batch, dtype=torch.int64),
     )
+
+
+_library.register_not_differentiable("detect")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
+from torch.compiler import is_compiling
 
 from . import _library
-from ._boxes import VARIANCES, aligned, sum_repeats
+from ._boxes import VARIANCES, aligned, check_aligned, sum_repeats
 from .checks import check_variances
 
-_forward = _library.op("encode_boxes")
+_differentiable = _library.op("encode_boxes")
+_forward = _library.op("_encode_boxes_forward")
 _backward = _library.op("_encode_boxes_backward")
 
 
@@ -42,12 +45,23 @@ def encode_boxes(
     >>> encode_boxes(torch.tensor([[1.0, 0.0, 11.0, 10.0]]), anchors)
     tensor([[1., 0., 0., 0.]])
     """
+    if not is_compiling():
+        try:
+            if boxes.dtype is anchors.dtype:
+                grad = is_grad_enabled() and (boxes.requires_grad or anchors.requires_grad)
+                call = _differentiable if grad else _forward
+                return call(boxes, anchors) if variances is VARIANCES else call(boxes, anchors, variances)
+        except Exception:  # shapes that are brought into line below, or what is wrong is said there
+            pass
     boxes, anchors = aligned("boxes", boxes, "anchors", anchors)
-    return _forward(boxes, anchors, check_variances(variances))
+    return _differentiable(boxes, anchors, check_variances(variances))
 
 
+@_library.register_fake("_encode_boxes_forward")
 @_library.register_fake("encode_boxes")
-def _fake(boxes: Tensor, anchors: Tensor, variances: list[float]) -> Tensor:
+def _fake(boxes: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES) -> Tensor:
+    check_aligned("boxes", boxes, "anchors", anchors)
+    check_variances(variances)
     return torch.empty_like(boxes, memory_format=torch.contiguous_format)
 
 
@@ -70,4 +84,6 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
 
 _library.register_no_autograd("_encode_boxes_backward", "encode_boxes: a second derivative is not available")
 _library.register_autograd("encode_boxes", _autograd, setup_context=_setup_context)
+_library.register_not_differentiable("_encode_boxes_forward")
 _library.register_autocast("encode_boxes", "float32")
+_library.register_autocast("_encode_boxes_forward", "float32")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from .checks import check_floating, check_range, check_shape
@@ -33,7 +36,12 @@ def filter_anchors(arm_logits: Tensor, theta: float = 0.99) -> KeptAnchors:
     >>> filter_anchors(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
     KeptAnchors(index=tensor([[ 0,  2, -1]]), count=tensor([2]))
     """
-    return KeptAnchors(*_filter_anchors(_checked(arm_logits), check_range(theta, "theta", 0.0, 1.0)))
+    if type(theta) is float and not is_compiling():
+        try:
+            return KeptAnchors._make(_filter_anchors(arm_logits, theta))
+        except Exception:  # what is wrong is said below
+            pass
+    return KeptAnchors(*_filter_anchors(arm_logits, _checked(arm_logits, theta)))
 
 
 def filter_anchors_mask(arm_logits: Tensor, theta: float = 0.99) -> Tensor:
@@ -42,21 +50,33 @@ def filter_anchors_mask(arm_logits: Tensor, theta: float = 0.99) -> Tensor:
     >>> filter_anchors_mask(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
     tensor([[ True, False,  True]])
     """
-    return _filter_anchors_mask(_checked(arm_logits), check_range(theta, "theta", 0.0, 1.0))
+    if type(theta) is float and not is_compiling():
+        try:
+            return _filter_anchors_mask(arm_logits, theta)
+        except Exception:  # what is wrong is said below
+            pass
+    return _filter_anchors_mask(arm_logits, _checked(arm_logits, theta))
 
 
-def _checked(arm_logits: Tensor) -> Tensor:
+def _checked(arm_logits: Tensor, theta: Any) -> float:
+    """theta as a float, if all is well."""
     check_floating(arm_logits, "arm_logits")
     check_shape(arm_logits, "arm_logits", ("B", "A", 2))
-    return arm_logits
+    return check_range(theta, "theta", 0.0, 1.0)
 
 
 @_library.register_fake("filter_anchors")
 def _fake(arm_logits: Tensor, theta: float) -> tuple[Tensor, Tensor]:
+    _checked(arm_logits, theta)
     index = arm_logits.new_empty(arm_logits.shape[:2], dtype=torch.int64)
     return index, arm_logits.new_empty(arm_logits.shape[:1], dtype=torch.int64)
 
 
 @_library.register_fake("filter_anchors_mask")
 def _fake_mask(arm_logits: Tensor, theta: float) -> Tensor:
+    _checked(arm_logits, theta)
     return arm_logits.new_empty(arm_logits.shape[:2], dtype=torch.bool)
+
+
+_library.register_not_differentiable("filter_anchors")
+_library.register_not_differentiable("filter_anchors_mask")

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from ._matching import check_matching
@@ -13,6 +14,9 @@ from .checks import check_floating, check_same_device
 from .results import Matches
 
 _op = _library.op("match_anchors")
+
+DEFAULTS = (0.5, 0.5, 0.5, "bipartite")  # the rules, which are also the defaults of the op's schema
+KINDS = (float, float, float, str)
 
 
 def match_anchors(
@@ -74,6 +78,35 @@ def match_anchors(
     >>> matches.labels, matches.gt_index
     (tensor([[0, 3, 5]]), tensor([[-1,  0,  1]]))
     """
+    rules = positive_iou, negative_iou, ignore_iof, force_match
+    if not is_compiling():
+        try:
+            if rules != DEFAULTS:
+                if tuple(map(type, rules)) == KINDS:
+                    found = _op(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, *rules)
+                    return Matches._make(found)
+            elif gt_ignore is None:
+                return Matches._make(_op(anchors, gt_boxes, gt_labels, gt_offsets))
+            else:
+                return Matches._make(_op(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore))
+        except Exception:  # what is wrong is said below, except for the values of labels and offsets
+            pass
+    checked = _checked(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, *rules)
+    return Matches(*_op(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, *checked))
+
+
+def _checked(
+    anchors: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    gt_offsets: Tensor,
+    gt_ignore: Tensor | None,
+    positive_iou: Any,
+    negative_iou: Any,
+    ignore_iof: Any,
+    force_match: str,
+) -> tuple[float, float, float, str]:
+    """The rules as the op takes them, if all is well."""
     check_floating(anchors, "anchors")
     check_floating(gt_boxes, "gt_boxes")
     check_matching(
@@ -82,19 +115,7 @@ def match_anchors(
     check_same_device(
         anchors=anchors, gt_boxes=gt_boxes, gt_labels=gt_labels, gt_offsets=gt_offsets, gt_ignore=gt_ignore
     )
-    return Matches(
-        *_op(
-            anchors,
-            gt_boxes,
-            gt_labels,
-            gt_offsets,
-            gt_ignore,
-            float(positive_iou),
-            float(negative_iou),
-            float(ignore_iof),
-            force_match,
-        )
-    )
+    return float(positive_iou), float(negative_iou), float(ignore_iof), force_match
 
 
 @_library.register_fake("match_anchors")
@@ -103,24 +124,19 @@ def _fake(
     gt_boxes: Tensor,
     gt_labels: Tensor,
     gt_offsets: Tensor,
-    gt_ignore: Tensor | None,
-    positive_iou: float,
-    negative_iou: float,
-    ignore_iof: float,
-    force_match: str,
+    gt_ignore: Tensor | None = None,
+    positive_iou: float = DEFAULTS[0],
+    negative_iou: float = DEFAULTS[1],
+    ignore_iof: float = DEFAULTS[2],
+    force_match: str = DEFAULTS[3],
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _checked(
+        anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, positive_iou, negative_iou, ignore_iof, force_match
+    )
     batch = gt_offsets.shape[0] - 1 if anchors.dim() == 2 else anchors.shape[0]
     labels = gt_offsets.new_empty(batch, anchors.shape[-2])
     return labels, torch.empty_like(labels), torch.empty_like(labels, dtype=torch.float32)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.mark_non_differentiable(*output)
-
-
-def _autograd(ctx: Any, *grads: Any) -> tuple[None, ...]:
-    return (None,) * 9
-
-
-_library.register_autograd("match_anchors", _autograd, setup_context=_setup_context)
+_library.register_not_differentiable("match_anchors")
 _library.register_autocast("match_anchors", "float32")

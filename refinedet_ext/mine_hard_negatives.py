@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from .checks import check_count, check_dtype, check_floating, check_range, check_same_device, check_shape
@@ -45,6 +47,18 @@ def mine_hard_negatives(
     >>> mine_hard_negatives(loss, torch.tensor([[0, 1, 0, -1, 0]]), ratio=2.0)
     tensor([[False, False,  True, False,  True]])
     """
+    if type(ratio) is float and type(min_negatives) is int and not is_compiling():
+        try:
+            return _op(loss, labels, eligible, ratio, min_negatives)
+        except Exception:  # what is wrong is said below
+            pass
+    return _op(loss, labels, eligible, *_checked(loss, labels, eligible, ratio, min_negatives))
+
+
+def _checked(
+    loss: Tensor, labels: Tensor, eligible: Tensor | None, ratio: Any, min_negatives: Any
+) -> tuple[float, int]:
+    """The numbers as the op takes them, if all is well."""
     check_floating(loss, "loss")
     sizes: dict[str, int] = {}
     check_shape(loss, "loss", ("B", "A"), sizes)
@@ -54,15 +68,17 @@ def mine_hard_negatives(
         check_shape(eligible, "eligible", ("B", "A"), sizes)
         check_dtype(eligible, "eligible", "bool")
     check_same_device(loss=loss, labels=labels, eligible=eligible)
-    check_range(ratio, "ratio", 0)
+    ratio = check_range(ratio, "ratio", 0)
     if math.isinf(ratio):
         raise ValueError("ratio: expected a finite number, got inf")
-    return _op(loss, labels, eligible, float(ratio), check_count(min_negatives, "min_negatives"))
+    return ratio, check_count(min_negatives, "min_negatives")
 
 
 @_library.register_fake("mine_hard_negatives")
 def _fake(loss: Tensor, labels: Tensor, eligible: Tensor | None, ratio: float, min_negatives: int) -> Tensor:
+    _checked(loss, labels, eligible, ratio, min_negatives)
     return torch.empty_like(loss, dtype=torch.bool, memory_format=torch.contiguous_format)
 
 
+_library.register_not_differentiable("mine_hard_negatives")
 _library.register_autocast("mine_hard_negatives", "float32")

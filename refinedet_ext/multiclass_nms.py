@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
-from ._suppression import check_suppression
+from ._suppression import DEFAULTS, check_suppression, given
 from .checks import check_floating, check_same_device, check_shape
 from .results import Detections
 
@@ -63,31 +64,40 @@ def multiclass_nms(
     >>> found.labels, found.scores, found.count
     (tensor([[1, 2, 2, 0]]), tensor([[0.9000, 0.7000, 0.2000, 0.0000]]), tensor([3]))
     """
+    settings = (score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score)
+    if not is_compiling():
+        try:
+            return Detections._make(_op(boxes, scores, *given(settings)))
+        except Exception:  # what is wrong is said below
+            pass
+    _check(boxes, scores)
+    return Detections(*_op(boxes, scores, *check_suppression(*settings)))
+
+
+def _check(boxes: Tensor, scores: Tensor) -> None:
     sizes: dict[str, int] = {}
     check_floating(boxes, "boxes")
     check_shape(boxes, "boxes", ("B", "A", 4), sizes)
     check_floating(scores, "scores")
     check_shape(scores, "scores", ("B", "A", "C"), sizes)
     check_same_device(boxes=boxes, scores=scores)
-    settings = check_suppression(
-        score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score
-    )
-    return Detections(*_op(boxes, scores, *settings))
 
 
 @_library.register_fake("multiclass_nms")
 def _fake(
     boxes: Tensor,
     scores: Tensor,
-    score_threshold: float,
-    iou_threshold: float,
-    top_k_per_class: int | None,
-    top_k: int | None,
-    keep_top_k: int,
-    method: str,
-    sigma: float,
-    min_score: float,
+    score_threshold: float = DEFAULTS[0],
+    iou_threshold: float = DEFAULTS[1],
+    top_k_per_class: int | None = DEFAULTS[2],
+    top_k: int | None = DEFAULTS[3],
+    keep_top_k: int = DEFAULTS[4],
+    method: str = DEFAULTS[5],
+    sigma: float = DEFAULTS[6],
+    min_score: float = DEFAULTS[7],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _check(boxes, scores)
+    check_suppression(score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score)
     batch = boxes.shape[0]
     return (
         boxes.new_empty(batch, keep_top_k, 4),

@@ -3,6 +3,7 @@
 
 #include "../geometry/dtype.h"
 #include "../geometry/softmax.h"
+#include "flag_bits.h"
 #include "level.h"
 
 namespace refinedet::cpu {
@@ -18,15 +19,25 @@ REFINEDET_HD void test_anchors(const T* logits, int64_t n, Work<T> threshold, ui
 // Tests n anchors and writes the kept ones, ascending, to `index`, which has room for n; returns their number.
 template <class T, class Index>
 REFINEDET_HD int64_t kept_anchors(const T* logits, int64_t n, Work<T> threshold, Index* index) {
-  constexpr int64_t kPiece = 1024;
+  constexpr int64_t kPiece = 1024, kWord = 64, kMany = 24;
   uint8_t keep[kPiece];
   int64_t kept = 0;
   for (int64_t first = 0; first < n; first += kPiece) {
     const int64_t some = min2(kPiece, n - first);
     test_anchors(logits + 2 * first, some, threshold, keep);
-    for (int64_t i = 0; i < some; ++i) {
-      index[kept] = static_cast<Index>(first + i);  // overwritten by the next unless this one is kept: no branch
-      kept += keep[i];
+    memset(keep + some, 0, static_cast<size_t>((kWord - some % kWord) % kWord));
+    for (int64_t at = 0; at < some; at += kWord) {
+      uint64_t bits = flag_bits(keep + at);
+      if (__builtin_popcountll(bits) > kMany) {
+        for (int64_t i = at; i < min2(at + kWord, some); ++i) {
+          index[kept] = static_cast<Index>(first + i);  // overwritten by the next unless this one is kept: no branch
+          kept += keep[i];
+        }
+        continue;
+      }
+      for (; bits != 0; bits &= bits - 1) {
+        index[kept++] = static_cast<Index>(first + at + __builtin_ctzll(bits));
+      }
     }
   }
   return kept;

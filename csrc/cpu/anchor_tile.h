@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../geometry/matching.h"
+#include "flag_bits.h"
 #include "level.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
@@ -92,13 +93,8 @@ REFINEDET_HD uint64_t reachable_blocks(const TileBounds& bounds, const Box<float
   for (int64_t j = 0; j < kTileBlocks; ++j) {
     reached[j] = (bounds.x1[j] < box.x2) & (bounds.x2[j] > box.x1) & (bounds.y1[j] < box.y2) & (bounds.y2[j] > box.y1);
   }
-  uint64_t mask = 0;
-  for (int64_t j = 0; j < kTileBlocks; j += 8) {
-    uint64_t eight;
-    memcpy(&eight, reached + j, 8);
-    mask |= ((eight * 0x0102040810204080u) >> 56) << j;  // gathers the lowest bit of each byte, little end first
-  }
-  return mask;
+  static_assert(kTileBlocks == 64);
+  return flag_bits(reached);
 }
 
 }  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -1,6 +1,7 @@
 #include "batched_nms.h"
 
 #include "anchor_runs.h"
+#include "best_first.h"
 #include "buffer.h"
 #include "greedy_nms.h"
 #include "radix_sort.h"
@@ -10,14 +11,37 @@ namespace {
 
 constexpr int64_t kGrain = 8192;  // boxes per task of one pass over all
 
+constexpr int64_t kBinned = 8192;  // boxes that bins sort faster than digits do
+
+// Sorts the keys of n scores, n >= 1, unless too many fall together. `items` has room for one more.
+template <class T, class Key>
+bool sort_in_bins(const T* scores, int64_t n, Key* keys, uint32_t* counters, Keyed<Key>* items) {
+  for (int64_t i = 0; i < n; ++i) {
+    keys[i] = score_key(load(scores[i]));
+  }
+  const Bins<Key> bins = make_bins(keys, n, n, counters);
+  if (bins.crowded) {
+    return false;
+  }
+  distribute(keys, n, bins, counters, items);
+  insertion_sort(items, n, [](uint32_t a, uint32_t b) { return a < b; });
+  return true;
+}
+
 // The rows from the best score on; ties by row.
 void sort_by_score(const BatchedNmsArgs& args, uint32_t* order, const ParallelFor& parallel) {
   dispatch_floating(args.score_dtype, [&]<class T>(Tag<T>) {
     using Key = typename ScoreKey<Work<T>>::type;
     const T* scores = static_cast<const T*>(args.scores);
-    Buffer<Keyed<Key>> first(args.count), second(args.count);
-    Buffer<uint32_t> counters(radix_counters(args.count));
+    Buffer<Keyed<Key>> first(args.count + 1), second(args.count);
+    Buffer<uint32_t> counters(max2(kBinCounters, radix_counters(args.count)));
     Keyed<Key>*items = first.data(), *spare = second.data();
+    if (args.count <= kBinned && sort_in_bins(scores, args.count, reinterpret_cast<Key*>(spare), counters.data(), items)) {
+      for (int64_t i = 0; i < args.count; ++i) {
+        order[i] = items[i].index;
+      }
+      return;
+    }
     parallel(args.count, kGrain, [=](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         items[i] = {score_key(load(scores[i])), static_cast<uint32_t>(i)};
@@ -102,19 +126,24 @@ void suppress_groups(const BatchedNmsArgs& args, const uint32_t* order, const ui
       kept[i] = false;
     }
   });
-  const auto suppress_group = [&](int64_t group, const ParallelFor& threads) {
+  const auto suppress_group = [&](int64_t group, const ParallelFor& threads, KeptGrid<W>* grid) {
     const int64_t first = starts[group], size = starts[group + 1] - first;
-    const int64_t count = greedy_nms(columns.from(first), size, test, size, rows + first, threads);
+    const int64_t count = greedy_nms(columns.from(first), size, test, size, rows + first, threads, grid);
     for (int64_t i = 0; i < count; ++i) {
       kept[ranks[first + rows[first + i]]] = true;
     }
   };
   // groups of several chunks one by one by all threads, the others dealt out to the threads
   const bool share_groups = groups > 1 && n > kChunk;
-  const auto is_large = [&](int64_t group) { return !share_groups || starts[group + 1] - starts[group] > 2 * kChunk; };
+  const auto is_large = [&](int64_t group) { return starts[group + 1] - starts[group] > 2 * kChunk; };
+  int64_t largest = 0;
   for (int64_t group = 0; group < groups; ++group) {
-    if (is_large(group)) {
-      suppress_group(group, parallel);
+    largest = max2<int64_t>(largest, is_large(group) ? starts[group + 1] - starts[group] : 0);
+  }
+  KeptGrid<W> grid(largest);
+  for (int64_t group = 0; group < groups; ++group) {
+    if (!share_groups || is_large(group)) {
+      suppress_group(group, parallel, largest > 0 ? &grid : nullptr);
     }
   }
   if (share_groups) {
@@ -124,7 +153,7 @@ void suppress_groups(const BatchedNmsArgs& args, const uint32_t* order, const ui
       for (int64_t part = begin; part < end; ++part) {
         for (int64_t group = part; group < groups; group += parts) {
           if (!is_large(group)) {
-            suppress_group(group, alone);
+            suppress_group(group, alone, nullptr);
           }
         }
       }

@@ -38,7 +38,9 @@ REFINEDET_HD Lanes<float> interleave(const Lanes<float>& a, const Lanes<float>& 
 #endif
 }
 
-REFINEDET_HD void rows_to_columns(const float* rows, Columns& out) {
+// kBlock rows of four to four columns of kBlock, which begin `step` apart. Of each kLanes rows, row p comes to place
+// 4 * (p % (kLanes / 4)) + p / (kLanes / 4).
+REFINEDET_HD void rows_to_columns(const float* rows, float* columns, int64_t step) {
   constexpr int n = kLanes<float>;
   for (int j = 0; j < kBlock; j += n) {
     const float* p = rows + 4 * j;
@@ -46,11 +48,16 @@ REFINEDET_HD void rows_to_columns(const float* rows, Columns& out) {
     const Lanes<float> r3 = load_lanes(p + 3 * n);
     const Lanes<float> low02 = interleave<0>(r0, r2), high02 = interleave<1>(r0, r2);
     const Lanes<float> low13 = interleave<0>(r1, r3), high13 = interleave<1>(r1, r3);
-    store_lanes(out.x + j, interleave<0>(low02, low13));
-    store_lanes(out.y + j, interleave<1>(low02, low13));
-    store_lanes(out.z + j, interleave<0>(high02, high13));
-    store_lanes(out.w + j, interleave<1>(high02, high13));
+    store_lanes(columns + j, interleave<0>(low02, low13));
+    store_lanes(columns + step + j, interleave<1>(low02, low13));
+    store_lanes(columns + 2 * step + j, interleave<0>(high02, high13));
+    store_lanes(columns + 3 * step + j, interleave<1>(high02, high13));
   }
+}
+
+REFINEDET_HD void rows_to_columns(const float* rows, Columns& out) {
+  static_assert(sizeof(Columns) == 4 * kBlock * sizeof(float));
+  rows_to_columns(rows, out.x, kBlock);
 }
 
 REFINEDET_HD void columns_to_rows(const Columns& in, float* rows) {

@@ -1,5 +1,6 @@
-// Uninitialized scratch memory of a kernel, 64-byte aligned. It stands in the level's namespace, so that each level
-// has a copy of its own (see level.h).
+// Uninitialized scratch memory of a kernel, 64-byte aligned, from the thread's block (scratch.h) where that has room. It
+// stands in the level's namespace, so that each level has a copy of its own (see level.h). Buffers die in the reverse
+// order of their birth, on the thread that made them: they are local variables, or members of such.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <type_traits>
 
 #include "level.h"
+#include "scratch.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
@@ -18,14 +20,25 @@ class Buffer {
  public:
   explicit Buffer(int64_t size) : size_(size) {
     const size_t bytes = (static_cast<size_t>(size) * sizeof(T) + 63) / 64 * 64;
-    data_ = static_cast<T*>(std::aligned_alloc(64, bytes == 0 ? 64 : bytes));
-    if (data_ == nullptr) {
-      throw std::bad_alloc();
+    char* memory = take_scratch(bytes);
+    allocated_ = memory == nullptr;
+    if (allocated_) {
+      memory = static_cast<char*>(std::aligned_alloc(64, bytes == 0 ? 64 : bytes));
+      if (memory == nullptr) {
+        throw std::bad_alloc();
+      }
     }
+    data_ = reinterpret_cast<T*>(memory);
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { std::free(data_); }
+  ~Buffer() {
+    if (allocated_) {
+      std::free(data_);
+    } else {
+      give_back_scratch(reinterpret_cast<char*>(data_));
+    }
+  }
 
   T* data() { return data_; }
   const T* data() const { return data_; }
@@ -38,6 +51,7 @@ class Buffer {
  private:
   T* data_;
   int64_t size_;
+  bool allocated_;
 };
 
 }  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

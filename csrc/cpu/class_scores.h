@@ -118,35 +118,36 @@ struct CandidateList {
   int32_t* rows;
 };
 
-// Appends to `out` from place `at` on what the table has above `threshold` for its first n rows, row by row and class
-// by class; row r is called first_row + r. Returns the place after the last one.
+// Appends to `out` from place `at` on the softmax values of the table's first n rows that are above `threshold`, class by
+// class; row r is called first_row + r. Returns the place after the last one. The table is spent.
 template <class W>
-REFINEDET_HD int64_t append_candidates(const W* table, int n, int64_t classes, W threshold, int32_t first_row,
+REFINEDET_HD int64_t append_candidates(W* table, const W* sum, int n, int64_t classes, W threshold, int32_t first_row,
                                        const CandidateList<W>& out, int64_t at) {
-  int32_t found[kGroup] = {};
-  for (int64_t c = 1; c <= classes; ++c) {
-    for (int r = 0; r < kGroup; ++r) {
-      found[r] += table[c * kGroup + r] > threshold ? 1 : 0;
-    }
-  }
-  int64_t place[kGroup];
-  for (int r = 0; r < n; ++r) {
-    place[r] = at;
-    at += found[r];
+  alignas(kLaneBytes) W bound[kGroup];  // what a numerator exceeds if its quotient is above the threshold
+  for (int r = 0; r < kGroup; ++r) {
+    bound[r] = (threshold < W(1e-30) ? min2(threshold, W(0)) : threshold * W(1 - 1e-5)) * sum[r];
   }
   const uint32_t rows = (uint32_t{1} << n) - 1;
   for (int64_t c = 1; c <= classes; ++c) {
-    const W* scores = table + c * kGroup;
-    uint32_t bits = 0;
+    W* const values = table + c * kGroup;
+    uint32_t near = 0, bits = 0;
     for (int r = 0; r < kGroup; r += kLanes<W>) {
-      bits |= static_cast<uint32_t>(greater_bits(load_lanes(scores + r), all_lanes(threshold))) << r;
+      near |= static_cast<uint32_t>(greater_bits(load_lanes(values + r), load_lanes(bound + r))) << r;
+    }
+    if ((near & rows) == 0) {
+      continue;  // most classes of most rows: no division
+    }
+    for (int r = 0; r < kGroup; r += kLanes<W>) {
+      const Lanes<W> scores = load_lanes(values + r) / load_lanes(sum + r);
+      store_lanes(values + r, scores);
+      bits |= static_cast<uint32_t>(greater_bits(scores, all_lanes(threshold))) << r;
     }
     for (bits &= rows; bits != 0; bits &= bits - 1) {
       const int r = __builtin_ctz(bits);
-      const int64_t to = place[r]++;
-      out.scores[to] = scores[r];
-      out.labels[to] = static_cast<int32_t>(c - 1);
-      out.rows[to] = first_row + r;
+      out.scores[at] = values[r];
+      out.labels[at] = static_cast<int32_t>(c - 1);
+      out.rows[at] = first_row + r;
+      ++at;
     }
   }
   return at;

@@ -2,6 +2,7 @@
 
 #include "../geometry/threshold.h"
 #include "anchor_filter.h"
+#include "best_first.h"
 #include "box_blocks.h"
 #include "buffer.h"
 #include "class_scores.h"
@@ -9,83 +10,133 @@
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
 
-constexpr int64_t kPiece = 4096;  // anchors of a task
+constexpr int64_t kPiece = 8192;  // anchors of a task
 
-// What is worth another thread, about 20 microseconds: so many pieces to look through, so many survivors to work on.
+// What is worth another thread, about 20 microseconds: so many pieces to look through, so many kept anchors to work on.
 constexpr int64_t kPieceGrain = 4, kSurvivorGrain = 512;
 
 // A task's share of an image's anchors.
 struct Piece {
   int64_t image, first, anchors;
-  int64_t survivors;   // those that can give a candidate
-  int64_t row;         // where they stand among all survivors, and
+  int64_t kept;        // those that pass the first stage
+  int64_t row;         // where they stand among all that do, and
   int64_t image_row;   // where those of their image begin
   int64_t candidates;  // what they gave
 };
 
 template <class W>
 struct Scratch {
-  Buffer<W> boxes;   // (survivors, 4)
-  Buffer<W> scores;  // candidates: room for all classes of each survivor
+  Buffer<W> boxes;   // (kept, 4)
+  Buffer<W> scores;  // candidates: room for all classes of each kept anchor
   Buffer<int32_t> labels, rows;
+  Buffer<typename ScoreKey<W>::type> keys;
   int64_t classes;
 
-  Scratch(int64_t survivors, int64_t classes)
-      : boxes(survivors * 4),
-        scores(survivors * classes),
-        labels(survivors * classes),
-        rows(survivors * classes),
+  Scratch(int64_t kept, int64_t classes)
+      : boxes(kept * 4),
+        scores(kept * classes),
+        labels(kept * classes),
+        rows(kept * classes),
+        keys(kept * classes),
         classes(classes) {}
 
-  // Where the candidates of the survivors from `row` on begin.
+  // Where the candidates of the kept anchors from `row` on begin.
   CandidateList<W> list_at(int64_t row) {
     return {scores.data() + row * classes, labels.data() + row * classes, rows.data() + row * classes};
   }
 };
 
-// The anchors that pass the first stage and whose second-stage logits can give a score above the threshold.
-template <class T>
-void find_survivors(const DetectArgs& args, Work<T> threshold, Work<T> reach, Piece& piece, int32_t* index) {
-  const int64_t at = piece.image * args.anchors + piece.first, columns = 1 + args.classes;
-  const T* odm = static_cast<const T*>(args.odm_logits) + at * columns;
-  const int64_t kept = kept_anchors(static_cast<const T*>(args.arm_logits) + 2 * at, piece.anchors, threshold, index);
-  int64_t survivors = 0;
-  for (int64_t i = 0; i < kept; ++i) {
-    const int32_t anchor = index[i];
-    index[survivors] = anchor;
-    survivors += reaches(odm + anchor * columns, args.classes, reach) ? 1 : 0;
+// What a score must exceed. Once there are twice as many candidates as can take part in the suppression it rises, so
+// that anchors which cannot reach it any more cost no softmax.
+template <class W>
+class Bar {
+ public:
+  using Key = typename ScoreKey<W>::type;
+
+  Bar(const DetectArgs& args, Key* keys)
+      : threshold_(floor_to<W>(args.score_threshold)),
+        reach_(static_cast<W>(reach_of(args.score_threshold))),
+        // a limit per class takes candidates away from those of the image, so that worse ones move up
+        most_(args.settings.top_k_per_class < args.settings.top_k ? kNoLimit : args.settings.top_k),
+        next_(most_ < kNoLimit / 2 ? 2 * most_ : kNoLimit),
+        keys_(keys) {}
+
+  W threshold() const { return threshold_; }
+  // What a logit must be above the background's by for that, at least.
+  W reach() const { return reach_; }
+
+  // Drops some of the `count` candidates that are worse than the best `most`; how many are left.
+  int64_t raise(const CandidateList<W>& list, int64_t count) {
+    if (count < next_) {
+      return count;
+    }
+    uint32_t counters[kBinCounters];
+    make_keys(list.scores, count, keys_);
+    const Bins<Key> bins = make_bins(keys_, count, most_, counters);
+    int64_t left = count;
+    if (bins.within < count) {
+      const Key last = bins.most();
+      left = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        list.scores[left] = list.scores[i];
+        list.labels[left] = list.labels[i];
+        list.rows[left] = list.rows[i];
+        left += keys_[i] <= last ? 1 : 0;
+      }
+      threshold_ = key_score<W>(last + 1);  // the next lower number
+      reach_ = static_cast<W>(reach_of(static_cast<double>(threshold_)));
+    }
+    next_ = left + most_;
+    return left;
   }
-  piece.survivors = survivors;
+
+ private:
+  W threshold_, reach_;
+  int64_t most_, next_;
+  Key* keys_;
+};
+
+// Candidates of a piece, from its kept anchors index[0 .. kept-1]: `index` becomes those that were looked at more
+// closely, which are the rows that the candidates name; returns their number.
+template <class T, class W>
+int64_t score_piece(const DetectArgs& args, Bar<W> bar, Piece& piece, int32_t* index, W* table,
+                    const CandidateList<W>& out) {
+  const int64_t classes = args.classes, columns = 1 + classes;
+  const T* logits = static_cast<const T*>(args.odm_logits) + (piece.image * args.anchors + piece.first) * columns;
+  const int32_t first_row = static_cast<int32_t>(piece.row - piece.image_row);
+  int64_t survivors = 0, scored = 0, candidates = 0;
+  for (int64_t i = 0; i < piece.kept || scored < survivors;) {
+    for (; i < piece.kept && survivors - scored < kGroup; ++i) {
+      const int32_t anchor = index[i];
+      index[survivors] = anchor;
+      survivors += reaches(logits + anchor * columns, classes, bar.reach()) ? 1 : 0;
+    }
+    const int n = static_cast<int>(survivors - scored);
+    W top[kGroup], sum[kGroup];
+    load_group(logits, index + scored, n, columns, table);
+    group_exponentials(table, columns, top, sum);
+    const int32_t row = first_row + static_cast<int32_t>(scored);
+    candidates = append_candidates(table, sum, n, classes, bar.threshold(), row, out, candidates);
+    candidates = bar.raise(out, candidates);
+    scored = survivors;
+  }
+  piece.candidates = candidates;
+  return survivors;
 }
 
 template <class T, class W>
 void decode_survivors(const DetectArgs& args, const Delta<W>& variance, const Piece& piece, const int32_t* index,
-                      W* boxes) {
+                      int64_t survivors, W* boxes) {
   const int64_t at = 4 * (piece.image * args.anchors + piece.first);
   const T* arm = static_cast<const T*>(args.arm_deltas) + at;
   const T* odm = static_cast<const T*>(args.odm_deltas) + at;
   const T* anchors = static_cast<const T*>(args.anchor_boxes) + 4 * piece.first;
   map_boxes_at<1, W>(
-      index, piece.survivors, {arm, odm, anchors},
+      index, survivors, {arm, odm, anchors},
       [&](const Quad<W>* in, Quad<W>* out) { out[0] = decode<W>(in[1], decode<W>(in[0], in[2], variance), variance); },
       [&](int64_t first, int64_t some, W* const* rows) {
         memcpy(boxes + 4 * first, rows[0], static_cast<size_t>(some) * 4 * sizeof(W));
       });
-}
-
-template <class T, class W>
-void score_survivors(const DetectArgs& args, W threshold, Piece& piece, const int32_t* index, W* table,
-                     const CandidateList<W>& out) {
-  const int64_t columns = 1 + args.classes;
-  const T* logits = static_cast<const T*>(args.odm_logits) + (piece.image * args.anchors + piece.first) * columns;
-  int64_t candidates = 0;
-  for (int64_t i = 0; i < piece.survivors; i += kGroup) {
-    const int n = static_cast<int>(min2<int64_t>(kGroup, piece.survivors - i));
-    group_softmax(logits, index + i, n, columns, table);
-    const int32_t row = static_cast<int32_t>(piece.row - piece.image_row + i);
-    candidates = append_candidates(table, n, args.classes, threshold, row, out, candidates);
-  }
-  piece.candidates = candidates;
 }
 
 // The lists of an image's pieces become one.
@@ -114,7 +165,6 @@ void run(const DetectArgs& args, const ParallelFor& parallel) {
   Buffer<Piece> pieces(tasks);
   Buffer<int32_t> index(batch * args.anchors);
   const W arm_threshold = ceil_to<W>(filter_threshold(args.theta));
-  const W reach = static_cast<W>(reach_of(args.score_threshold)), score_threshold = floor_to<W>(args.score_threshold);
   const auto index_of = [&](const Piece& piece) { return index.data() + piece.image * args.anchors + piece.first; };
   parallel(tasks, kPieceGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
@@ -122,27 +172,29 @@ void run(const DetectArgs& args, const ParallelFor& parallel) {
       piece.image = t / per_image;
       piece.first = t % per_image * kPiece;
       piece.anchors = min2(kPiece, args.anchors - piece.first);
-      find_survivors<T>(args, arm_threshold, reach, piece, index_of(piece));
+      const T* logits = static_cast<const T*>(args.arm_logits) + 2 * (piece.image * args.anchors + piece.first);
+      piece.kept = kept_anchors(logits, piece.anchors, arm_threshold, index_of(piece));
     }
   });
 
-  int64_t survivors = 0;
+  int64_t kept_in_all = 0;
   for (int64_t t = 0; t < tasks; ++t) {
-    pieces[t].row = survivors;
-    pieces[t].image_row = pieces[t].first == 0 ? survivors : pieces[t - 1].image_row;
-    survivors += pieces[t].survivors;
+    pieces[t].row = kept_in_all;
+    pieces[t].image_row = pieces[t].first == 0 ? kept_in_all : pieces[t - 1].image_row;
+    kept_in_all += pieces[t].kept;
   }
-  Scratch<W> scratch(survivors, classes);
+  Scratch<W> scratch(kept_in_all, classes);
   Buffer<W> tables(tasks * (1 + classes) * kGroup);
   const Delta<W> variance = variance_of<W>(args.variances);
-  const int64_t grain = 1 + tasks * kSurvivorGrain / max2<int64_t>(1, survivors);
+  const int64_t grain = 1 + tasks * kSurvivorGrain / max2<int64_t>(1, kept_in_all);
   parallel(tasks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       Piece& piece = pieces[t];
-      const int32_t* from = index_of(piece);
-      decode_survivors<T>(args, variance, piece, from, scratch.boxes.data() + 4 * piece.row);
-      score_survivors<T>(args, score_threshold, piece, from, tables.data() + t * (1 + classes) * kGroup,
-                         scratch.list_at(piece.row));
+      int32_t* rows = index_of(piece);
+      const Bar<W> bar(args, scratch.keys.data() + piece.row * classes);
+      const int64_t survivors = score_piece<T>(args, bar, piece, rows, tables.data() + t * (1 + classes) * kGroup,
+                                               scratch.list_at(piece.row));
+      decode_survivors<T>(args, variance, piece, rows, survivors, scratch.boxes.data() + 4 * piece.row);
     }
   });
 

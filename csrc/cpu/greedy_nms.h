@@ -3,6 +3,7 @@
 
 #include "../geometry/dtype.h"
 #include "../geometry/iou_test.h"
+#include "kept_grid.h"
 #include "lanes.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
@@ -11,6 +12,8 @@ namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 template <class W>
 struct BoxColumns {
   W *x1, *y1, *x2, *y2, *share;
+
+  REFINEDET_HD Box<W> box(int64_t i) const { return {x1[i], y1[i], x2[i], y2[i]}; }
 
   REFINEDET_HD BoxColumns from(int64_t i) const { return {x1 + i, y1 + i, x2 + i, y2 + i, share + i}; }
 
@@ -69,15 +72,116 @@ REFINEDET_HD LaneBits survivors(LaneBits alive, const BoxLanes<W>& lanes, const 
   return alive;
 }
 
+// Whether one of the first `count` kept boxes suppresses a box, a register full of kept ones at a time.
+template <class W>
+bool is_suppressed(const Box<W>& box, const BoxColumns<W>& kept, int64_t count, const IouTest<W>& test) {
+  constexpr int64_t L = kLanes<W>;
+  W columns[5];
+  const BoxColumns<W> one{columns, columns + 1, columns + 2, columns + 3, columns + 4};
+  one.set(0, box, test);
+  for (int64_t k = 0; k < count; k += L) {
+    const LaneBits all = (LaneBits{1} << min2(L, count - k)) - 1;
+    if (survivors(all, BoxLanes<W>(kept.from(k), min2(L, count - k)), one, 0, test) != all) {
+      return true;
+    }
+  }
+  return false;
+}
+
 inline constexpr int64_t kChunk = 2048;          // boxes whose test against the kept ones is shared by the threads
 inline constexpr int64_t kWorthThreads = 16384;  // tests (of a register full) that are worth waking them
 
+// The test of boxes against the kept ones, by a grid once there are many of these, as long as that is less work.
+template <class W>
+class KeptTest {
+ public:
+  static constexpr int64_t kFrom = 2048;      // kept boxes, and boxes to test, from which on a grid pays
+  static constexpr int64_t kGridChunk = 512;  // boxes per chunk, so that fewer are tested against those of their own
+  static constexpr int64_t kGridWork = 64;    // what a box costs then, in tests
+
+  // Without a grid it never uses one.
+  KeptTest(const BoxColumns<W>& boxes, const IouTest<W>& test, KeptGrid<W>* grid)
+      : boxes_(boxes), test_(test), grid_(grid != nullptr && KeptGrid<W>::suits(test.threshold) ? grid : nullptr) {}
+
+  // The first `kept` rows of the boxes are kept now, and `left` boxes are still to be tested.
+  void update(int64_t kept, int64_t left) {
+    kept_ = kept;
+    if (grid_ != nullptr && 2 * given_up_ > tested_) {
+      grid_ = nullptr;  // a crowd where each box touches many others without overlapping them enough
+    }
+    if (grid_ == nullptr || (added_ == 0 && min2(kept, left) < kFrom)) {
+      return;
+    }
+    if (added_ == 0) {
+      grid_->clear();
+    }
+    for (; added_ < kept; ++added_) {
+      const Box<W> box = boxes_.box(added_);
+      const auto kind = KeptGrid<W>::kind_of(box);
+      if (kind == KeptGrid<W>::Kind::extreme) {
+        grid_ = nullptr;
+        return;
+      }
+      if (kind == KeptGrid<W>::Kind::regular) {
+        grid_->add(box, added_);
+      }
+    }
+    tested_ = given_up_ = 0;
+  }
+
+  bool uses_grid() const { return grid_ != nullptr && added_ > 0; }
+
+  // The lanes of `alive` among the boxes from `first` on that the kept ones leave.
+  LaneBits operator()(int64_t first, int64_t count, LaneBits alive) {
+    if (!uses_grid()) {
+      return survivors_of_all(first, count, alive);
+    }
+    const int64_t budget = added_ / 16;
+    int64_t given_up = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const Box<W> box = boxes_.box(first + i);
+      const auto kind = KeptGrid<W>::kind_of(box);
+      int64_t tests = 0;
+      bool suppressed = false;
+      if (kind == KeptGrid<W>::Kind::regular) {
+        const W share = boxes_.share[first + i];
+        suppressed = grid_->any(box, test_.threshold, [&](int64_t k) {
+          return ++tests > budget || test_.suppresses(box, share, boxes_.box(k), boxes_.share[k]);
+        });
+      }
+      if (kind == KeptGrid<W>::Kind::extreme || tests > budget) {
+        suppressed = is_suppressed(box, boxes_, added_, test_);
+        ++given_up;
+      }
+      alive &= ~(static_cast<LaneBits>(suppressed) << i);
+    }
+    __atomic_fetch_add(&given_up_, given_up, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&tested_, count, __ATOMIC_RELAXED);
+    return alive;
+  }
+
+ private:
+  const BoxColumns<W> boxes_;
+  const IouTest<W> test_;
+  KeptGrid<W>* grid_;
+  int64_t kept_ = 0, added_ = 0;       // kept boxes, and how many of them the grid has: all or none
+  int64_t tested_ = 0, given_up_ = 0;  // boxes of the last chunk, and those that the grid spared little work
+
+  LaneBits survivors_of_all(int64_t first, int64_t count, LaneBits alive) const {
+    const BoxLanes<W> lanes(boxes_.from(first), count);
+    for (int64_t k = 0; k < kept_ && alive != 0; ++k) {
+      alive = survivors(alive, lanes, boxes_, k, test_);
+    }
+    return alive;
+  }
+};
+
 // Keeps each of the `n` boxes, sorted from the best on, that overlaps no kept one by more than the threshold, but at
 // most `limit`. Writes the rows of the kept ones, ascending, and returns their number. `boxes` is spent: its first
-// rows become the kept boxes.
+// rows become the kept boxes. `grid` has room for n rows, or is null.
 template <class W>
 int64_t greedy_nms(const BoxColumns<W>& boxes, int64_t n, const IouTest<W>& test, int64_t limit, uint32_t* rows,
-                   const ParallelFor& parallel) {
+                   const ParallelFor& parallel, KeptGrid<W>* grid = nullptr) {
   constexpr int64_t L = kLanes<W>;
   if (test.everything || test.nothing) {
     const int64_t count = min2(limit, test.nothing ? n : min2<int64_t>(n, 1));
@@ -88,24 +192,22 @@ int64_t greedy_nms(const BoxColumns<W>& boxes, int64_t n, const IouTest<W>& test
   }
   int64_t kept = 0;
   LaneBits left[kChunk / L];
-  for (int64_t first = 0; first < n && kept < limit; first += kChunk) {
-    const int64_t size = min2(kChunk, n - first), blocks = (size + L - 1) / L;
-    const int64_t known = kept;
-    const auto test_known = [&](int64_t begin, int64_t end) {
+  KeptTest<W> test_known(boxes, test, grid);
+  for (int64_t first = 0, size; first < n && kept < limit; first += size) {
+    test_known.update(kept, n - first);
+    size = min2(test_known.uses_grid() ? KeptTest<W>::kGridChunk : kChunk, n - first);
+    const int64_t blocks = (size + L - 1) / L, known = kept;
+    const auto test_blocks = [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
         const int64_t count = min2(L, size - block * L);
-        LaneBits alive = (LaneBits{1} << count) - 1;
-        const BoxLanes<W> lanes(boxes.from(first + block * L), count);
-        for (int64_t k = 0; k < known && alive != 0; ++k) {
-          alive = survivors(alive, lanes, boxes, k, test);
-        }
-        left[block] = alive;
+        left[block] = test_known(first + block * L, count, (LaneBits{1} << count) - 1);
       }
     };
     if (known * blocks < kWorthThreads) {
-      test_known(0, blocks);
+      test_blocks(0, blocks);
     } else {
-      parallel(blocks, max2<int64_t>(1, kWorthThreads / 4 / known), test_known);
+      const int64_t work = test_known.uses_grid() ? KeptTest<W>::kGridWork * L : known;
+      parallel(blocks, max2<int64_t>(1, kWorthThreads / 4 / work), test_blocks);
     }
     for (int64_t block = 0; block < blocks; ++block) {
       LaneBits alive = left[block];

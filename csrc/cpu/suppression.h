@@ -23,8 +23,8 @@ struct SuppressionSettings {
 
 namespace REFINEDET_CPU_LEVEL {
 
-// One image, in float or double. The candidates stand in the order of their boxes, those of one box in the order of
-// their classes, as a scan over a table of (boxes, classes) meets them; each pair at most once.
+// One image, in float or double. The candidates of each class stand in the order of their boxes; each pair of box and
+// class at most once.
 template <class W>
 struct Candidates {
   const W* scores;        // no NaN

@@ -1,5 +1,6 @@
 #include "../cpu/batched_nms.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "../cuda/batched_nms.h"
@@ -30,6 +31,7 @@ struct Inputs {
     args.boxes = boxes.const_data_ptr();
     args.scores = scores.const_data_ptr();
     args.count = count;
+    REFINEDET_CHECK(!std::isnan(iou_threshold), "iou_threshold: expected a number, got nan");
     args.iou_threshold = iou_threshold;
     if (idxs_in != nullptr) {
       check_place(*idxs_in, place(), "idxs");

@@ -1,6 +1,7 @@
 #include "common.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace refinedet::torch_ops {
 
@@ -39,7 +40,17 @@ void check_cpu(const Tensor& t, const char* name) {
 void check_variances(const std::vector<double>& variances) {
   REFINEDET_CHECK(variances.size() == 4, "variances: expected 4 values, got ", variances.size());
   for (const double v : variances) {
-    REFINEDET_CHECK(v > 0, "variances: expected positive values, got ", v);
+    REFINEDET_CHECK(v > 0 && std::isfinite(v), "variances: expected positive finite values, got ", v);
+  }
+}
+
+void check_clip_to(const std::optional<std::vector<double>>& clip_to) {
+  if (!clip_to.has_value()) {
+    return;
+  }
+  REFINEDET_CHECK(clip_to->size() == 2, "clip_to: expected (width, height), got ", clip_to->size(), " values");
+  for (const double side : *clip_to) {
+    REFINEDET_CHECK(side >= 0 && std::isfinite(side), "clip_to: expected finite sizes of at least 0, got ", side);
   }
 }
 
@@ -54,9 +65,10 @@ Place check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors
   check_last_dim(rows, 4, name);
   check_last_dim(anchors, 4, "anchors");
   check_dtype(anchors, rows.scalar_type(), "anchors");
-  const int64_t count = rows.numel() / 4, anchor_count = anchors.numel() / 4;
-  REFINEDET_CHECK(count == 0 || (anchor_count > 0 && count % anchor_count == 0),
-                  "anchors: expected rows that repeat over those of ", name, " ", shape_of(rows), ", got ",
+  const Sizes row_sizes = rows.sizes(), anchor_sizes = anchors.sizes();
+  const bool repeats = anchor_sizes.size() <= row_sizes.size() &&
+                       std::equal(anchor_sizes.begin(), anchor_sizes.end(), row_sizes.end() - anchor_sizes.size());
+  REFINEDET_CHECK(repeats, "anchors: expected rows that repeat over those of ", name, " ", shape_of(rows), ", got ",
                   shape_of(anchors));
   return place;
 }
@@ -68,9 +80,12 @@ cpu::ParallelFor torch_threads() {
   return {run, nullptr, static_cast<int64_t>(torch::stable::get_num_threads())};
 }
 
-Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype, Place place) {
+Tensor new_tensor(Sizes sizes, ScalarType dtype, Place place) {
   // not torch::stable::empty, which asks the dispatcher: most of a microsecond per result
-  std::vector<int64_t> strides(sizes.size());
+  constexpr size_t kUsual = 8;
+  int64_t usual[kUsual];
+  std::vector<int64_t> many(sizes.size() > kUsual ? sizes.size() : 0);
+  int64_t* const strides = many.empty() ? usual : many.data();
   int64_t step = 1;
   for (size_t i = sizes.size(); i-- > 0; step *= std::max<int64_t>(sizes[i], 1)) {
     strides[i] = step;
@@ -78,7 +93,7 @@ Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype, Place pla
   const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
   AtenTensorHandle handle = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(),
-                                                         strides.data(), number, place.device_type(),
+                                                         strides, number, place.device_type(),
                                                          place.device_index(), &handle));
   return Tensor(handle);
 }

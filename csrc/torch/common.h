@@ -35,15 +35,19 @@ void check_variances(const std::vector<double>& variances);
 // Throws unless the tensor is (..., last).
 void check_last_dim(const Tensor& t, int64_t last, const char* name);
 
-// Throws unless `rows` is (..., 4), and `anchors` as well, in the same place and of the same dtype, with as many rows
-// or fewer that repeat over those of `rows`. Returns the place.
+void check_clip_to(const std::optional<std::vector<double>>& clip_to);
+
+// Throws unless `rows` is (..., 4), and `anchors` as well, in the same place and of the same dtype, of the same shape or
+// of the last dimensions of that, so that its rows repeat. Returns the place.
 Place check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors);
 
 // torch's own pool, with torch.set_num_threads obeyed.
 cpu::ParallelFor torch_threads();
 
+using Sizes = torch::headeronly::IntHeaderOnlyArrayRef;
+
 // A new contiguous tensor.
-Tensor new_tensor(const std::vector<int64_t>& sizes, ScalarType dtype, Place place = Place::cpu());
+Tensor new_tensor(Sizes sizes, ScalarType dtype, Place place = Place::cpu());
 
 std::vector<int64_t> sizes_of(const Tensor& t);
 

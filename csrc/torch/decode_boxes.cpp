@@ -7,11 +7,12 @@
 namespace refinedet::torch_ops {
 namespace {
 
-// `deltas` (..., 4) and `anchors` as many or fewer rows, repeating; same dtype (the Python face sees to both).
+// `deltas` (..., 4) and `anchors` of that shape or of its last dimensions; same dtype (the Python face sees to both).
 cpu::DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, const std::vector<double>& variances,
                                const std::optional<std::vector<double>>& clip_to) {
   check_box_rows(deltas, "deltas", anchors);
   check_variances(variances);
+  check_clip_to(clip_to);
   cpu::DecodeBoxesArgs args{};
   args.dtype = dtype_of(deltas, "deltas");
   args.deltas = deltas.const_data_ptr();
@@ -21,7 +22,6 @@ cpu::DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, cons
   std::copy(variances.begin(), variances.end(), args.variances);
   args.clip = clip_to.has_value();
   if (args.clip) {
-    REFINEDET_CHECK(clip_to->size() == 2, "clip_to: expected (width, height), got ", clip_to->size(), " values");
     args.width = (*clip_to)[0];
     args.height = (*clip_to)[1];
   }
@@ -33,7 +33,7 @@ Tensor decode_boxes(const Tensor& deltas_in, const Tensor& anchors_in, std::vect
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   cpu::DecodeBoxesArgs args = make_args(deltas, anchors, variances, clip_to);
   const Place place = place_of(deltas, "deltas");
-  Tensor boxes = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
+  Tensor boxes = new_tensor(deltas.sizes(), deltas.scalar_type(), place);
   args.boxes = boxes.mutable_data_ptr();
   REFINEDET_RUN(place, decode_boxes, args);
   return boxes;
@@ -50,8 +50,8 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Te
   check_dtype(grad, deltas.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad) == sizes_of(deltas), "grad: expected shape ", shape_of(deltas), ", got ",
                   shape_of(grad));
-  Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
-  Tensor grad_anchors = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
+  Tensor grad_deltas = new_tensor(deltas.sizes(), deltas.scalar_type(), place);
+  Tensor grad_anchors = new_tensor(deltas.sizes(), deltas.scalar_type(), place);
   args.grad_boxes = grad.const_data_ptr();
   args.grad_deltas = grad_deltas.mutable_data_ptr();
   args.grad_anchors = grad_anchors.mutable_data_ptr();
@@ -62,7 +62,10 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Te
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
-  m.def("decode_boxes(Tensor deltas, Tensor anchors, float[] variances, float[]? clip_to) -> Tensor");
+  const std::string arguments =
+      "(Tensor deltas, Tensor anchors, float[] variances=[0.1, 0.1, 0.2, 0.2], float[]? clip_to=None) -> Tensor";
+  m.def(("decode_boxes" + arguments).c_str());
+  m.def(("_decode_boxes_forward" + arguments).c_str());
   m.def(
       "_decode_boxes_backward(Tensor grad, Tensor deltas, Tensor anchors, float[] variances, float[]? clip_to) "
       "-> (Tensor, Tensor)");
@@ -70,6 +73,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
 
 REFINEDET_KERNELS(m) {
   m.impl("decode_boxes", TORCH_BOX(&decode_boxes));
+  m.impl("_decode_boxes_forward", TORCH_BOX(&decode_boxes));
   m.impl("_decode_boxes_backward", TORCH_BOX(&decode_boxes_backward));
 }
 

@@ -12,7 +12,7 @@ using OptionalTensor = std::optional<Tensor>;
 void check_like(const Tensor& t, const Tensor& model, const char* name) {
   check_place(t, place_of(model, "arm_deltas"), name);
   check_dtype(t, model.scalar_type(), name);
-  REFINEDET_CHECK(sizes_of(t) == sizes_of(model), name, ": expected shape ", shape_of(model), ", got ", shape_of(t));
+  REFINEDET_CHECK(t.sizes().equals(model.sizes()), name, ": expected shape ", shape_of(model), ", got ", shape_of(t));
 }
 
 // The kernel writes to the rows that `index` names, so that these must exist. On a GPU the kernel itself sees to that:
@@ -57,7 +57,7 @@ struct Inputs {
   }
 
   Place place() const { return place_of(arm_deltas, "arm_deltas"); }
-  Tensor like() const { return new_tensor(sizes_of(arm_deltas), arm_deltas.scalar_type(), place()); }
+  Tensor like() const { return new_tensor(arm_deltas.sizes(), arm_deltas.scalar_type(), place()); }
 
   cpu::DecodeCascadeArgs args(const std::vector<double>& variances) const {
     check_place(anchors, place(), "anchors");
@@ -67,8 +67,8 @@ struct Inputs {
     check_dtype(anchors, arm_deltas.scalar_type(), "anchors");
     check_variances(variances);
     const int64_t batch = arm_deltas.size(0), count = arm_deltas.size(1);
-    const std::vector<int64_t> shared{count, 4};
-    REFINEDET_CHECK(sizes_of(anchors) == shared || sizes_of(anchors) == sizes_of(arm_deltas),
+    const int64_t shared[] = {count, 4};
+    REFINEDET_CHECK(anchors.sizes().equals(shared) || anchors.sizes().equals(arm_deltas.sizes()),
                     "anchors: expected shape (", count, ", 4) or ", shape_of(arm_deltas), ", got ", shape_of(anchors));
     cpu::DecodeCascadeArgs args{};
     args.dtype = dtype_of(arm_deltas, "arm_deltas");
@@ -117,9 +117,11 @@ std::tuple<Tensor, Tensor, Tensor> decode_cascade_backward(const Tensor& grad_in
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
-  m.def(
-      "decode_cascade(Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, Tensor? kept_index, Tensor? kept_count, "
-      "float[] variances) -> Tensor");
+  const std::string arguments =
+      "(Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, Tensor? kept_index=None, Tensor? kept_count=None, "
+      "float[] variances=[0.1, 0.1, 0.2, 0.2]) -> Tensor";
+  m.def(("decode_cascade" + arguments).c_str());
+  m.def(("_decode_cascade_forward" + arguments).c_str());
   m.def(
       "_decode_cascade_backward(Tensor grad, Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, "
       "Tensor? kept_index, Tensor? kept_count, float[] variances) -> (Tensor, Tensor, Tensor)");
@@ -127,6 +129,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
 
 REFINEDET_KERNELS(m) {
   m.impl("decode_cascade", TORCH_BOX(&decode_cascade));
+  m.impl("_decode_cascade_forward", TORCH_BOX(&decode_cascade));
   m.impl("_decode_cascade_backward", TORCH_BOX(&decode_cascade_backward));
 }
 

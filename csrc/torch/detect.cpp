@@ -1,5 +1,7 @@
 #include "../cpu/detect.h"
 
+#include <cmath>
+
 #include "../cuda/detect.h"
 #include "as_contiguous.h"
 #include "common.h"
@@ -42,6 +44,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
                   "anchors: expected shape (", arm_logits.size(1), ", 4), got ", shape_of(anchors));
   REFINEDET_CHECK(theta >= 0 && theta <= 1, "theta: expected a number from 0 to 1, got ", theta);
   check_variances(variances);
+  check_clip_to(clip_to);
 
   cpu::DetectArgs args{};
   args.dtype = dtype_of(arm_logits, "arm_logits");
@@ -59,10 +62,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
   std::copy(variances.begin(), variances.end(), args.variances);
   args.clip = clip_to.has_value();
   if (args.clip) {
-    REFINEDET_CHECK(clip_to->size() == 2, "clip_to: expected (width, height), got ", clip_to->size(), " values");
     args.width = (*clip_to)[0];
     args.height = (*clip_to)[1];
   }
+  REFINEDET_CHECK(!std::isnan(score_threshold), "score_threshold: expected a number, got nan");
   args.score_threshold = score_threshold;
   args.settings = suppression_settings(iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score);
 
@@ -84,8 +87,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "detect(Tensor arm_logits, Tensor arm_deltas, Tensor odm_logits, Tensor odm_deltas, Tensor anchors, "
-      "float theta, float[] variances, float[]? clip_to, float score_threshold, float iou_threshold, "
-      "int? top_k_per_class, int? top_k, int keep_top_k, str method, float sigma, float min_score) "
+      "float theta=0.99, float[] variances=[0.1, 0.1, 0.2, 0.2], float[]? clip_to=None, float score_threshold=0.01, "
+      "float iou_threshold=0.45, int? top_k_per_class=None, int? top_k=400, int keep_top_k=200, str method='hard', "
+      "float sigma=0.5, float min_score=0.001) "
       "-> (Tensor boxes, Tensor scores, Tensor labels, Tensor count)");
 }
 

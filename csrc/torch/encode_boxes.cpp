@@ -7,7 +7,7 @@
 namespace refinedet::torch_ops {
 namespace {
 
-// `boxes` (..., 4) and `anchors` as many or fewer rows, repeating; same dtype (the Python face sees to both).
+// `boxes` (..., 4) and `anchors` of that shape or of its last dimensions; same dtype (the Python face sees to both).
 cpu::EncodeBoxesArgs make_args(const Tensor& boxes, const Tensor& anchors, const std::vector<double>& variances) {
   check_box_rows(boxes, "boxes", anchors);
   check_variances(variances);
@@ -25,7 +25,7 @@ Tensor encode_boxes(const Tensor& boxes_in, const Tensor& anchors_in, std::vecto
   const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
   cpu::EncodeBoxesArgs args = make_args(boxes, anchors, variances);
   const Place place = place_of(boxes, "boxes");
-  Tensor deltas = new_tensor(sizes_of(boxes), boxes.scalar_type(), place);
+  Tensor deltas = new_tensor(boxes.sizes(), boxes.scalar_type(), place);
   args.deltas = deltas.mutable_data_ptr();
   REFINEDET_RUN(place, encode_boxes, args);
   return deltas;
@@ -41,8 +41,8 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Te
   check_dtype(grad, boxes.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad) == sizes_of(boxes), "grad: expected shape ", shape_of(boxes), ", got ",
                   shape_of(grad));
-  Tensor grad_boxes = new_tensor(sizes_of(boxes), boxes.scalar_type(), place);
-  Tensor grad_anchors = new_tensor(sizes_of(boxes), boxes.scalar_type(), place);
+  Tensor grad_boxes = new_tensor(boxes.sizes(), boxes.scalar_type(), place);
+  Tensor grad_anchors = new_tensor(boxes.sizes(), boxes.scalar_type(), place);
   args.grad_deltas = grad.const_data_ptr();
   args.grad_boxes = grad_boxes.mutable_data_ptr();
   args.grad_anchors = grad_anchors.mutable_data_ptr();
@@ -53,12 +53,16 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Te
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
-  m.def("encode_boxes(Tensor boxes, Tensor anchors, float[] variances) -> Tensor");
+  const std::string arguments =
+      "(Tensor boxes, Tensor anchors, float[] variances=[0.1, 0.1, 0.2, 0.2]) -> Tensor";
+  m.def(("encode_boxes" + arguments).c_str());
+  m.def(("_encode_boxes_forward" + arguments).c_str());
   m.def("_encode_boxes_backward(Tensor grad, Tensor boxes, Tensor anchors, float[] variances) -> (Tensor, Tensor)");
 }
 
 REFINEDET_KERNELS(m) {
   m.impl("encode_boxes", TORCH_BOX(&encode_boxes));
+  m.impl("_encode_boxes_forward", TORCH_BOX(&encode_boxes));
   m.impl("_encode_boxes_backward", TORCH_BOX(&encode_boxes_backward));
 }
 

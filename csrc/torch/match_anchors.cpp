@@ -61,7 +61,7 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
   }
   REFINEDET_CHECK(problem.empty(), problem);
 
-  const std::vector<int64_t> sizes = {args.batch, args.anchor_count};
+  const int64_t sizes[] = {args.batch, args.anchor_count};
   const Tensor labels = new_tensor(sizes, ScalarType::Long, place);
   const Tensor gt_index = new_tensor(sizes, ScalarType::Long, place);
   const Tensor iou = new_tensor(sizes, ScalarType::Float, place);
@@ -76,8 +76,9 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
 
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
-      "match_anchors(Tensor anchors, Tensor gt_boxes, Tensor gt_labels, Tensor gt_offsets, Tensor? gt_ignore, "
-      "float positive_iou, float negative_iou, float ignore_iof, str force_match) "
+      "match_anchors(Tensor anchors, Tensor gt_boxes, Tensor gt_labels, Tensor gt_offsets, "
+      "Tensor? gt_ignore=None, float positive_iou=0.5, float negative_iou=0.5, float ignore_iof=0.5, "
+      "str force_match='bipartite') "
       "-> (Tensor labels, Tensor gt_index, Tensor iou)");
 }
 

@@ -12,7 +12,7 @@ namespace {
 void check_like(const Tensor& t, const Tensor& loss, ScalarType dtype, const char* name) {
   check_place(t, place_of(loss, "loss"), name);
   check_dtype(t, dtype, name);
-  REFINEDET_CHECK(sizes_of(t) == sizes_of(loss), name, ": expected shape ", shape_of(loss), " as loss has, got ",
+  REFINEDET_CHECK(t.sizes().equals(loss.sizes()), name, ": expected shape ", shape_of(loss), " as loss has, got ",
                   shape_of(t));
 }
 
@@ -39,7 +39,7 @@ Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::
   args.anchor_count = loss.size(1);
   args.ratio = ratio;
   args.min_negatives = min_negatives;
-  const Tensor chosen = new_tensor(sizes_of(loss), ScalarType::Bool, place);
+  const Tensor chosen = new_tensor(loss.sizes(), ScalarType::Bool, place);
   args.chosen = data<bool>(chosen);
   REFINEDET_RUN_WITH_WORKSPACE(place, mine_hard_negatives, args);
   return chosen;

@@ -1,5 +1,7 @@
 #include "../cpu/multiclass_nms.h"
 
+#include <cmath>
+
 #include "../cuda/multiclass_nms.h"
 #include "common.h"
 #include "suppression.h"
@@ -35,6 +37,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
   REFINEDET_CHECK(args.classes == 0 || args.anchors <= INT32_MAX / args.classes,
                   "scores: expected at most 2147483647 scores per image, got shape ", shape_of(scores_in));
   args.settings = suppression_settings(iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score);
+  REFINEDET_CHECK(!std::isnan(score_threshold), "score_threshold: expected a number, got nan");
   args.score_threshold = score_threshold;
 
   const bool packed = boxes_in.stride(2) == 1 && boxes_in.stride(1) == 4;
@@ -63,8 +66,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
 
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
-      "multiclass_nms(Tensor boxes, Tensor scores, float score_threshold, float iou_threshold, int? top_k_per_class, "
-      "int? top_k, int keep_top_k, str method, float sigma, float min_score) -> (Tensor, Tensor, Tensor, Tensor)");
+      "multiclass_nms(Tensor boxes, Tensor scores, float score_threshold=0.01, float iou_threshold=0.45, "
+      "int? top_k_per_class=None, int? top_k=400, int keep_top_k=200, str method='hard', float sigma=0.5, "
+      "float min_score=0.001) -> (Tensor, Tensor, Tensor, Tensor)");
 }
 
 REFINEDET_KERNELS(m) { m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms)); }

@@ -1,0 +1,17 @@
+// A few megabytes per thread that its kernels take their scratch memory from, so that a short call pays neither for the
+// allocator nor, call after call, for fresh pages.
+#pragma once
+
+#include <cstddef>
+
+namespace refinedet::cpu {
+
+inline constexpr size_t kScratchBytes = size_t{4} << 20;  // address space; pages that no kernel used stay unmapped
+
+// `bytes`, a multiple of 64, at a 64-byte boundary; null where the calling thread's block has no room for them.
+char* take_scratch(size_t bytes);
+
+// Gives back what take_scratch gave; what was taken last goes back first, on the thread that took it.
+void give_back_scratch(char* memory);
+
+}  // namespace refinedet::cpu
