@@ -69,9 +69,7 @@ def decode_cascade(
     return _differentiable(arm_deltas, odm_deltas, anchors, index, count, check_variances(variances))
 
 
-def _check(
-    arm_deltas: Tensor, odm_deltas: Tensor, anchors: Tensor, index: Tensor | None, count: Tensor | None
-) -> None:
+def _check(arm_deltas: Tensor, odm_deltas: Tensor, anchors: Tensor, index: Tensor | None, count: Tensor | None) -> None:
     sizes: dict[str, int] = {}
     for name, tensor in (("arm_deltas", arm_deltas), ("odm_deltas", odm_deltas)):
         check_floating(tensor, name)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from .checks import check_choice, check_floating, check_same_device, check_shape
@@ -52,6 +53,11 @@ def deconv_sum(
     tensor([[[[1., 1., 0.],
               [1., 1., 3.]]]])
     """
+    if not is_compiling() and (activation == "none" or activation == "relu"):
+        try:
+            return _forward(input, weight, bias, lateral, activation == "relu")
+        except Exception:  # what is wrong is said below
+            pass
     _check(input, weight, bias, lateral)
     relu = check_choice(activation, "activation", ACTIVATIONS) == "relu"
     return _forward(input, weight, bias, lateral, relu)
@@ -92,6 +98,7 @@ def _format(*tensors: Tensor) -> torch.memory_format:
 
 @_library.register_fake("deconv_sum")
 def _fake(input: Tensor, weight: Tensor, bias: Tensor | None, lateral: Tensor, relu: bool) -> Tensor:
+    _check(input, weight, bias, lateral)
     return torch.empty_like(lateral, memory_format=_format(input, lateral))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from .checks import check_count, check_floating, check_same_device
@@ -75,6 +76,12 @@ def deform_align(
     >>> deform_align(image, None, torch.ones(1, 1, 1, 1), center=shift)
     tensor([[[[0.5000, 1.5000, 2.5000, 1.5000]]]])
     """
+    if not is_compiling():
+        try:
+            pairs = [[step, step] if type(step) is int else step for step in (stride, padding, dilation)]
+            return _forward(input, weight, offset, center, mask, bias, *pairs)
+        except Exception:  # what is wrong is said below
+            pass
     steps = [_pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1)]
     _check(input, offset, weight, bias, steps, mask, center)
     return _forward(input, weight, offset, center, mask, bias, *steps)
@@ -184,7 +191,9 @@ def _fake(
     padding: list[int],
     dilation: list[int],
 ) -> Tensor:
-    return _new_like(input, _out_shape(input, weight, [stride, padding, dilation]))
+    steps = [stride, padding, dilation]
+    _check(input, offset, weight, bias, steps, mask, center)
+    return _new_like(input, _out_shape(input, weight, steps))
 
 
 @_library.register_fake("_deform_align_backward")

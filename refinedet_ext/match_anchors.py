@@ -130,9 +130,7 @@ def _fake(
     ignore_iof: float = DEFAULTS[2],
     force_match: str = DEFAULTS[3],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _checked(
-        anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, positive_iou, negative_iou, ignore_iof, force_match
-    )
+    _checked(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, positive_iou, negative_iou, ignore_iof, force_match)
     batch = gt_offsets.shape[0] - 1 if anchors.dim() == 2 else anchors.shape[0]
     labels = gt_offsets.new_empty(batch, anchors.shape[-2])
     return labels, torch.empty_like(labels), torch.empty_like(labels, dtype=torch.float32)

@@ -36,7 +36,8 @@ void sort_by_score(const BatchedNmsArgs& args, uint32_t* order, const ParallelFo
     Buffer<Keyed<Key>> first(args.count + 1), second(args.count);
     Buffer<uint32_t> counters(max2(kBinCounters, radix_counters(args.count)));
     Keyed<Key>*items = first.data(), *spare = second.data();
-    if (args.count <= kBinned && sort_in_bins(scores, args.count, reinterpret_cast<Key*>(spare), counters.data(), items)) {
+    if (args.count <= kBinned &&
+        sort_in_bins(scores, args.count, reinterpret_cast<Key*>(spare), counters.data(), items)) {
       for (int64_t i = 0; i < args.count; ++i) {
         order[i] = items[i].index;
       }
@@ -140,10 +141,10 @@ void suppress_groups(const BatchedNmsArgs& args, const uint32_t* order, const ui
   for (int64_t group = 0; group < groups; ++group) {
     largest = max2<int64_t>(largest, is_large(group) ? starts[group + 1] - starts[group] : 0);
   }
-  KeptGrid<W> grid(largest);
+  KeptGrid<W> grid(KeptGrid<W>::suits(test.threshold) ? largest : 0, test.threshold);
   for (int64_t group = 0; group < groups; ++group) {
     if (!share_groups || is_large(group)) {
-      suppress_group(group, parallel, largest > 0 ? &grid : nullptr);
+      suppress_group(group, parallel, grid.empty() ? nullptr : &grid);
     }
   }
   if (share_groups) {

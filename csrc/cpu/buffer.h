@@ -1,6 +1,6 @@
-// Uninitialized scratch memory of a kernel, 64-byte aligned, from the thread's block (scratch.h) where that has room. It
-// stands in the level's namespace, so that each level has a copy of its own (see level.h). Buffers die in the reverse
-// order of their birth, on the thread that made them: they are local variables, or members of such.
+// Uninitialized scratch memory of a kernel, 64-byte aligned, from the thread's block (scratch.h) where that has room.
+// It stands in the level's namespace, so that each level has a copy of its own (see level.h). Buffers die in the
+// reverse order of their birth, on the thread that made them: they are local variables, or members of such.
 #pragma once
 
 #include <cstdint>

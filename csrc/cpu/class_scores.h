@@ -8,13 +8,24 @@ namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
 inline constexpr int kGroup = 16;  // rows that are worked on side by side
 
-// Whether one of logits[1 .. classes] is above logits[0] by at least `reach`.
+// Whether one of logits[1 .. classes] is above logits[0] by more than `reach`.
 template <class T>
 REFINEDET_HD bool reaches(const T* logits, int64_t classes, Work<T> reach) {
-  const Work<T> background = load(logits[0]);
+  using W = Work<T>;
+  const W background = load(logits[0]);
+  if constexpr (std::is_same_v<T, W>) {
+    if (classes >= kLanes<W>) {  // whole registers, of which the last two may overlap
+      const T* const last = logits + 1 + classes - kLanes<W>;
+      LaneBits any = greater_bits(load_lanes(last) - all_lanes(background), all_lanes(reach));
+      for (const T* p = logits + 1; p < last; p += kLanes<W>) {
+        any |= greater_bits(load_lanes(p) - all_lanes(background), all_lanes(reach));
+      }
+      return any != 0;
+    }
+  }
   int32_t any = 0;
   for (int64_t c = 1; c <= classes; ++c) {
-    any |= load(logits[c]) - background >= reach ? 1 : 0;
+    any |= load(logits[c]) - background > reach ? 1 : 0;
   }
   return any != 0;
 }
@@ -118,8 +129,8 @@ struct CandidateList {
   int32_t* rows;
 };
 
-// Appends to `out` from place `at` on the softmax values of the table's first n rows that are above `threshold`, class by
-// class; row r is called first_row + r. Returns the place after the last one. The table is spent.
+// Appends to `out` from place `at` on the softmax values of the table's first n rows that are above `threshold`, class
+// by class; row r is called first_row + r. Returns the place after the last one. The table is spent.
 template <class W>
 REFINEDET_HD int64_t append_candidates(W* table, const W* sum, int n, int64_t classes, W threshold, int32_t first_row,
                                        const CandidateList<W>& out, int64_t at) {

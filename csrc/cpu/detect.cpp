@@ -56,14 +56,18 @@ class Bar {
   Bar(const DetectArgs& args, Key* keys)
       : threshold_(floor_to<W>(args.score_threshold)),
         reach_(static_cast<W>(reach_of(args.score_threshold))),
+        all_reach_(args.score_threshold <= 0),  // also what lies infinitely far below the background
         // a limit per class takes candidates away from those of the image, so that worse ones move up
         most_(args.settings.top_k_per_class < args.settings.top_k ? kNoLimit : args.settings.top_k),
         next_(most_ < kNoLimit / 2 ? 2 * most_ : kNoLimit),
         keys_(keys) {}
 
   W threshold() const { return threshold_; }
-  // What a logit must be above the background's by for that, at least.
-  W reach() const { return reach_; }
+  // Whether an anchor can have such a score.
+  template <class T>
+  REFINEDET_HD bool within_reach(const T* logits, int64_t classes) const {
+    return all_reach_ || reaches(logits, classes, reach_);
+  }
 
   // Drops some of the `count` candidates that are worse than the best `most`; how many are left.
   int64_t raise(const CandidateList<W>& list, int64_t count) {
@@ -85,13 +89,16 @@ class Bar {
       }
       threshold_ = key_score<W>(last + 1);  // the next lower number
       reach_ = static_cast<W>(reach_of(static_cast<double>(threshold_)));
+      all_reach_ = threshold_ <= 0;
     }
     next_ = left + most_;
     return left;
   }
 
  private:
-  W threshold_, reach_;
+  W threshold_;
+  W reach_;         // a logit must be above the background's by more than this (reach_of has room to spare),
+  bool all_reach_;  // unless this is set
   int64_t most_, next_;
   Key* keys_;
 };
@@ -109,7 +116,7 @@ int64_t score_piece(const DetectArgs& args, Bar<W> bar, Piece& piece, int32_t* i
     for (; i < piece.kept && survivors - scored < kGroup; ++i) {
       const int32_t anchor = index[i];
       index[survivors] = anchor;
-      survivors += reaches(logits + anchor * columns, classes, bar.reach()) ? 1 : 0;
+      survivors += bar.within_reach(logits + anchor * columns, classes) ? 1 : 0;
     }
     const int n = static_cast<int>(survivors - scored);
     W top[kGroup], sum[kGroup];
@@ -141,19 +148,18 @@ void decode_survivors(const DetectArgs& args, const Delta<W>& variance, const Pi
 
 // The lists of an image's pieces become one.
 template <class W>
-void close_up(const Buffer<Piece>& pieces, Scratch<W>& scratch, Buffer<Candidates<W>>& images) {
-  for (Candidates<W>& image : images) {
-    image = {nullptr, nullptr, nullptr, 0, nullptr};
-  }
-  for (int64_t t = 0; t < pieces.size(); ++t) {
-    const Piece& piece = pieces[t];
-    const CandidateList<W> from = scratch.list_at(piece.row), to = scratch.list_at(piece.image_row);
-    Candidates<W>& image = images[piece.image];
-    const size_t n = static_cast<size_t>(piece.candidates);
-    memmove(to.scores + image.count, from.scores, n * sizeof(W));
-    memmove(to.labels + image.count, from.labels, n * sizeof(int32_t));
-    memmove(to.rows + image.count, from.rows, n * sizeof(int32_t));
-    image = {to.scores, to.labels, to.rows, image.count + piece.candidates, scratch.boxes.data() + 4 * piece.image_row};
+void close_up(const Piece* pieces, int64_t count, Scratch<W>& scratch) {
+  const CandidateList<W> to = scratch.list_at(pieces[0].image_row);
+  int64_t at = 0;
+  for (int64_t t = 0; t < count; ++t) {
+    const CandidateList<W> from = scratch.list_at(pieces[t].row);
+    const size_t n = static_cast<size_t>(pieces[t].candidates);
+    if (t > 0) {
+      memmove(to.scores + at, from.scores, n * sizeof(W));
+      memmove(to.labels + at, from.labels, n * sizeof(int32_t));
+      memmove(to.rows + at, from.rows, n * sizeof(int32_t));
+    }
+    at += pieces[t].candidates;
   }
 }
 
@@ -199,16 +205,31 @@ void run(const DetectArgs& args, const ParallelFor& parallel) {
   });
 
   Buffer<Candidates<W>> images(batch);
-  close_up(pieces, scratch, images);
+  for (int64_t b = 0; b < batch; ++b) {
+    int64_t candidates = 0, row = 0;  // without anchors there are no pieces
+    for (int64_t t = b * per_image; t < (b + 1) * per_image; ++t) {
+      candidates += pieces[t].candidates;
+      row = pieces[t].image_row;
+    }
+    const CandidateList<W> list = scratch.list_at(row);
+    images[b] = {list.scores, list.labels, list.rows, candidates, scratch.boxes.data() + 4 * row};
+  }
   Buffer<W> kept_scores(batch * keep_top_k);
   Buffer<int32_t> kept_labels(batch * keep_top_k), kept_rows(batch * keep_top_k);
   const Kept<W> kept{kept_scores.data(), kept_labels.data(), kept_rows.data(), args.out_counts};
-  suppress(images.data(), batch, classes, args.settings, kept, parallel);
   const W width = static_cast<W>(args.width), height = static_cast<W>(args.height);
-  for (int64_t b = 0; b < batch; ++b) {
-    write_detections(images[b], kept, b, keep_top_k, static_cast<W*>(args.out_boxes), static_cast<W*>(args.out_scores),
-                     args.out_labels, [&](const Box<W>& box) { return args.clip ? clip(box, width, height) : box; });
-  }
+  Steps steps(
+      [&](int64_t b) {
+        if (per_image > 1) {
+          close_up(pieces.data() + b * per_image, per_image, scratch);
+        }
+      },
+      [&](int64_t b) {
+        write_detections(images[b], kept, b, keep_top_k, static_cast<W*>(args.out_boxes),
+                         static_cast<W*>(args.out_scores), args.out_labels,
+                         [&](const Box<W>& box) { return args.clip ? clip(box, width, height) : box; });
+      });
+  suppress(images.data(), batch, classes, args.settings, kept, steps.get(), parallel);
 }
 
 }  // namespace

@@ -14,12 +14,19 @@ struct Object {
 };
 
 // The best free anchors of an object, found when its best one turned out to be taken: enough of them that an object
-// among many rivals seldom has to look again.
+// among many rivals seldom has to look again. Of objects with the same box the first that looks owns the reserve of
+// all. One of them at a time claims the best anchor left; the others wait in turn.
 struct Reserve {
   static constexpr int32_t kSize = 32;
   uint64_t keys[kSize];
   int32_t size, next;
-  bool more;  // there may be further anchors after these
+  bool more;            // there may be further anchors after these
+  int64_t owner;        // the object whose reserve is used, -1 while none has been needed
+  int64_t after;        // of an object that waits: the one after it
+  int64_t before;       // of an owner: the owner before it,
+  int64_t active;       // the object that has a claim, -1 where none has,
+  int64_t first, last;  // and those that wait, -1 where none does
+  uint64_t won;         // the key of what the object got, 0 for nothing
 };
 
 struct Claim {
@@ -85,12 +92,37 @@ void refill(const ImageMatch<T>& image, const Object& object, Reserve& reserve) 
   reserve.more = reserve.size == Reserve::kSize;
 }
 
+// The reserve that the object uses; `owners` is the last object that has one of its own, or -1.
+template <class T>
+REFINEDET_HD Reserve& reserve_of(const ImageMatch<T>& image, int64_t object, Reserve* reserves, int64_t& owners) {
+  Reserve& own = reserves[object];
+  if (own.owner < 0) {
+    const Box<float> box = image.objects[object].box;
+    int64_t owner = owners;
+    for (; owner >= 0; owner = reserves[owner].before) {
+      const Box<float> other = image.objects[owner].box;
+      if ((box.x1 == other.x1) & (box.y1 == other.y1) & (box.x2 == other.x2) & (box.y2 == other.y2)) {
+        break;
+      }
+    }
+    own.owner = owner >= 0 ? owner : object;
+    if (owner < 0) {
+      own.size = own.next = 0;
+      own.more = true;
+      own.active = own.first = own.last = -1;
+      own.before = owners;
+      owners = object;
+    }
+  }
+  return reserves[own.owner];
+}
+
 // The key of the object's best free anchor, 0 if there is none left.
 template <class T>
 REFINEDET_HD uint64_t next_free(const ImageMatch<T>& image, const Object& object, Reserve& reserve) {
   for (;;) {
-    while (reserve.next < reserve.size) {
-      const uint64_t key = reserve.keys[reserve.next++];
+    for (; reserve.next < reserve.size; ++reserve.next) {
+      const uint64_t key = reserve.keys[reserve.next];
       if (!is_taken(image.gt_index, anchor_of(key))) {
         return key;
       }
@@ -119,36 +151,52 @@ REFINEDET_HD void sift_down(Claim* heap, int64_t size, int64_t at) {
 // is taken already, and only then the object looks for another. `heap` and `reserves` have room for each object.
 template <class T>
 void match_bipartite(const ImageMatch<T>& image, Claim* heap, Reserve* reserves) {
-  int64_t claims = 0;
+  int64_t size = 0, owners = -1;
   for (int64_t g = 0; g < image.object_count; ++g) {
+    reserves[g].owner = -1;
+    reserves[g].won = 0;
     if (image.best[g] != 0) {
-      heap[claims++] = {image.best[g], g};
-      reserves[g].size = reserves[g].next = 0;
-      reserves[g].more = true;
+      heap[size++] = {image.best[g], g};
     }
   }
-  for (int64_t at = claims / 2 - 1; at >= 0; --at) {
-    sift_down(heap, claims, at);
+  for (int64_t at = size / 2 - 1; at >= 0; --at) {
+    sift_down(heap, size, at);
   }
-  for (int64_t size = claims; size > 0;) {
+  while (size > 0) {
     Claim& top = heap[0];
-    const int64_t anchor = anchor_of(top.key);
-    const bool won = !is_taken(image.gt_index, anchor);
-    if (won) {
-      image.gt_index[anchor] = -2 - top.object;
+    const int64_t anchor = anchor_of(top.key), object = top.object;
+    int64_t claimant = object;  // who claims the next anchor in the object's place; -1 for nobody
+    if (!is_taken(image.gt_index, anchor)) {
+      image.gt_index[anchor] = -2 - object;
+      reserves[object].won = top.key;
+      claimant = -1;
+      if (reserves[object].owner >= 0) {
+        Reserve& shared = reserves[reserves[object].owner];
+        claimant = shared.active = shared.first;
+        shared.first = claimant < 0 ? -1 : reserves[claimant].after;
+      }
     } else {
-      top.key = next_free(image, image.objects[top.object], reserves[top.object]);
+      Reserve& shared = reserve_of(image, object, reserves, owners);
+      if (shared.active < 0 || shared.active == object) {
+        shared.active = object;
+      } else {  // the others' claims were the same, so that they come here in the order of the objects
+        (shared.first < 0 ? shared.first : reserves[shared.last].after) = object;
+        shared.last = object;
+        reserves[object].after = -1;
+        claimant = -1;
+      }
     }
-    if (won || top.key == 0) {  // settled claims gather behind the heap
-      const Claim settled = top;
+    if (claimant >= 0) {  // where nothing is left, nothing is for those that wait
+      top = {next_free(image, image.objects[claimant], reserves[reserves[claimant].owner]), claimant};
+    }
+    if (claimant < 0 || top.key == 0) {
       top = heap[--size];
-      heap[size] = settled;
     }
     sift_down(heap, size, 0);
   }
-  for (const Claim* claim = heap; claim != heap + claims; ++claim) {
-    if (claim->key != 0) {
-      assign(image, claim->object, anchor_of(claim->key));
+  for (int64_t g = 0; g < image.object_count; ++g) {
+    if (reserves[g].won != 0) {
+      assign(image, g, anchor_of(reserves[g].won));
     }
   }
 }

@@ -101,7 +101,7 @@ class KeptTest {
 
   // Without a grid it never uses one.
   KeptTest(const BoxColumns<W>& boxes, const IouTest<W>& test, KeptGrid<W>* grid)
-      : boxes_(boxes), test_(test), grid_(grid != nullptr && KeptGrid<W>::suits(test.threshold) ? grid : nullptr) {}
+      : boxes_(boxes), test_(test), grid_(grid) {}
 
   // The first `kept` rows of the boxes are kept now, and `left` boxes are still to be tested.
   void update(int64_t kept, int64_t left) {
@@ -145,7 +145,7 @@ class KeptTest {
       bool suppressed = false;
       if (kind == KeptGrid<W>::Kind::regular) {
         const W share = boxes_.share[first + i];
-        suppressed = grid_->any(box, test_.threshold, [&](int64_t k) {
+        suppressed = grid_->any(box, [&](int64_t k) {
           return ++tests > budget || test_.suppresses(box, share, boxes_.box(k), boxes_.share[k]);
         });
       }

@@ -1,4 +1,5 @@
-// One image on its way through hard suppression: the best candidates in order, then class by class, then in order again.
+// One image on its way through hard suppression: the best candidates in order, then class by class, then in order
+// again.
 #pragma once
 
 #include "arena.h"

@@ -8,19 +8,22 @@ namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
 
 constexpr int64_t kWordBits = 64;
-constexpr int64_t kWordGrain = 1024;  // words of 64 scores per task
+constexpr int64_t kPiece = 1024;  // words of 64 scores per task
 
 // The scores of an image, with the gaps between the rows of a strided table, as one sequence, a bit per score: set
 // where it is a candidate's.
 struct ScoreBits {
-  int64_t span, words;  // scores and words of an image
+  int64_t span, words, pieces;  // scores, words and tasks of an image
   Buffer<uint64_t> bits;
+  Buffer<int64_t> counts;    // of candidates, per task
   Buffer<uint64_t> columns;  // the bits that are no gap; repeats after `row_stride` words
 
   explicit ScoreBits(const MulticlassNmsArgs& args)
       : span(args.anchors * args.classes == 0 ? 0 : (args.anchors - 1) * args.score_row_stride + args.classes),
         words((span + kWordBits - 1) / kWordBits),
+        pieces((words + kPiece - 1) / kPiece),
         bits(args.images * words),
+        counts(args.images * pieces),
         columns(args.score_row_stride) {
     for (int64_t w = 0; w < args.score_row_stride; ++w) {
       columns[w] = 0;
@@ -62,17 +65,19 @@ template <class T>
 void find_candidates(const MulticlassNmsArgs& args, ScoreBits& found, const ParallelFor& parallel) {
   const T* all = static_cast<const T*>(args.scores);
   const Work<T> threshold = floor_to<Work<T>>(args.score_threshold);
-  parallel(args.images * found.words, kWordGrain, [&](int64_t begin, int64_t end) {
-    int64_t image = begin / found.words, word = begin % found.words, column = word % args.score_row_stride;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = word * kWordBits;
-      const T* scores = all + image * args.score_image_stride + first;
-      found.bits[i] = greater_word(scores, min2(kWordBits, found.span - first), threshold) & found.columns[column];
-      column = column + 1 == args.score_row_stride ? 0 : column + 1;
-      if (++word == found.words) {
-        word = column = 0;
-        ++image;
+  parallel(args.images * found.pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t image = t / found.pieces, first = t % found.pieces * kPiece;
+      const T* scores = all + image * args.score_image_stride;
+      uint64_t* const bits = found.bits.data() + image * found.words;
+      int64_t count = 0, column = first % args.score_row_stride;
+      for (int64_t w = first; w < min2(first + kPiece, found.words); ++w) {
+        const int64_t at = w * kWordBits;
+        bits[w] = greater_word(scores + at, min2(kWordBits, found.span - at), threshold) & found.columns[column];
+        column = column + 1 == args.score_row_stride ? 0 : column + 1;
+        count += __builtin_popcountll(bits[w]);
       }
+      found.counts[t] = count;
     }
   });
 }
@@ -121,8 +126,8 @@ void run(const MulticlassNmsArgs& args, const ScoreBits& found, const ParallelFo
   offsets[0] = 0;
   for (int64_t b = 0; b < args.images; ++b) {
     offsets[b + 1] = offsets[b];
-    for (int64_t w = 0; w < found.words; ++w) {
-      offsets[b + 1] += __builtin_popcountll(found.bits[b * found.words + w]);
+    for (int64_t t = b * found.pieces; t < (b + 1) * found.pieces; ++t) {
+      offsets[b + 1] += found.counts[t];
     }
   }
   Buffer<W> scores(offsets[args.images]);
@@ -130,24 +135,26 @@ void run(const MulticlassNmsArgs& args, const ScoreBits& found, const ParallelFo
   Buffer<W> box_room(copied ? args.images * args.anchors * 4 : 0);
   const W* boxes = boxes_in<TBox>(args, box_room, parallel);
   Buffer<Candidates<W>> candidates(args.images);
-  parallel(args.images, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const int64_t first = offsets[b];
-      read_candidates(args, found.bits.data() + b * found.words, found.words,
-                      static_cast<const TScore*>(args.scores) + b * args.score_image_stride, scores.data() + first,
-                      labels.data() + first, rows.data() + first);
-      candidates[b] = {scores.data() + first, labels.data() + first, rows.data() + first, offsets[b + 1] - first,
-                       boxes + b * (copied ? args.anchors * 4 : args.box_image_stride)};
-    }
-  });
+  for (int64_t b = 0; b < args.images; ++b) {
+    const int64_t first = offsets[b];
+    candidates[b] = {scores.data() + first, labels.data() + first, rows.data() + first, offsets[b + 1] - first,
+                     boxes + b * (copied ? args.anchors * 4 : args.box_image_stride)};
+  }
   Buffer<W> kept_scores(args.images * keep_top_k);
   Buffer<int32_t> kept_labels(args.images * keep_top_k), kept_rows(args.images * keep_top_k);
   const Kept<W> kept{kept_scores.data(), kept_labels.data(), kept_rows.data(), args.out_counts};
-  suppress(candidates.data(), args.images, args.classes, args.settings, kept, parallel);
-  for (int64_t b = 0; b < args.images; ++b) {
-    write_detections(candidates[b], kept, b, keep_top_k, static_cast<TBox*>(args.out_boxes),
-                     static_cast<TScore*>(args.out_scores), args.out_labels, [](const Box<W>& box) { return box; });
-  }
+  Steps steps(
+      [&](int64_t b) {
+        const int64_t first = offsets[b];
+        read_candidates(args, found.bits.data() + b * found.words, found.words,
+                        static_cast<const TScore*>(args.scores) + b * args.score_image_stride, scores.data() + first,
+                        labels.data() + first, rows.data() + first);
+      },
+      [&](int64_t b) {
+        write_detections(candidates[b], kept, b, keep_top_k, static_cast<TBox*>(args.out_boxes),
+                         static_cast<TScore*>(args.out_scores), args.out_labels, [](const Box<W>& box) { return box; });
+      });
+  suppress(candidates.data(), args.images, args.classes, args.settings, kept, steps.get(), parallel);
 }
 
 }  // namespace

@@ -44,11 +44,34 @@ struct Kept {
   int64_t* counts;
 };
 
+// What is done with each image before and after its suppression, by the thread that has it.
+struct ImageSteps {
+  void* context;
+  void (*prepare)(void* context, int64_t image);  // makes its candidates, whose number is known
+  void (*finish)(void* context, int64_t image);   // may be called twice; the last call counts
+};
+
+// ImageSteps of two functions; they must not throw.
+template <class Prepare, class Finish>
+class Steps {
+ public:
+  Steps(const Prepare& prepare, const Finish& finish) : prepare_(prepare), finish_(finish) {}
+
+  ImageSteps get() {
+    return {this, [](void* self, int64_t image) { static_cast<Steps*>(self)->prepare_(image); },
+            [](void* self, int64_t image) { static_cast<Steps*>(self)->finish_(image); }};
+  }
+
+ private:
+  Prepare prepare_;
+  Finish finish_;
+};
+
 // Per image: the best top_k_per_class of each class, of these the best top_k; suppression within each class; the best
 // keep_top_k. Ties fall to the lower class, then to the lower row. Takes scratch memory linear in the candidates.
 template <class W>
 void suppress(const Candidates<W>* images, int64_t image_count, int64_t classes, const SuppressionSettings& settings,
-              const Kept<W>& kept, const ParallelFor& parallel);
+              const Kept<W>& kept, const ImageSteps& steps, const ParallelFor& parallel);
 
 // Writes one image's `keep_top_k` rows of Detections: labels count from 1, zeros behind the kept ones. `finish` maps
 // each box before it is stored.

@@ -92,9 +92,8 @@ Tensor new_tensor(Sizes sizes, ScalarType dtype, Place place) {
   }
   const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
   AtenTensorHandle handle = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(),
-                                                         strides, number, place.device_type(),
-                                                         place.device_index(), &handle));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides,
+                                                         number, place.device_type(), place.device_index(), &handle));
   return Tensor(handle);
 }
 

@@ -37,8 +37,8 @@ void check_last_dim(const Tensor& t, int64_t last, const char* name);
 
 void check_clip_to(const std::optional<std::vector<double>>& clip_to);
 
-// Throws unless `rows` is (..., 4), and `anchors` as well, in the same place and of the same dtype, of the same shape or
-// of the last dimensions of that, so that its rows repeat. Returns the place.
+// Throws unless `rows` is (..., 4), and `anchors` as well, in the same place and of the same dtype, of the same shape
+// or of the last dimensions of that, so that its rows repeat. Returns the place.
 Place check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors);
 
 // torch's own pool, with torch.set_num_threads obeyed.

@@ -96,6 +96,22 @@ def test_ties_fall_to_the_lower_class_then_anchor(face):
     assert found.boxes[0, : 3 * len(left), 0].tolist() == [float(i) for _ in range(3) for i in left]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("limit", [1, 16, 100, 400])
+def test_the_best_candidates_are_the_first_of_all(rng, dtype, ties, limit):
+    """While the anchors are gone through the threshold rises, and nothing that belongs to the best may be lost."""
+    arm_logits, arm_deltas, odm_logits, odm_deltas, anchors = inputs(rng, 2, 3000, 7, dtype)
+    if ties:
+        odm_logits = odm_logits.round()
+    tensors = arm_logits, arm_deltas, odm_logits, odm_deltas, anchors
+    every = rx.detect(*tensors, iou_threshold=1.0, top_k=None, keep_top_k=21_000)
+    best = rx.detect(*tensors, iou_threshold=1.0, top_k=limit, keep_top_k=limit)
+    assert (every.count > 4 * limit).all() and (best.count == limit).all()
+    for some, of_all in zip(best[:3], every[:3], strict=True):
+        assert torch.equal(some, of_all[:, :limit])
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.lists(st.floats(-30, 30, width=32), min_size=4, max_size=4), min_size=1, max_size=20),

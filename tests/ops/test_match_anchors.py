@@ -129,6 +129,17 @@ def test_many_equal_ground_truths(face, rng, copies, anchors_around):
     assert len(got.gt_index.unique()) == copies + 4  # -1 and all of them
 
 
+@pytest.mark.parametrize("copies", [2, 40])
+def test_rivals_of_which_some_are_equal(face, rng, copies):
+    """Equal ground truths, in any order among others that want the same anchors."""
+    kinds = torch.tensor([0.4, 0.4, 0.6, 0.6]) + torch.rand(5, 4, generator=rng) / 50
+    boxes = torch.cat([kinds.repeat(copies, 1), random_boxes(3, rng=rng)])
+    boxes = boxes[torch.randperm(len(boxes), generator=rng)]
+    anchors = torch.cat([kinds[0] + torch.rand(3 * copies, 4, generator=rng) / 20, random_boxes(200, rng=rng)])
+    truth = (boxes, torch.arange(1, len(boxes) + 1), torch.tensor([0, len(boxes) // 2, len(boxes)]))
+    assert_as_reference(face, anchors, *truth)
+
+
 @pytest.mark.parametrize(("height", "forced"), [(1.0, False), (1.01, True)])
 @pytest.mark.parametrize("mode", ["bipartite", "argmax"])
 def test_nothing_is_forced_up_to_a_millionth(face, mode, height, forced):

@@ -112,6 +112,16 @@ def test_ties_fall_to_the_lower_class_then_the_lower_anchor(face):
         assert got.boxes[0, :, 0].tolist() == [9, 8, 7, 6, 9, 8, 7, 6, 9]
 
 
+@pytest.mark.parametrize("limits", [{}, {"top_k": None}, {"top_k_per_class": 33}], ids=str)
+@pytest.mark.parametrize("levels", [1, 3])
+def test_hundreds_of_equal_scores(face, rng, levels, limits):
+    """More than the bins that order candidates leave to insertion."""
+    boxes, scores = inputs(rng, 2, 300, 3)
+    scores = 0.25 * torch.randint(1, 1 + levels, scores.shape, generator=rng)
+    got = face.multiclass_nms(boxes, scores, **limits)
+    check(got, rx.reference.multiclass_nms(boxes, scores, **limits), exact=True)
+
+
 def test_best_candidates_that_suppress_each_other(face):
     """The best four candidates per wanted detection do not give enough: the others are looked at after all."""
     boxes = torch.zeros(2, 600, 4)
