@@ -66,14 +66,14 @@ def test_whole_numbers_as_thresholds(call):
     if "sigma" in numbers:
         numbers = {"iou_threshold": 0.25}
     one = dict.fromkeys(numbers, 1)
-    assert same(function(*tensors, **one, **counts), function(*tensors, **{k: 1.0 for k in one}, **counts))
+    assert same(function(*tensors, **one, **counts), function(*tensors, **dict.fromkeys(one, 1.0), **counts))
 
 
 @pytest.mark.parametrize("wrong", [True, torch.tensor(0.5), "0.5", 0.5j, np.ones(1)], ids=lambda w: type(w).__name__)
 def test_what_is_no_number(call, wrong):
     function, tensors, numbers, counts = call
     for name in numbers:
-        with pytest.raises(TypeError, match=f"{name}: expected a number, got {type(wrong).__name__}"):
+        with pytest.raises(TypeError, match=f"{name}: expected a number, got "):
             function(*tensors, **(numbers | counts | {name: wrong}))
 
 
@@ -81,7 +81,7 @@ def test_what_is_no_number(call, wrong):
 def test_what_is_no_count(call, wrong):
     function, tensors, numbers, counts = call
     for name in counts:
-        with pytest.raises(TypeError, match=f"{name}: expected an int, got {type(wrong).__name__}"):
+        with pytest.raises(TypeError, match=f"{name}: expected an int, got "):
             function(*tensors, **(numbers | counts | {name: wrong}))
 
 
