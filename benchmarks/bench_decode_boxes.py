@@ -1,46 +1,66 @@
-"""Decoding beside its twin (plain vectorised torch) and torchvision's box coder."""
+"""Decoding beside its twin, which is plain vectorised torch, and torchvision's box coder."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+
 import torch
+from torch import Tensor
 
 import refinedet_ext as rx
 
+from .case import Case, Peer, both_ways, size_of
 from .inputs import pyramid_anchors
+from .peers import optional, twin
 
-# picture size, images, dtype
-CASES = {
-    "320 B=1": (320, 1, torch.float32),
-    "512 B=32": (512, 32, torch.float32),
-    "512 B=32 bfloat16": (512, 32, torch.bfloat16),
-}
-ROUNDS = {"ours": 100, "ours backward": 30, "reference": 10, "torchvision": 10}
+SHAPES = [(320, 1), (320, 32), (512, 32)]  # picture size, images
 
 
-@pytest.mark.parametrize("who", ROUNDS)
-@pytest.mark.parametrize("case", CASES)
-def test_decode_boxes(benchmark, case, who):
-    size, images, dtype = CASES[case]
-    rng = torch.Generator().manual_seed(0)
+def inputs(size: int, images: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     anchors = pyramid_anchors(size).to(dtype)
-    deltas = torch.randn(images, len(anchors), 4, generator=rng).to(dtype)
-    run = lambda: rx.decode_boxes(deltas, anchors)  # noqa: E731
-    expected = rx.reference.decode_boxes(deltas, anchors)
-    if who == "torchvision":
-        utils = pytest.importorskip("torchvision.models.detection._utils", reason="torchvision is not installed")
-        coder = utils.BoxCoder((10.0, 10.0, 5.0, 5.0))
-        flat, repeated = deltas.flatten(0, 1), anchors.repeat(images, 1)
-        run = lambda: coder.decode_single(flat, repeated)  # noqa: E731
-        torch.testing.assert_close(run().reshape(expected.shape).float(), expected.float(), rtol=2e-2, atol=2e-2)
-    elif who == "reference":
-        run = lambda: rx.reference.decode_boxes(deltas, anchors)  # noqa: E731
-    elif who == "ours backward":
-        grad, variances = torch.randn(deltas.shape, generator=rng).to(dtype), [0.1, 0.1, 0.2, 0.2]
-        backward = torch.ops.refinedet_ext._decode_boxes_backward.default
-        run = lambda: backward(grad, deltas, anchors, variances, None)  # noqa: E731
-    else:
-        tolerance = {"rtol": 2e-6, "atol": 2e-6} if dtype == torch.float32 else {"rtol": 8e-3, "atol": 1e-6}
-        torch.testing.assert_close(run(), expected, **tolerance)
-    benchmark.group = f"decode_boxes {case}"
-    benchmark.pedantic(run, rounds=ROUNDS[who], warmup_rounds=2)
+    deltas = torch.randn(images, len(anchors), 4, generator=torch.Generator().manual_seed(0))
+    return deltas.to(dtype), anchors
+
+
+def torchvision_peer() -> Peer | None:
+    utils = optional("torchvision.models.detection._utils")
+    if utils is None:
+        return None
+    return Peer(
+        utils.BoxCoder((10.0, 10.0, 5.0, 5.0)).decode_single,
+        # it wants one anchor per row
+        prepare=lambda deltas, anchors: (deltas.flatten(0, 1), anchors.repeat(len(deltas), 1)),
+        agrees=lambda got, expected: _close(got, expected),
+    )
+
+
+def _close(got: object, expected: object) -> bool:
+    got, expected = (x[0] if isinstance(x, tuple) else x for x in (got, expected))  # without the gradients
+    assert isinstance(got, Tensor) and isinstance(expected, Tensor)
+    return bool((got.reshape(expected.shape).float() - expected.float()).norm() <= 2e-2 * expected.float().norm())
+
+
+def cases() -> Iterator[Case]:
+    for size, images in SHAPES:
+        for dtype in (torch.float32, torch.bfloat16):
+            count = len(pyramid_anchors(size))
+            typical = (size, images) == (512, 32)
+            yield from both_ways(
+                Case(
+                    "decode_boxes",
+                    f"B={images}, {count} anchors",
+                    rx.decode_boxes,
+                    lambda size=size, images=images, dtype=dtype: inputs(size, images, dtype),
+                    rx.reference.decode_boxes,
+                    {**twin(rx.reference.decode_boxes, compile=typical), "torchvision": torchvision_peer()},
+                    dtype=str(dtype)[6:],
+                    bytes=2 * size_of(torch.empty(images, count, 4, dtype=dtype)),
+                    gradients=(0,),
+                    short=typical or images == 1,
+                ),
+                short=typical,
+            )
+
+
+def test_decode_boxes(benchmark, contestant):
+    contestant.time(benchmark)

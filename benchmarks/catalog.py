@@ -1,0 +1,44 @@
+"""Which cases there are: those of every `bench_*.py` beside this file."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from .case import Case
+
+
+def modules() -> list[ModuleType]:
+    """The bench files, by name."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("bench_*.py"))
+    return [importlib.import_module(f"{__package__}.{name}") for name in names]
+
+
+def all_cases() -> Iterator[Case]:
+    """Every case; making them costs nothing, their inputs come later."""
+    for module in modules():
+        if hasattr(module, "cases"):
+            yield from module.cases()
+
+
+def select(words: list[str], *, short: bool = False) -> list[Case]:
+    """The cases whose title contains one of the words (all, without any), as they stand in the catalog.
+
+    A word of the form "-text" leaves out what contains the text. short: only those of the five-minute selection.
+    ValueError if a word fits no case at all.
+    """
+    cases = list(all_cases())
+    wanted, unwanted = [w for w in words if not w.startswith("-")], [w[1:] for w in words if w.startswith("-")]
+    for word in wanted + unwanted:
+        if not any(word in case.title() for case in cases):
+            ops = ", ".join(dict.fromkeys(case.op for case in cases))
+            raise ValueError(f"select: no case has {word!r} in its title; ops: {ops}")
+    return [
+        case
+        for case in cases
+        if (case.short or not short)
+        and (not wanted or any(word in case.title() for word in wanted))
+        and not any(word in case.title() for word in unwanted)
+    ]
