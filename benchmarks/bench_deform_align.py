@@ -1,101 +1,102 @@
-"""deform_align beside the matrix products that it cannot do without, its twin (one `grid_sample` per tap), a plain
-convolution, and torchvision's deform_conv2d where that is installed.
-
-`gemm` is the floor: one product of the size of the forward, three of that for forward and backward.
-"""
+"""deform_align beside the matrix products that it cannot do without, its twin (one `grid_sample` per tap), and
+deform_conv2d of torchvision and mmcv."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 import refinedet_ext as rx
 
-# images, side of the map, dilation: EFGRNet's first level, PADet's, a small last level
-CASES = {"40x40 B=1": (1, 40, 5), "40x40 B=8": (8, 40, 5), "64x64 B=1": (1, 64, 1), "5x5 B=32": (32, 5, 1)}
+from .case import BOTH, FORWARD, Case, Peer, Target, both_ways, precise, size_of
+from .peers import mmcv_ops, peer_of, torchvision_ops, twin
+
 CHANNELS, TAPS = 256, 9
-WHO = ("gemm", "ours", "ours channels_last", "ours center", "conv2d", "reference", "torchvision")
+# images, side of the map, dilation: EFGRNet's first level, PADet's, a small last level
+SHAPES = [(1, 40, 5), (8, 40, 5), (1, 64, 1), (32, 5, 1)]
+WITHIN = {("float32", FORWARD): 1.2, ("float32", BOTH): 1.3, ("bfloat16", FORWARD): 1.25, ("bfloat16", BOTH): 1.25}
+# one image, 40x40, float32: by peer
+OVER_PEERS = {FORWARD: {"torchvision": 2.6, "twin": 1.25}, BOTH: {"torchvision": 6.0, "twin": 1.3}}
 
 
-def inputs(case: str, dtype: torch.dtype) -> dict[str, Tensor]:
-    images, side, _ = CASES[case]
-    rng = torch.Generator().manual_seed(0)
-    return {
-        "input": torch.randn(images, CHANNELS, side, side, generator=rng).to(dtype),
-        "weight": (torch.randn(CHANNELS, CHANNELS, 3, 3, generator=rng) / 48).to(dtype),
-        "offset": torch.randn(images, 2 * TAPS, side, side, generator=rng),
-        "center": torch.randn(images, 2, side, side, generator=rng),
-    }
+def with_steps(op: Callable[..., Any], dilation: int) -> Callable[..., Any]:
+    return lambda x, offset, weight, **rest: op(x, offset, weight, padding=dilation, dilation=dilation, **rest)
 
 
-def products(case: str, dtype: torch.dtype, backward: bool) -> Callable[[], Any]:
-    images, side, _ = CASES[case]
-    rows, depth = images * side * side, CHANNELS * TAPS
-    columns, weight = torch.randn(rows, depth).to(dtype), torch.randn(CHANNELS, depth).to(dtype)
-    out = torch.randn(rows, CHANNELS).to(dtype)
-    grad_columns, grad_weight = torch.empty_like(columns), torch.empty_like(weight)
+def with_center(op: Callable[..., Any], dilation: int) -> Callable[..., Any]:
+    return lambda x, offset, weight, center: with_steps(op, dilation)(x, offset, weight, center=center)
 
-    def run() -> None:
-        torch.mm(columns, weight.t(), out=out)
-        if backward:
-            torch.mm(out, weight, out=grad_columns)
-            torch.mm(out.t(), columns, out=grad_weight)
+
+def mmcv_deform(ops: Any, dilation: int) -> Callable[..., Tensor]:
+    """Its second kind, with a mask of ones: the first has no backward on the CPU for all versions."""
+
+    def run(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
+        mask = x.new_ones(len(x), TAPS, *offset.shape[2:])
+        return ops.modulated_deform_conv2d(x, offset, mask, weight, None, 1, dilation, dilation, 1, 1)
 
     return run
 
 
-def layer(who: str, case: str, given: dict[str, Tensor]) -> Callable[[], Tensor]:
-    steps = {"stride": 1, "padding": CASES[case][2], "dilation": CASES[case][2]}
-    if who == "conv2d":
-        return lambda: F.conv2d(given["input"], given["weight"], **steps)
-    function = rx.deform_align
-    if who == "reference":
-        function = rx.reference.deform_align
-    elif who == "torchvision":
-        function = pytest.importorskip("torchvision", reason="torchvision is not installed").ops.deform_conv2d
-    shift = {"center": given["center"]} if "center" in given else {}
-    return lambda: function(given["input"], given["offset"], given["weight"], **steps, **shift)
+def inputs(images: int, side: int, center: bool, layout: torch.memory_format, dtype: torch.dtype) -> list[Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    made = [
+        torch.randn(images, CHANNELS, side, side, generator=rng).to(dtype).contiguous(memory_format=layout),
+        torch.randn(images, 2 * TAPS, side, side, generator=rng),
+        (torch.randn(CHANNELS, CHANNELS, 3, 3, generator=rng) / 48).to(dtype),
+        torch.randn(images, 2, side, side, generator=rng),
+    ]
+    return made if center else made[:3]
 
 
-@pytest.mark.parametrize("who", WHO)
-@pytest.mark.parametrize("way", ["forward", "forward and backward"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=lambda d: str(d)[6:])
-@pytest.mark.parametrize("case", CASES)
-def test_deform_align(benchmark, case, dtype, way, who):
-    backward = way != "forward"
-    benchmark.group = f"deform_align {case} {str(dtype)[6:]} {way}"
-    if who == "gemm":
-        benchmark.pedantic(products(case, dtype, backward), rounds=15, warmup_rounds=2)
-        return
-    if who == "torchvision" and dtype == torch.bfloat16:
-        pytest.skip("torchvision wants offsets in the input's dtype, and bfloat16 has no room for positions")
-    given = inputs(case, dtype)
-    if who == "ours channels_last":
-        given["input"] = given["input"].contiguous(memory_format=torch.channels_last)
-    if who != "ours center":
-        del given["center"]
-    if who == "conv2d":
-        del given["offset"]
-    if who == "torchvision":
-        given["offset"] = given["offset"].to(dtype)  # it takes one dtype
-    if backward:
-        given = {name: tensor.requires_grad_() for name, tensor in given.items()}
-    run = layer(who, case, given)
-    if who.startswith("ours"):
-        exact = {name: tensor.detach().double() for name, tensor in given.items()}
-        expected = layer("reference", case, exact)()
-        tolerance = {torch.float32: 1e-5, torch.bfloat16: 1.5e-2}[dtype] * expected.abs().max()
-        assert (run().double() - expected).abs().max() < tolerance
-    call: Callable[[], Any] = run
-    if backward:
-        ones = torch.ones_like(run())
+def cases() -> Iterator[Case]:
+    for images, side, dilation in SHAPES:
+        for dtype in (torch.float32, torch.bfloat16):
+            yield from _pair(images, side, dilation, dtype, torch.contiguous_format, center=False)
+        yield from _pair(images, side, dilation, torch.float32, torch.channels_last, center=False)
+    yield from _pair(1, 40, 5, torch.float32, torch.channels_last, center=True)
 
-        def call() -> Any:
-            return torch.autograd.grad(run(), list(given.values()), ones)
 
-    benchmark.pedantic(call, rounds=3 if who in ("reference", "torchvision") else 15, warmup_rounds=1)
+def _pair(
+    images: int, side: int, dilation: int, dtype: torch.dtype, layout: torch.memory_format, *, center: bool
+) -> list[Case]:
+    wrap = with_center if center else with_steps
+    kind, typical = str(dtype)[6:], (images, side) == (1, 40)
+    reference = wrap(rx.reference.deform_align, dilation)
+    peers: dict[str, Peer | None] = {**twin(reference, compile=typical and layout == torch.channels_last)}
+    if not center and dtype == torch.float32:  # their offsets have the map's dtype: bfloat16 has no room for positions
+        peers["torchvision"] = peer_of(torchvision_ops(), lambda ops: with_steps(ops.deform_conv2d, dilation))
+        peers["mmcv"] = peer_of(mmcv_ops(), lambda ops: mmcv_deform(ops, dilation))
+    targets: dict[str, tuple[Target, ...]] = {FORWARD: (), BOTH: ()}
+    if side in (40, 64):
+        for way in targets:
+            targets[way] = (Target(WITHIN[kind, way], "floor"),)
+            if typical and dtype == torch.float32 and not center and layout == torch.contiguous_format:
+                targets[way] += tuple(Target(ratio, name) for name, ratio in OVER_PEERS[way].items())
+    rows = images * side * side
+    x = torch.empty(images, CHANNELS, side, side, dtype=dtype)
+    order = "channels last" if layout == torch.channels_last else "contiguous"
+    return both_ways(
+        Case(
+            "deform_align",
+            f"B={images}, {side}x{side}, dilation {dilation}, {CHANNELS} channels, {order}{', center' * center}",
+            wrap(rx.deform_align, dilation),
+            lambda: inputs(images, side, center, layout, dtype),
+            precise(reference),
+            peers,
+            dtype=kind,
+            tolerance=None if dtype == torch.bfloat16 else 1e-5,
+            products=((rows, CHANNELS, CHANNELS * TAPS),),
+            flops=2 * rows * CHANNELS**2 * TAPS,
+            bytes=2 * size_of(x) + rows * 2 * TAPS * 4,
+            targets=targets[FORWARD],
+            short=typical and layout == torch.contiguous_format and not center,
+        ),
+        targets=targets[BOTH],
+    )
+
+
+def test_deform_align(benchmark, contestant):
+    contestant.time(benchmark)

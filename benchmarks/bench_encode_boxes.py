@@ -1,40 +1,62 @@
-"""Encoding beside its twin (plain vectorised torch) and torchvision's box coder."""
+"""Encoding beside its twin, which is plain vectorised torch, and torchvision's box coder."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+
 import torch
+from torch import Tensor
 
 import refinedet_ext as rx
 
+from .bench_decode_boxes import SHAPES, result_close
+from .case import Case, Peer, both_ways, size_of
 from .inputs import pyramid_anchors
-
-CASES = {"320 B=1": (320, 1), "320 B=32": (320, 32), "512 B=32": (512, 32)}  # picture size, images
-ROUNDS = {"ours": 100, "ours backward": 30, "reference": 10, "torchvision": 10}
-VARIANCES = [0.1, 0.1, 0.2, 0.2]
+from .peers import optional, twin
 
 
-@pytest.mark.parametrize("who", ROUNDS)
-@pytest.mark.parametrize("case", CASES)
-def test_encode_boxes(benchmark, case, who):
-    size, images = CASES[case]
-    rng = torch.Generator().manual_seed(0)
+def inputs(size: int, images: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     anchors = pyramid_anchors(size)
-    boxes = rx.reference.decode_boxes(torch.randn(images, len(anchors), 4, generator=rng), anchors)
-    run = lambda: rx.encode_boxes(boxes, anchors)  # noqa: E731
-    expected = rx.reference.encode_boxes(boxes, anchors)
-    if who == "torchvision":
-        utils = pytest.importorskip("torchvision.models.detection._utils", reason="torchvision is not installed")
-        flat, repeated, weights = boxes.flatten(0, 1), anchors.repeat(images, 1), torch.tensor([10.0, 10.0, 5.0, 5.0])
-        run = lambda: utils.encode_boxes(flat, repeated, weights)  # noqa: E731
-        torch.testing.assert_close(run().reshape(expected.shape), expected, rtol=1e-3, atol=1e-3)
-    elif who == "reference":
-        run = lambda: rx.reference.encode_boxes(boxes, anchors)  # noqa: E731
-    elif who == "ours backward":
-        grad = torch.randn(boxes.shape, generator=rng)
-        backward = torch.ops.refinedet_ext._encode_boxes_backward.default
-        run = lambda: backward(grad, boxes, anchors, VARIANCES)  # noqa: E731
-    else:
-        torch.testing.assert_close(run(), expected, rtol=1e-4, atol=1e-4)
-    benchmark.group = f"encode_boxes {case}"
-    benchmark.pedantic(run, rounds=ROUNDS[who], warmup_rounds=2)
+    deltas = torch.randn(images, len(anchors), 4, generator=torch.Generator().manual_seed(0))
+    return rx.reference.decode_boxes(deltas, anchors).to(dtype), anchors.to(dtype)
+
+
+def torchvision_peer() -> Peer | None:
+    utils = optional("torchvision.models.detection._utils")
+    if utils is None:
+        return None
+    return Peer(
+        utils.encode_boxes,
+        # it wants one anchor per row
+        prepare=lambda boxes, anchors: (
+            boxes.flatten(0, 1),
+            anchors.repeat(len(boxes), 1),
+            torch.tensor([10.0, 10.0, 5.0, 5.0], dtype=boxes.dtype),
+        ),
+        agrees=result_close(3e-2),
+    )
+
+
+def cases() -> Iterator[Case]:
+    for size, images in SHAPES:
+        for dtype in (torch.float32, torch.bfloat16):
+            count = len(pyramid_anchors(size))
+            typical = (size, images) == (512, 32)
+            yield from both_ways(
+                Case(
+                    "encode_boxes",
+                    f"B={images}, {count} anchors",
+                    rx.encode_boxes,
+                    lambda size=size, images=images, dtype=dtype: inputs(size, images, dtype),
+                    rx.reference.encode_boxes,
+                    {**twin(rx.reference.encode_boxes, compile=typical), "torchvision": torchvision_peer()},
+                    dtype=str(dtype)[6:],
+                    bytes=2 * size_of(torch.empty(images, count, 4, dtype=dtype)),
+                    gradients=(0,),
+                    short=typical,
+                )
+            )
+
+
+def test_encode_boxes(benchmark, contestant):
+    contestant.time(benchmark)

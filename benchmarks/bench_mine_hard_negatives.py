@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 
 import refinedet_ext as rx
 
-CASES = {"B=1 A=6375": (1, 6375), "B=32 A=6375": (32, 6375), "B=32 A=16320": (32, 16320), "B=1 A=1000000": (1, 10**6)}
-ROUNDS = {"ours": 100, "reference": 3, "two sorts": 3}
+from .case import Case, Peer
+from .peers import twin
+
+SHAPES = [(1, 6375), (32, 6375), (32, 16320), (1, 10**6)]  # images, anchors
 
 
 def two_sorts(loss: Tensor, labels: Tensor, eligible: Tensor | None) -> Tensor:
@@ -19,20 +23,41 @@ def two_sorts(loss: Tensor, labels: Tensor, eligible: Tensor | None) -> Tensor:
     return (rank < 3 * (labels > 0).sum(dim=1, keepdim=True)) & usable
 
 
-@pytest.mark.parametrize("who", ROUNDS)
-@pytest.mark.parametrize("filtered", [False, True], ids=["all", "filtered"])
-@pytest.mark.parametrize("case", CASES)
-def test_mine_hard_negatives(benchmark, case, filtered, who):
+def inputs(images: int, anchors: int, filtered: bool, dtype: torch.dtype) -> tuple[Any, ...]:
     rng = torch.Generator().manual_seed(0)
-    shape = CASES[case]
-    loss = torch.nn.functional.softplus(torch.randn(shape, generator=rng) * 2 - 5)
-    labels = (torch.rand(shape, generator=rng) < 0.01).long()
-    eligible = torch.rand(shape, generator=rng) < 0.1 if filtered else None
-    run = {
-        "ours": lambda: rx.mine_hard_negatives(loss, labels, eligible=eligible),
-        "reference": lambda: rx.reference.mine_hard_negatives(loss, labels, eligible=eligible),
-        "two sorts": lambda: two_sorts(loss, labels, eligible),
-    }[who]
-    assert torch.equal(run(), rx.reference.mine_hard_negatives(loss, labels, eligible=eligible))
-    benchmark.group = f"mine_hard_negatives {case} {'filtered' if filtered else 'all'}"
-    benchmark.pedantic(run, rounds=ROUNDS[who], warmup_rounds=2)
+    loss = torch.nn.functional.softplus(torch.randn(images, anchors, generator=rng) * 2 - 5)
+    labels = (torch.rand(images, anchors, generator=rng) < 0.01).long()
+    return loss.to(dtype), labels, torch.rand(images, anchors, generator=rng) < 0.1 if filtered else None
+
+
+def with_eligible(op: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda loss, labels, eligible: op(loss, labels, eligible=eligible)
+
+
+def cases() -> Iterator[Case]:
+    for images, anchors in SHAPES:
+        for filtered in (False, True):
+            for dtype in (torch.float32, torch.bfloat16):
+                if dtype == torch.bfloat16 and (filtered or images == 1):
+                    continue
+                typical = (images, anchors) == (32, 6375)
+                peers: dict[str, Peer | None] = {**twin(with_eligible(rx.reference.mine_hard_negatives))}
+                peers["two sorts"] = Peer(two_sorts)
+                if typical and not filtered:
+                    peers["two sorts, torch.compile"] = Peer(two_sorts, compile=True)
+                yield Case(
+                    "mine_hard_negatives",
+                    f"B={images}, {anchors} anchors{', filtered' if filtered else ''}",
+                    with_eligible(rx.mine_hard_negatives),
+                    lambda shape=(images, anchors, filtered, dtype): inputs(*shape),
+                    with_eligible(rx.reference.mine_hard_negatives),
+                    peers,
+                    dtype=str(dtype)[6:],
+                    exact=True,
+                    bytes=images * anchors * (dtype.itemsize + 9 + filtered),
+                    short=typical and dtype == torch.float32,
+                )
+
+
+def test_mine_hard_negatives(benchmark, contestant):
+    contestant.time(benchmark)
