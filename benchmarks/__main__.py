@@ -64,6 +64,8 @@ def run(options: argparse.Namespace) -> Report:
             )
         compile = not (options.quick or options.no_compile)
         report.rows += run_case(case, report.machine.rates, seconds=seconds, compile=compile)
+        if options.json:  # a run that is stopped leaves what it had
+            report.save(Path(options.json))
     names = [name for name, case in memory.CASES.items() if not options.select or case.op in {c.op for c in cases}]
     report.peaks = memory.measure(names)
     return report

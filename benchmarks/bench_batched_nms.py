@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -82,12 +83,26 @@ def case(count: int, classes: int, *, stray: float = 0.1, dtype: torch.dtype = t
     )
 
 
+def unpadded(peer: Peer) -> Peer:
+    return replace(peer, agrees=lambda got, expected: about_as_many(got, expected.index[: int(expected.count)]))
+
+
 def cases() -> Iterator[Case]:
     for count, classes in TARGETS:
         yield case(count, classes)
     for count, classes in ((16320, 20), (16320, 1)):
         yield case(count, classes, stray=1.0)
     yield case(16320, 20, dtype=torch.bfloat16)
+    padded = case(16320, 20)
+    yield replace(
+        padded,
+        op="batched_nms_padded",
+        ours=lambda *inputs: rx.batched_nms_padded(*inputs, IOU),
+        expected=lambda *inputs: rx.reference.batched_nms_padded(*inputs, IOU),
+        peers={"batched_nms of torchvision": padded.peers["torchvision"] and unpadded(padded.peers["torchvision"])},
+        targets=(),
+        short=False,
+    )
 
 
 def test_nms(benchmark, contestant):

@@ -57,9 +57,10 @@ class Case:
         `gradients` (None: all that float). Ours must return one tensor then.
     exact: results are the expected bits, else close in the norm (`tolerance`, by default the dtype's).
     compare: another check, raises AssertionError(got, expected).
-    bytes, flops: the least that must be moved and computed. products: (m, n, k) of the matrix products that the case
-        cannot do without.
+    bytes, flops: the least that must be moved and computed; flops may be a function of the inputs.
+    products: (m, n, k) of the matrix products that the case cannot do without.
     short: belongs to the five-minute selection. threads: numbers of threads it is timed with.
+    own_backward: with BOTH: ours, peers and expected run the backward themselves, as a training step does.
     """
 
     op: str
@@ -75,15 +76,19 @@ class Case:
     tolerance: float | None = None
     compare: Callable[[Any, Any], None] | None = None
     bytes: float = 0
-    flops: float = 0
+    flops: float | Callable[..., float] = 0
     products: tuple[tuple[int, int, int], ...] = ()
     targets: tuple[Target, ...] = ()
     short: bool = False
     threads: tuple[int, ...] = (1, 2)
+    own_backward: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         return self.op, self.name, self.dtype, self.direction
+
+    def work(self, inputs: Sequence[Any]) -> float:
+        return self.flops(*inputs) if callable(self.flops) else self.flops
 
     def title(self) -> str:
         return f"{self.op}, {self.name}, {self.dtype}, {self.direction}"
@@ -91,7 +96,7 @@ class Case:
     def build(self) -> list[Any]:
         """The inputs, with gradients switched on where they are wanted."""
         made = list(self.inputs())
-        if self.direction == FORWARD:
+        if not self._differentiated():
             return made
         wanted = range(len(made)) if self.gradients is None else self.gradients
         for i in wanted:
@@ -101,7 +106,10 @@ class Case:
 
     def call(self, op: Op, inputs: Sequence[Any]) -> Any:
         """`op` in the case's direction."""
-        return op(*inputs) if self.direction == FORWARD else with_gradients(op)(*inputs)
+        return with_gradients(op)(*inputs) if self._differentiated() else op(*inputs)
+
+    def _differentiated(self) -> bool:
+        return self.direction == BOTH and not self.own_backward
 
     def check(self, inputs: Sequence[Any], expected: Any) -> None:
         """AssertionError unless ours gives what is expected."""
@@ -127,7 +135,9 @@ def both_ways(case: Case, **changes: Any) -> list[Case]:
     changes: what else is different of the second; it has no target of the first.
     """
     products = tuple(p for m, n, k in case.products for p in ((m, n, k), (m, k, n), (k, n, m)))
-    changes = {"products": products, "bytes": 2 * case.bytes, "flops": 3 * case.flops, "targets": (), **changes}
+    changes = {"products": products, "bytes": 2 * case.bytes, "targets": (), **changes}
+    if not callable(case.flops):
+        changes = {"flops": 3 * case.flops, **changes}
     return [case, replace(case, direction=BOTH, **changes)]
 
 

@@ -170,7 +170,10 @@ def run_case(
                 contestants[FLOOR] = products_run(case.products, case.dtype)
             with prepared.mode():
                 times = measure(contestants, seconds=seconds, least=least)
-        floor = times.pop(FLOOR).median if case.products else rates[count].floor(case.flops, case.bytes, case.dtype)
+        if case.products:
+            floor = times.pop(FLOOR).median
+        else:
+            floor = rates[count].floor(case.work(prepared.inputs), case.bytes, case.dtype)
         ours = times.pop(OURS)
         peers = {name: times.get(name, peers.get(name, MISSING)) for name in case.peers}
         targets = case.targets if count == 1 else ()  # the targets speak of one thread

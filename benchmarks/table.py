@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .case import Target
-from .runner import FLOOR, Row
+from .runner import FLOOR, MISSING, Row
 
 HEAD = ("op", "case", "dtype", "direction", "threads", "ours, ms", "best peer, ms", "ratio", "over floor", "spread")
 GAIN = 1.7  # that two threads must bring
@@ -27,7 +27,12 @@ def verdict(row: Row, target: Target) -> str:
     else:
         what = f"{target.ratio:g}x {target.over}"
     reached = row.reached(target)
-    return f"{what}: {'not measured' if reached is None else 'reached' if reached else 'NOT REACHED'}"
+    result = "not measured" if reached is None else "reached" if reached else "NOT REACHED"
+    if reached and target.over == "best peer":
+        # without its strongest peer a case reaches its target easily
+        missing = [name for name, time in row.peers.items() if time == MISSING]
+        result += f", without {' and '.join(missing)}" if missing else ""
+    return f"{what}: {result}"
 
 
 def cells(row: Row) -> list[str]:

@@ -12,8 +12,9 @@ def test_cases(make):
     cases = list(make("cpu", True))
     assert cases
     for case in cases:
-        case.check()
+        inputs = case.build()
+        case.check(inputs, case.call(case.expected, inputs))
         for peer in case.peers.values():
             if peer is not None:
-                case.run(peer)
-        assert case.bytes >= 0 and case.flops >= 0
+                case.call(peer.run, inputs)
+        assert case.bytes >= 0 and case.work(inputs) >= 0

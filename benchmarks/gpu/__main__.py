@@ -18,8 +18,10 @@ import torch
 
 import refinedet_ext as rx
 
+from ..case import FORWARD
+from ..peers import version_of
 from .box_cases import coding_cases, detect_cases, loss_cases, matching_cases, mining_cases, nms_cases
-from .case import Case, torchvision_ops
+from .case import GpuCase
 from .feature_cases import deconv_cases, deform_cases
 from .network import network_rows
 from .timing import Ceilings, Time, Timer, measure_ceilings
@@ -27,39 +29,40 @@ from .timing import Ceilings, Time, Timer, measure_ceilings
 MAKERS = (nms_cases, detect_cases, matching_cases, mining_cases, loss_cases, coding_cases, deconv_cases, deform_cases)
 
 
-def all_cases(device: str, *, small: bool = False) -> Iterator[Case]:
+def all_cases(device: str, *, small: bool = False) -> Iterator[GpuCase]:
     for make in MAKERS:
         yield from make(device, small)
 
 
-def floor_of(case: Case, ceilings: Ceilings) -> float:
+def floor_of(case: GpuCase, ceilings: Ceilings) -> float:
     """Microseconds that no kernel for this case can beat on this GPU: its bytes, its products, or an empty launch."""
     moved = case.bytes / ceilings.copy * 1e6
-    computed = case.flops / ceilings.products[case.dtype] * 1e6
+    computed = case.work([]) / ceilings.products[case.dtype] * 1e6
     return max(moved, computed, ceilings.launch)
 
 
-def measure(case: Case, timer: Timer, ceilings: Ceilings) -> dict[str, Any]:
+def measure(case: GpuCase, timer: Timer, ceilings: Ceilings) -> dict[str, Any]:
     """One row of the table. Ours and the peers are timed in turn; graphs are compared with graphs where a peer can be
     captured, and else the peer's call with our call."""
-    case.check()
-    ours = {"call": timer.call(lambda: case.run(case.ours))}
+    inputs = case.build()
+    case.check(inputs, case.call(case.expected, inputs))
+    ours = {"call": timer.call(lambda: case.call(case.ours, inputs))}
     if case.capturable:
-        ours["graph"] = timer.graph(lambda: case.run(case.ours))
+        ours["graph"] = timer.graph(lambda: case.call(case.ours, inputs))
     peers: dict[str, dict[str, Time] | None] = {}
     for name, peer in case.peers.items():
         if peer is None:
             peers[name] = None
             continue
-        peers[name] = {"call": timer.call(lambda peer=peer: case.run(peer))}
+        peers[name] = {"call": timer.call(lambda peer=peer: case.call(peer.run, inputs))}
         if case.peers_capturable and case.capturable:
-            peers[name]["graph"] = timer.graph(lambda peer=peer: case.run(peer))
+            peers[name]["graph"] = timer.graph(lambda peer=peer: case.call(peer.run, inputs))
     best = min((t["call"].median for t in peers.values() if t), default=None)
     best_graph = min((t["graph"].median for t in peers.values() if t and "graph" in t), default=None)
     floor = floor_of(case, ceilings)
     fastest = ours.get("graph", ours["call"])
     return {
-        "op": case.op,
+        "op": case.op if case.direction == FORWARD else f"{case.op}, {case.direction}",
         "case": case.name,
         "ours": {k: asdict(v) for k, v in ours.items()},
         "peers": {n: t and {k: asdict(v) for k, v in t.items()} for n, t in peers.items()},
@@ -72,14 +75,13 @@ def measure(case: Case, timer: Timer, ceilings: Ceilings) -> dict[str, Any]:
 
 def header(ceilings: Ceilings) -> dict[str, Any]:
     properties = torch.cuda.get_device_properties(0)
-    vision = torchvision_ops()
     return {
         "date": time.strftime("%Y-%m-%d"),
         "gpu": properties.name,
         "multiprocessors": properties.multi_processor_count,
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "torchvision": "missing" if vision is None else __import__("torchvision").__version__,
+        "torchvision": version_of("torchvision"),
         "python": platform.python_version(),
         "build": rx.build_info(),
         "copy_bytes_per_second": ceilings.copy,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,11 +16,21 @@ from ..bench_match_anchors import plain_box_iou
 from ..bench_mine_hard_negatives import two_sorts
 from ..bench_mined_cross_entropy import inputs as loss_inputs
 from ..bench_mined_cross_entropy import plain_loss
+from ..case import Case, Op, Peer, on_cpu, size_of
 from ..inputs import detections, detector_outputs, ground_truth, pyramid_anchors
-from .case import Case, size_of, to, torchvision_ops
+from ..peers import torchvision_ops
+from .case import GpuCase, to
 
 Nms = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 IOU = 0.45
+
+
+def exact_case(
+    op: str, name: str, ours: Op, inputs: Callable[[], Sequence[Tensor]], peers: dict[str, Op | None], **rest: Any
+) -> Case:
+    """The CPU kernel says what the GPU's must give, bit for bit; tests hold that to the twin."""
+    shown = {peer: None if run is None else Peer(run) for peer, run in peers.items()}
+    return GpuCase(op, name, ours, inputs, on_cpu(ours), shown, exact=True, **rest)
 
 
 def nms_cases(device: str, small: bool) -> Iterator[Case]:
@@ -29,22 +40,20 @@ def nms_cases(device: str, small: bool) -> Iterator[Case]:
         cpu = detections(count, classes, torch.Generator().manual_seed(0))
         name = f"{count} boxes, {classes} classes"
         for op in (rx.batched_nms, rx.batched_nms_padded):
-            yield Case(
+            yield exact_case(
                 op.__name__,
                 name,
                 partial(op, iou_threshold=IOU),
-                to(device, cpu),
-                partial(op, *cpu, IOU),
+                lambda cpu=cpu: to(device, cpu),
                 {"torchvision": vision and partial(vision.batched_nms, iou_threshold=IOU)},
                 capturable=op is rx.batched_nms_padded,
                 peers_capturable=False,
             )
-        yield Case(
+        yield exact_case(
             "nms",
             f"{count} boxes",
             partial(rx.nms, iou_threshold=IOU),
-            to(device, cpu[:2]),
-            partial(rx.nms, *cpu[:2], IOU),
+            lambda cpu=cpu: to(device, cpu[:2]),
             {"torchvision": vision and partial(vision.nms, iou_threshold=IOU)},
             capturable=False,
             peers_capturable=False,
@@ -87,23 +96,21 @@ def detect_cases(device: str, small: bool) -> Iterator[Case]:
         survivors, candidates = (390, 1400) if size == 320 else (1000, 3600)
         outputs = detector_outputs(anchors, images, columns, survivors, candidates, torch.Generator().manual_seed(0))
         cpu = (*outputs, anchors)
-        yield Case(
+        yield exact_case(
             "detect",
             f"B={images}, {len(anchors)} anchors, {columns} columns",
             rx.detect,
-            to(device, cpu),
-            partial(rx.detect, *cpu),
+            lambda cpu=cpu: to(device, cpu),
             {"torch + torchvision": vision and partial(plain_detect, vision.batched_nms)},
             bytes=size_of(outputs[0]) + images * survivors * (columns + 8) * 4,
             peers_capturable=False,
         )
         decoded = rx.decode_boxes(outputs[1], anchors), outputs[2].softmax(-1)[..., 1:].contiguous()
-        yield Case(
+        yield exact_case(
             "multiclass_nms",
             f"B={images}, {len(anchors)} boxes, {columns - 1} classes",
             rx.multiclass_nms,
-            to(device, decoded),
-            partial(rx.multiclass_nms, *decoded),
+            lambda decoded=decoded: to(device, decoded),
             {"torch + torchvision": vision and partial(plain_multiclass, vision.batched_nms)},
             bytes=size_of(decoded[1]),
             peers_capturable=False,
@@ -133,12 +140,11 @@ def matching_cases(device: str, small: bool) -> Iterator[Case]:
         cpu = pyramid_anchors(size), *ground_truth(images, objects, torch.Generator().manual_seed(0))
         offsets = cpu[3].tolist()
         for force in ("argmax", "bipartite"):
-            yield Case(
+            yield exact_case(
                 "match_anchors",
                 f"B={images}, {len(cpu[0])} anchors, {objects} objects, {force}",
                 partial(rx.match_anchors, force_match=force),
-                to(device, cpu),
-                partial(rx.match_anchors, *cpu, force_match=force),
+                lambda cpu=cpu: to(device, cpu),
                 {"torch": partial(match_by_matrix, list(zip(offsets, offsets[1:], strict=False)))},
                 bytes=images * len(cpu[0]) * 20,
                 peers_capturable=False,
@@ -150,12 +156,11 @@ def mining_cases(device: str, small: bool) -> Iterator[Case]:
         rng = torch.Generator().manual_seed(0)
         loss = F.softplus(torch.randn(images, count, generator=rng) * 2 - 5)
         cpu = loss, (torch.rand(images, count, generator=rng) < 0.01).long()
-        yield Case(
+        yield exact_case(
             "mine_hard_negatives",
             f"B={images}, {count} anchors",
             rx.mine_hard_negatives,
-            to(device, cpu),
-            partial(rx.mine_hard_negatives, *cpu),
+            lambda cpu=cpu: to(device, cpu),
             {"two sorts": partial(two_sorts, eligible=None)},
             bytes=images * count * 13,
         )
@@ -165,16 +170,19 @@ def loss_cases(device: str, small: bool) -> Iterator[Case]:
     for images, count, classes in [(2, 500, 5)] if small else [(32, 6375, 2), (32, 6375, 21), (8, 16320, 81)]:
         cpu = loss_inputs((images, count, classes), filtered=False)[:2]
         name = f"B={images}, {count} anchors, {classes} columns"
-        yield Case(
+        yield GpuCase(
             "mined_cross_entropy",
             name,
-            lambda *args: rx.mined_cross_entropy(*args).loss,
-            to(device, cpu),
-            lambda cpu=cpu: rx.mined_cross_entropy(*cpu).loss,
-            {"torch": partial(plain_loss, eligible=None)},
-            exact=False,
+            summed_loss,
+            lambda cpu=cpu: to(device, cpu),
+            on_cpu(summed_loss),
+            {"torch": Peer(partial(plain_loss, eligible=None))},
             bytes=size_of(*cpu),
         )
+
+
+def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return rx.mined_cross_entropy(logits, labels).loss
 
 
 def coding_cases(device: str, small: bool) -> Iterator[Case]:
@@ -194,12 +202,11 @@ def coding_cases(device: str, small: bool) -> Iterator[Case]:
         ):
             ours, twin = getattr(rx, op), getattr(rx.reference, op)
             written = 8 * images * len(anchors) if op == "filter_anchors" else size_of(arm)
-            yield Case(
+            yield exact_case(
                 op,
                 name,
                 ours,
-                to(device, cpu),
-                partial(ours, *cpu),
+                lambda cpu=cpu: to(device, cpu),
                 {"torch": twin},
                 bytes=size_of(*cpu) + written,
                 peers_capturable=op != "filter_anchors",

@@ -11,41 +11,29 @@ from torch.nn import functional as F
 
 import refinedet_ext as rx
 
-from .case import Case, Op, size_of, torchvision_ops, with_gradients
+from ..case import Case, Op, Peer, both_ways, on_cpu, precise, size_of
+from ..peers import torchvision_ops
+from .case import GpuCase
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 
-def both_ways(
+def feature_case(
     op: str, name: str, ours: Op, inputs: list[Tensor], twin: Op, peers: dict[str, Op | None], flops: float
-) -> Iterator[Case]:
+) -> list[Case]:
     """Forward, and forward with backward. The twin computes in float64."""
-    dtype = str(inputs[0].dtype)[6:]
-    precise = [t.double() for t in inputs]
-    out = size_of(inputs[-1] if op == "deconv_sum" else inputs[0])
-    yield Case(
-        op,
-        name,
-        ours,
-        inputs,
-        partial(twin, *precise),
-        peers,
-        exact=False,
-        bytes=size_of(*inputs) + out,
-        flops=flops,
-        dtype=dtype,
-    )
-    yield Case(
-        f"{op}, forward and backward",
-        name,
-        with_gradients(ours),
-        [t.detach().requires_grad_() for t in inputs],
-        partial(with_gradients(twin), *(t.detach().requires_grad_() for t in precise)),
-        {peer: run and with_gradients(run) for peer, run in peers.items()},
-        exact=False,
-        bytes=3 * size_of(*inputs) + out,
-        flops=3 * flops,
-        dtype=dtype,
+    return both_ways(
+        GpuCase(
+            op,
+            name,
+            ours,
+            lambda: inputs,
+            on_cpu(precise(twin)),
+            {peer: None if run is None else Peer(run) for peer, run in peers.items()},
+            bytes=size_of(*inputs) + size_of(inputs[-1] if op == "deconv_sum" else inputs[0]),
+            flops=flops,
+            dtype=str(inputs[0].dtype)[6:],
+        )
     )
 
 
@@ -62,7 +50,7 @@ def deconv_cases(device: str, small: bool) -> Iterator[Case]:
                 shapes.append((images, channels, 2 * side, 2 * side))
                 inputs = [(torch.randn(shape, generator=rng) * 0.1).to(device, dtype) for shape in shapes]
                 inputs[0], inputs[3] = (inputs[i].contiguous(memory_format=layout) for i in (0, 3))
-                yield from both_ways(
+                yield from feature_case(
                     "deconv_sum",
                     f"B={images}, {channels} channels, {side} to {2 * side}, {str(dtype)[6:]}, {order}",
                     partial(rx.deconv_sum, activation="relu"),
@@ -91,7 +79,7 @@ def deform_cases(device: str, small: bool) -> Iterator[Case]:
                 def plain(x: Tensor, offset: Tensor, weight: Tensor, steps: dict[str, int] = steps) -> Tensor:
                     return F.conv2d(x, weight, **steps) + 0 * offset[:, :1]
 
-                yield from both_ways(
+                yield from feature_case(
                     "deform_align",
                     f"B={images}, {channels} channels, {side}x{side}, {str(dtype)[6:]}, {order}",
                     partial(rx.deform_align, **steps),
