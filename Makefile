@@ -11,7 +11,7 @@ help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw pictures (runs/demo)"
 	@echo "make test    C++ and Python tests"
 	@echo "make lint    ruff, clang-format, mypy"
-	@echo "make bench   the benchmarks of the ops"
+	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
 	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
 	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (long)"
 	@echo "make wheel   a wheel in dist/"
@@ -61,7 +61,8 @@ format: venv
 	find csrc tests/cpp tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 bench: venv
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+	mkdir -p runs/bench
+	$(BIN)/python -m benchmarks --quick --json runs/bench/bench.json --markdown runs/bench/bench.md --plot runs/bench/bench.png
 
 # With the machine's own python3, torch and nvcc: no environment is made.
 gpu-check:

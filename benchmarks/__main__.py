@@ -1,6 +1,6 @@
 """Times every op and detector on the CPU beside its peers and floors: one table, and JSON.
 
-python -m benchmarks [--select TEXT ...] [--threads 1 2] [--quick] [--json FILE] [--compare OLD.json] [--plot FILE.png]
+python -m benchmarks [--quick] [--select TEXT ...] [--threads 1 2] [--json FILE] [--compare OLD.json] [--plot FILE.png]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--select", nargs="*", default=[], metavar="TEXT", help="cases with one of these in their title"
     )
+    parser.add_argument("--skip", nargs="*", default=[], metavar="TEXT", help="leave out cases with one of these")
     parser.add_argument("--threads", nargs="*", type=int, help="numbers of threads (1 and 2; with --quick 1)")
     parser.add_argument("--quick", action="store_true", help="the five-minute selection, without torch.compile")
     parser.add_argument("--seconds", type=float, help="time of each contestant of a case (0.5; with --quick 0.2)")
@@ -51,12 +52,14 @@ def thread_counts(options: argparse.Namespace) -> list[int]:
 
 def run(options: argparse.Namespace) -> Report:
     """Measures what the options ask for; says on stderr where it is."""
-    cases = select(options.select, short=options.quick)
+    cases = select(options.select, skip=options.skip, short=options.quick)
+    if options.seconds is not None and not options.seconds > 0:
+        raise ValueError(f"seconds: expected more than 0, got {options.seconds}")
     report = Report(describe())
     for count in thread_counts(options):
         with with_threads(count):
             report.machine.rates[count] = measure_rates()
-    seconds = options.seconds or (0.2 if options.quick else 0.5)
+    seconds = options.seconds if options.seconds is not None else 0.2 if options.quick else 0.5
     for i, case in enumerate(cases, 1):
         if sys.stderr.isatty():
             print(
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         if options.list:
-            for case in select(options.select, short=options.quick):
+            for case in select(options.select, skip=options.skip, short=options.quick):
                 print(case.title() + (" (short)" if case.short else ""))
             return 0
         old = Report.load(Path(options.compare)) if options.compare else None

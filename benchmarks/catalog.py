@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -22,15 +22,13 @@ def all_cases() -> Iterator[Case]:
         yield from module.cases()
 
 
-def select(words: list[str], *, short: bool = False) -> list[Case]:
-    """The cases whose title contains one of the words (all, without any), as they stand in the catalog.
+def select(words: Sequence[str], *, skip: Sequence[str] = (), short: bool = False) -> list[Case]:
+    """The cases whose title contains one of the words (all, without any) and none of `skip`, in the catalog's order.
 
-    A word of the form "-text" leaves out what contains the text. short: only those of the five-minute selection.
-    ValueError if a word fits no case at all.
+    short: only those of the five-minute selection. ValueError if a word fits no case at all.
     """
     cases = list(all_cases())
-    wanted, unwanted = [w for w in words if not w.startswith("-")], [w[1:] for w in words if w.startswith("-")]
-    for word in wanted + unwanted:
+    for word in (*words, *skip):
         if not any(word in case.title() for case in cases):
             ops = ", ".join(dict.fromkeys(case.op for case in cases))
             raise ValueError(f"select: no case has {word!r} in its title; ops: {ops}")
@@ -38,6 +36,6 @@ def select(words: list[str], *, short: bool = False) -> list[Case]:
         case
         for case in cases
         if (case.short or not short)
-        and (not wanted or any(word in case.title() for word in wanted))
-        and not any(word in case.title() for word in unwanted)
+        and (not words or any(word in case.title() for word in words))
+        and not any(word in case.title() for word in skip)
     ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import isfunction
 from typing import Any
 
 import refinedet_ext as rx
 
 from .case import Op
 
-OPS = tuple(name for name in rx.__all__ if callable(getattr(rx.reference, name, None)))
+OPS = tuple(name for name in rx.__all__ if isfunction(getattr(rx.reference, name, None)))
 
 
 @contextmanager
