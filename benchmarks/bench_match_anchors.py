@@ -102,9 +102,11 @@ def same_labels(got: Any, expected: Any) -> bool:
     return bool((got[0] == expected[0]).float().mean() > 0.999)
 
 
-def inputs(size: int, images: int, objects: float, refined: bool) -> tuple[Tensor, ...]:
+def inputs(
+    size: int, images: int, objects: float, refined: bool, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
     rng = torch.Generator().manual_seed(0)
-    anchors = pyramid_anchors(size)
+    anchors = pyramid_anchors(size).to(dtype)
     truth = ground_truth(images, objects, rng)
     return (
         (torch.randn(images, len(anchors), 4, generator=rng) * 0.5, anchors, *truth) if refined else (anchors, *truth)
@@ -141,6 +143,18 @@ def cases() -> Iterator[Case]:
                 peers,
                 exact=True,
                 short=typical,
+                bytes=written,
+            )
+        if typical:
+            yield Case(
+                "match_anchors",
+                f"{name}, bipartite",
+                rx.match_anchors,
+                lambda shape=(size, images, objects): inputs(*shape, False, torch.bfloat16),
+                rx.reference.match_anchors,
+                {**twin(rx.reference.match_anchors)},
+                dtype="bfloat16",
+                exact=True,
                 bytes=written,
             )
         for refined in (False, True):

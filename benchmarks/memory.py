@@ -22,6 +22,7 @@ from torch import Tensor
 
 import refinedet_ext as rx
 
+from .case import check_close
 from .inputs import detections
 from .table import markdown, number
 
@@ -52,12 +53,14 @@ class Peak:
 
 @dataclass(frozen=True)
 class MemoryCase:
-    """run: called with make(False), after make(True), small inputs. allowed_mib: beyond inputs and result."""
+    """run: called with make(False), after make(True), small inputs, with which it must give what `twin` gives.
+    allowed_mib: beyond inputs and result."""
 
     op: str
     case: str
     make: Callable[[bool], Sequence[Any]]
     run: Callable[..., Any]
+    twin: Callable[..., Any]
     allowed_mib: float
 
 
@@ -83,17 +86,25 @@ def large_map(small: bool) -> tuple[Tensor, ...]:
     return torch.randn(1, 256, side, side), torch.randn(1, 18, side, side), torch.randn(256, 256, 3, 3) / 48
 
 
+def padded(op: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda x, offset, weight: op(x, offset, weight, padding=1)
+
+
 CASES = {
-    "batched_nms": MemoryCase("batched_nms", "N=1000000, 80 classes", many_boxes, rx.batched_nms, 200.0),
+    "batched_nms": MemoryCase(
+        "batched_nms", "N=1000000, 80 classes", many_boxes, rx.batched_nms, rx.reference.batched_nms, 200.0
+    ),
     # a matrix of overlaps would take 7,600 MiB
     "match_anchors": MemoryCase(
-        "match_anchors", "1000000 anchors, 2000 objects", many_anchors, rx.match_anchors, 100.0
+        *("match_anchors", "1000000 anchors, 2000 objects", many_anchors),
+        rx.match_anchors,
+        rx.reference.match_anchors,
+        100.0,
     ),
     "deform_align": MemoryCase(
-        "deform_align",
-        "1x256x256x256",
-        large_map,
-        lambda x, offset, weight: rx.deform_align(x, offset, weight, padding=1),
+        *("deform_align", "1x256x256x256", large_map),
+        padded(rx.deform_align),
+        padded(rx.reference.deform_align),
         64.0,
     ),
 }
@@ -128,9 +139,11 @@ def peak_of(run: Callable[[], Any]) -> tuple[int, int]:
 
 
 def measure_here(case: MemoryCase) -> tuple[int, int]:
+    """Bytes as `peak_of`; AssertionError where small inputs give a wrong result."""
     torch.set_num_threads(1)
     with torch.inference_mode():
-        case.run(*case.make(True))
+        small = case.make(True)
+        check_close(case.run(*small), case.twin(*small), 1e-5)
         inputs = case.make(False)
         return peak_of(lambda: case.run(*inputs))
 

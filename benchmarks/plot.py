@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .table import number
 
 LINES_PER_COLUMN = 56
 LINE_INCHES, COLUMN_INCHES = 0.24, 9.0
+NO_RACE = ("call overhead",)  # whose peer is a measure, not a rival
 FASTER, SLOWER, MARK = "#2a7f62", "#b5483a", "#222222"
 
 
@@ -23,7 +25,7 @@ def draw(report: Report, path: Path) -> None:
     """
     from matplotlib.figure import Figure  # not needed for the rest
 
-    columns = columns_of([row for row in report.rows if row.threads == 1 and row.ratio()])
+    columns = columns_of([row for row in report.rows if row.threads == 1 and row.ratio() and row.op not in NO_RACE])
     if not columns:
         raise ValueError("plot: the run has no case on one thread with a peer beside it")
     longest = max(map(len, columns))
@@ -42,20 +44,20 @@ def draw(report: Report, path: Path) -> None:
 
 
 def columns_of(rows: list[Row]) -> list[list[Row | str]]:
-    """Lines of the picture: the name of an op, then its cases, cut into columns; none ends with a name."""
+    """Lines of the picture: the name of an op, then its cases, cut into columns of about one length; none ends with a
+    name, and an op that goes on in the next column is named again."""
+    groups = [(op, list(group)) for op, group in groupby(sorted(rows, key=lambda row: row.op), key=lambda row: row.op)]
+    total = len(rows) + len(groups)
+    length = math.ceil(total / math.ceil(total / LINES_PER_COLUMN)) if total else 0
     columns: list[list[Row | str]] = []
-    room = 0
-    for op, group in groupby(rows, key=lambda row: row.op):
+    for op, group in groups:
         for i, row in enumerate(group):
-            fresh = room < (2 if i == 0 else 1)
+            fresh = not columns or len(columns[-1]) + (i == 0) >= length
             if fresh:
                 columns.append([])
-                room = LINES_PER_COLUMN
             if fresh or i == 0:
                 columns[-1].append(op)
-                room -= 1
             columns[-1].append(row)
-            room -= 1
     return columns
 
 
@@ -81,10 +83,12 @@ def _column(axes: Any, column: list[Row | str], lines: int, limits: tuple[float,
         assert ratio is not None and line.ours is not None
         # bars start at "as fast as the peer"
         axes.barh(y, ratio - 1, left=1, height=0.7, color=FASTER if ratio >= 1 else SLOWER)
-        text = f" {number(ratio)}x   {number(line.ours.median)} ms, {line.best_peer}"
+        text = f"{number(ratio)}x   {number(line.ours.median)} ms, {line.best_peer}"
         marks = [t.ratio for t in line.targets if t.over in ("best peer", line.best_peer)]
         axes.plot(marks, [y] * len(marks), "D", color=MARK, markersize=4)
-        axes.text(max([ratio, 1.0, *marks]), y, " " + text, va="center", fontsize=7)
+        beside = (6 if marks and max(marks) >= ratio else 3, 0)  # points: not into a diamond
+        at = (max([ratio, 1.0, *marks]), y)
+        axes.annotate(text, at, xytext=beside, textcoords="offset points", va="center", fontsize=7)
         kind = "" if line.dtype == "float32" else f", {line.dtype}"
         way = "" if line.direction == FORWARD else ", both ways"
         labels.append(f"{line.case}{kind}{way}")

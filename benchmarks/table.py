@@ -46,7 +46,7 @@ def cells(row: Row) -> list[str]:
         f"{number(row.times()[best].median)} {best}" if best else "none",
         number(row.ratio()),
         number(row.over_floor),
-        f"{100 * row.ours.spread:.0f}%",
+        f"{100 * row.ours.spread:.0f}%" if row.ours.samples > 1 else "one call",
         "; ".join(verdict(row, target) for target in row.targets),
     ]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SHORTEST_SAMPLE = 500e-6  # seconds: shorter calls are repeated within a sample, so that each finds its data in cache
+LONG = 5.0  # seconds: of longer calls one says enough
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ def measure(
     """One sample of each contestant in turn, so that what else the machine does hits all alike.
 
     seconds: that each contestant may take in all; past it, or after `most` samples, it drops out, but not before
-    `least` samples, unless its first call alone takes longer than the time for all of them.
+    `least` samples; of a very long call one sample is all.
     """
     repeats, samples, used = {}, {name: list[float]() for name in contestants}, dict.fromkeys(contestants, 0.0)
     for name, run in contestants.items():
         once = _sample(run, 1)
-        if once > least * max(seconds, 1.0):  # one call says enough
+        if once > max(LONG, least * seconds):
             samples[name].append(once)
         else:
             once = min(once, _sample(run, 1))
