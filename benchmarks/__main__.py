@@ -30,7 +30,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--skip", nargs="*", default=[], metavar="TEXT", help="leave out cases with one of these")
     parser.add_argument("--threads", nargs="*", type=int, help="numbers of threads (1 and 2; with --quick 1)")
     parser.add_argument("--quick", action="store_true", help="the five-minute selection, without torch.compile")
-    parser.add_argument("--seconds", type=float, help="time of each contestant of a case (0.5; with --quick 0.2)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="time of each contestant of a case")
     parser.add_argument("--no-compile", action="store_true", help="leave the torch.compile peers out")
     parser.add_argument("--json", metavar="FILE", help="write what was measured")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables")
@@ -53,20 +53,19 @@ def thread_counts(options: argparse.Namespace) -> list[int]:
 def run(options: argparse.Namespace) -> Report:
     """Measures what the options ask for; says on stderr where it is."""
     cases = select(options.select, skip=options.skip, short=options.quick)
-    if options.seconds is not None and not options.seconds > 0:
+    if not options.seconds > 0:
         raise ValueError(f"seconds: expected more than 0, got {options.seconds}")
     report = Report(describe())
     for count in thread_counts(options):
         with with_threads(count):
             report.machine.rates[count] = measure_rates()
-    seconds = options.seconds if options.seconds is not None else 0.2 if options.quick else 0.5
     for i, case in enumerate(cases, 1):
         if sys.stderr.isatty():
             print(
                 f"\r[{i}/{len(cases)}] {case.title()[:100]:100}", end="\n" if i == len(cases) else "", file=sys.stderr
             )
         compile = not (options.quick or options.no_compile)
-        report.rows += run_case(case, report.machine.rates, seconds=seconds, compile=compile)
+        report.rows += run_case(case, report.machine.rates, seconds=options.seconds, compile=compile)
         if options.json:  # a run that is stopped leaves what it had
             report.save(Path(options.json))
     names = [name for name, case in memory.CASES.items() if not options.select or case.op in {c.op for c in cases}]

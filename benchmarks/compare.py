@@ -11,6 +11,7 @@ from .runner import Row
 from .table import markdown, number
 
 LEAST_CHANGE = 0.05  # smaller changes are not worth a line, however steady the times
+FEW_SAMPLES, LEAST_OF_FEW = 5, 0.2  # so few samples do not show their spread
 SAME_MACHINE = 0.1  # rates that differ by less are the same machine in the same mood
 
 
@@ -21,7 +22,8 @@ def noise(a: Row, b: Row) -> float:
     lasts longer than one case, so that the whole range counts.
     """
     assert a.ours is not None and b.ours is not None
-    return max(LEAST_CHANGE, math.hypot(a.ours.spread, b.ours.spread))
+    few = min(a.ours.samples, b.ours.samples) < FEW_SAMPLES
+    return max(LEAST_OF_FEW if few else LEAST_CHANGE, math.hypot(a.ours.spread, b.ours.spread))
 
 
 def change(old: Row, new: Row) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -30,8 +31,10 @@ class Rates:
 
     def floor(self, flops: float, moved: float, dtype: str) -> float:
         """Milliseconds in which nothing can compute and move so much here."""
-        nearest = min(self.copy, key=lambda mib: abs(torch.tensor(moved / 2**20 / mib).log().item())) if moved else None
-        moving = moved / (self.copy[nearest] * 1e6) if nearest is not None else 0.0
+        moving = 0.0
+        if moved:
+            nearest = min(self.copy, key=lambda mib: abs(math.log(moved / 2**20 / mib)))
+            moving = moved / (self.copy[nearest] * 1e6)
         return max(moving, flops / (self.gemm.get(dtype, self.gemm["float32"]) * 1e6))
 
 
@@ -82,8 +85,8 @@ class Machine:
         missing = [name for name, version in self.peers.items() if version == "missing"]
         present = [f"{name} {version}" for name, version in self.peers.items() if version != "missing"]
         lines = [
-            f"{self.processor}, {self.cores} cores, {self.build['cpu_level']} kernels, torch {self.torch}, "
-            f"Python {self.python}, {self.date}.",
+            f"{self.processor}, {self.cores} core{'s' * (self.cores > 1)}, {self.build['cpu_level']} kernels, "
+            f"torch {self.torch}, Python {self.python}, {self.date}.",
             f"Peers: {', '.join(present) or 'torch alone'}. Missing: {', '.join(missing) or 'none'}.",
         ]
         for threads, rates in self.rates.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.compare import change, compare
 from benchmarks.machine import Rates
+from benchmarks.timing import Time
 
 from .cases import report, row
 
@@ -22,6 +23,13 @@ def test_a_wide_spread_hides_a_change():
     assert change(row(1.0, spread=0.4), row(1.2)) is None
     assert change(row(1.0, spread=0.1), row(1.2)) == 1.2
     assert change(row(1.0, spread=0.2), row(1.2, spread=0.2)) is None
+
+
+def test_few_samples_prove_little():
+    single = Time(1.15, 1.15, 1.15, 1)
+    assert change(row(1.0), row(ours=single)) is None
+    assert change(row(1.0), row(1.15)) == 1.15
+    assert change(row(2.0), row(ours=single)) == 1.15 / 2
 
 
 def test_lines():

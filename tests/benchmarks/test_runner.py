@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 
+from benchmarks import runner
 from benchmarks.case import BOTH, Peer, both_ways
 from benchmarks.runner import run_case
 from benchmarks.timing import Time
@@ -76,6 +79,17 @@ def test_a_peer_has_inputs_of_its_own_form():
 def test_compiling_can_be_left_out():
     (row,) = rows(case(peers={"compiled": Peer(lambda x: 2 * x, compile=True)}), compile=False)
     assert row.peers["compiled"] == "not timed: left out"
+
+
+def test_compiling_has_a_limit(monkeypatch):
+    def slow(x):
+        time.sleep(5)
+        return 2 * x
+
+    monkeypatch.setattr(runner, "compiled", lambda op: op)
+    monkeypatch.setattr(runner, "COMPILE_SECONDS", 0.05)
+    (row,) = rows(case(peers={"compiled": Peer(slow, compile=True)}))
+    assert row.peers["compiled"] == "not timed: not compiled within 0.05 s"
 
 
 def test_gradients_are_checked_and_timed():
