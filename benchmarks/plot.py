@@ -12,7 +12,7 @@ from .report import Report
 from .runner import FLOOR, Row
 from .table import number
 
-LINES_PER_COLUMN = 56
+LINES_PER_COLUMN, MOST_COLUMNS = 56, 3  # with more cases the columns grow longer
 LINE_INCHES, COLUMN_INCHES = 0.24, 9.0
 NO_RACE = ("call overhead",)  # whose peer is a measure, not a rival
 FASTER, SLOWER, MARK = "#2a7f62", "#b5483a", "#222222"
@@ -48,7 +48,8 @@ def columns_of(rows: list[Row]) -> list[list[Row | str]]:
     name, and an op that goes on in the next column is named again."""
     groups = [(op, list(group)) for op, group in groupby(sorted(rows, key=lambda row: row.op), key=lambda row: row.op)]
     total = len(rows) + len(groups)
-    length = math.ceil(total / math.ceil(total / LINES_PER_COLUMN)) if total else 0
+    wanted = min(MOST_COLUMNS, math.ceil(total / LINES_PER_COLUMN))
+    length = math.ceil(total / wanted) + 1 if total else 0  # one for the name that may stand again
     columns: list[list[Row | str]] = []
     for op, group in groups:
         for i, row in enumerate(group):
@@ -86,7 +87,7 @@ def _column(axes: Any, column: list[Row | str], lines: int, limits: tuple[float,
         text = f"{number(ratio)}x   {number(line.ours.median)} ms, {line.best_peer}"
         marks = [t.ratio for t in line.targets if t.over in ("best peer", line.best_peer)]
         axes.plot(marks, [y] * len(marks), "D", color=MARK, markersize=4)
-        beside = (6 if marks and max(marks) >= ratio else 3, 0)  # points: not into a diamond
+        beside = (6 if marks and max(marks) >= 0.8 * ratio else 3, 0)  # points: not into a diamond
         at = (max([ratio, 1.0, *marks]), y)
         axes.annotate(text, at, xytext=beside, textcoords="offset points", va="center", fontsize=7)
         kind = "" if line.dtype == "float32" else f", {line.dtype}"

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import catalog, memory
 from benchmarks.memory import Peak
-from benchmarks.plot import draw
+from benchmarks.plot import columns_of, draw
 from benchmarks.report import Report
 
 from .cases import RATES, TARGETS, case, report, row
@@ -105,3 +105,13 @@ def test_plot(tmp_path):
     assert (tmp_path / "x.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="no case on one thread with a peer"):
         draw(report(row(peer=None)), tmp_path / "y.png")
+
+
+def test_columns_of_the_picture():
+    rows = [row(op=op, case=str(i)) for op in ("b", "a") for i in range(60)]
+    columns = columns_of(rows)
+    assert len(columns) == 3 and [column[0] for column in columns] == ["a", "a", "b"]
+    assert max(map(len, columns)) - min(map(len, columns)) < 8
+    assert all(not isinstance(column[-1], str) for column in columns)
+    assert [line for column in columns for line in column if not isinstance(line, str)] == rows[60:] + rows[:60]
+    assert columns_of([]) == []
