@@ -59,18 +59,24 @@ def run(options: argparse.Namespace) -> Report:
     for count in thread_counts(options):
         with with_threads(count):
             report.machine.rates[count] = measure_rates()
-    for i, case in enumerate(cases, 1):
-        if sys.stderr.isatty():
-            print(
-                f"\r[{i}/{len(cases)}] {case.title()[:100]:100}", end="\n" if i == len(cases) else "", file=sys.stderr
-            )
-        compile = not (options.quick or options.no_compile)
-        report.rows += run_case(case, report.machine.rates, seconds=options.seconds, compile=compile)
-        if options.json:  # a run that is stopped leaves what it had
-            report.save(Path(options.json))
-    names = [name for name, case in memory.CASES.items() if not options.select or case.op in {c.op for c in cases}]
-    report.peaks = memory.measure(names)
+    try:
+        for i, case in enumerate(cases, 1):
+            show_progress(i, len(cases), case.title())
+            compile = not (options.quick or options.no_compile)
+            report.rows += run_case(case, report.machine.rates, seconds=options.seconds, compile=compile)
+            if options.json:  # a run that is killed leaves what it had
+                report.save(Path(options.json))
+        ops = {case.op for case in cases}
+        report.peaks = memory.measure([name for name, case in memory.CASES.items() if case.op in ops])
+    except KeyboardInterrupt:
+        print("\nbenchmarks: stopped; what was measured follows", file=sys.stderr)
     return report
+
+
+def show_progress(done: int, total: int, title: str) -> None:
+    """In place, where somebody is looking."""
+    if sys.stderr.isatty():
+        print(f"\r[{done}/{total}] {title[:100]:100}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

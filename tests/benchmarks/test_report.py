@@ -74,6 +74,16 @@ def test_a_wrong_case_fails_the_run(one_case, capsys):
     assert "| twice | N=8 " in streams.out  # the others are measured
 
 
+def test_a_run_that_is_stopped_shows_what_it_has(one_case, capsys):
+    def stop():
+        raise KeyboardInterrupt
+
+    one_case.append(case(name="N=9", inputs=stop))
+    assert command.main(["--seconds", "0.005", "--threads", "1"]) == 0
+    streams = capsys.readouterr()
+    assert "| twice | N=8" in streams.out and "N=9" not in streams.out and "stopped" in streams.err
+
+
 def test_list_and_select(one_case, capsys):
     one_case.append(case(name="N=9", short=False))
     assert command.main(["--list"]) == 0
