@@ -74,9 +74,9 @@ def inputs(size: int, images: int, columns: int, dtype: torch.dtype) -> tuple[Te
 
 
 def same_value(got: Any, expected: Any) -> bool:
-    """The ports give every object its best anchor, ours resolves two objects with the same one."""
+    """Where no two objects have the same best anchor, which ours resolves and the ports do not, it is the same loss."""
     got, expected = (x[0] if isinstance(x, tuple) else x for x in (got, expected))
-    return bool((got - expected).abs() <= 5e-3 * expected.abs())
+    return bool((got - expected).abs() <= 1e-4 * expected.abs())
 
 
 def cases() -> Iterator[Case]:
