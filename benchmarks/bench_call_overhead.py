@@ -63,6 +63,12 @@ CALLS: dict[str, tuple[Callable[[], list[Tensor]], dict[str, Any], int]] = {
     "encode_boxes": (lambda: [boxes(4) + 0.1, boxes(4)], {}, 1),
     "decode_cascade": (lambda: [tiny_map(1, 4, 4), tiny_map(1, 4, 4), boxes(4)], {}, 1),
     "mine_hard_negatives": (lambda: [tiny_map(1, 4).abs(), torch.tensor([[1, 0, 0, 0]])], {}, 1),
+    "mined_cross_entropy": (lambda: [tiny_map(1, 4, 3), torch.tensor([[1, 0, 0, 0]])], {}, 4),
+    "smooth_l1_box_loss": (
+        lambda: [tiny_map(1, 4, 4), boxes(4), boxes(1), torch.tensor([[0, -1, -1, -1]])],
+        {},
+        1,
+    ),
     "deconv_sum": (lambda: [tiny_map(1, 1, 1, 1), tiny_map(1, 1, 2, 2), tiny_map(1), tiny_map(1, 1, 2, 2)], {}, 1),
     "deform_align": (lambda: [tiny_map(1, 1, 1, 1), tiny_map(1, 2, 1, 1), tiny_map(1, 1, 1, 1)], {}, 1),
     "nms": (lambda: [boxes(4), torch.rand(4)], {"iou_threshold": 0.5}, 1),

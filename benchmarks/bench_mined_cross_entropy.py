@@ -1,8 +1,10 @@
-"""The mined softmax cross entropy of a stage, forward and backward, beside its twin and SSD code's own."""
+"""The mined softmax cross entropy of a stage beside its twin and SSD code's own."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,13 +12,11 @@ from torch.nn import functional as F
 import refinedet_ext as rx
 
 from .bench_mine_hard_negatives import two_sorts
+from .case import Case, Peer, both_ways
+from .peers import twin
 
-CASES = {
-    "arm B=32 A=6375 C=2": (32, 6375, 2),
-    "odm B=32 A=6375 C=21": (32, 6375, 21),
-    "odm B=8 A=16320 C=81": (8, 16320, 81),
-}
-ROUNDS = {"ours": 30, "reference": 3, "two sorts": 3}
+# images, anchors, columns: of the first stage, of the second
+SHAPES = [(1, 6375, 21), (32, 6375, 2), (32, 6375, 21), (8, 16320, 81)]
 
 
 def plain_loss(logits: Tensor, labels: Tensor, eligible: Tensor | None) -> Tensor:
@@ -26,33 +26,47 @@ def plain_loss(logits: Tensor, labels: Tensor, eligible: Tensor | None) -> Tenso
     return torch.where(chosen, losses, 0.0).sum(dim=1)
 
 
-def inputs(shape: tuple[int, int, int], filtered: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def inputs(
+    shape: tuple[int, int, int], filtered: bool, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Logits as of a trained detector; filtered: a tenth of the anchors may be mined."""
     rng = torch.Generator().manual_seed(0)
     logits = torch.randn(shape, generator=rng)
     logits[..., 0] += 5
     labels = torch.where(torch.rand(shape[:2], generator=rng) < 0.01, 1, 0)
-    return logits, labels, torch.rand(shape[:2], generator=rng) < 0.1 if filtered else None
+    return logits.to(dtype), labels, torch.rand(shape[:2], generator=rng) < 0.1 if filtered else None
 
 
-@pytest.mark.parametrize("who", ROUNDS)
-@pytest.mark.parametrize("filtered", [False, True], ids=["all", "filtered"])
-@pytest.mark.parametrize("backward", [False, True], ids=["forward", "both"])
-@pytest.mark.parametrize("case", CASES)
-def test_mined_cross_entropy(benchmark, case, backward, filtered, who):
-    logits, labels, eligible = inputs(CASES[case], filtered)
-    logits.requires_grad_(backward)
-    loss = {
-        "ours": lambda: rx.mined_cross_entropy(logits, labels, eligible=eligible).loss,
-        "reference": lambda: rx.reference.mined_cross_entropy(logits, labels, eligible=eligible).loss,
-        "two sorts": lambda: plain_loss(logits, labels, eligible),
-    }[who]
+def loss_of(op: Callable[..., Any]) -> Callable[..., Tensor]:
+    return lambda logits, labels, eligible: op(logits, labels, eligible=eligible).loss
 
-    def run() -> tuple[Tensor, ...]:
-        result = loss()
-        return (result, *torch.autograd.grad(result.sum(), logits)) if backward else (result,)
 
-    expected = rx.reference.mined_cross_entropy(logits, labels, eligible=eligible).loss
-    torch.testing.assert_close(run()[0], expected, rtol=1e-4, atol=1e-4)
-    benchmark.group = f"mined_cross_entropy {case} {'filtered' if filtered else 'all'}{' both' if backward else ''}"
-    benchmark.pedantic(run, rounds=ROUNDS[who], warmup_rounds=2)
+def cases() -> Iterator[Case]:
+    for shape in SHAPES:
+        for filtered in (False, True):
+            for dtype in (torch.float32, torch.bfloat16):
+                if dtype == torch.bfloat16 and (filtered or shape != (32, 6375, 21)):
+                    continue
+                images, anchors, columns = shape
+                reference = loss_of(rx.reference.mined_cross_entropy)
+                peers: dict[str, Peer | None] = {**twin(reference)}
+                if dtype == torch.float32:  # in bfloat16 two sorts break ties as they come
+                    peers["two sorts"] = Peer(plain_loss)
+                yield from both_ways(
+                    Case(
+                        "mined_cross_entropy",
+                        f"B={images}, {anchors} anchors, {columns} columns{', filtered' if filtered else ''}",
+                        loss_of(rx.mined_cross_entropy),
+                        lambda shape=shape, filtered=filtered, dtype=dtype: inputs(shape, filtered, dtype),
+                        reference,
+                        peers,
+                        dtype=str(dtype)[6:],
+                        gradients=(0,),
+                        bytes=images * anchors * (columns * dtype.itemsize + 8),
+                        short=shape == (32, 6375, 21) and filtered,
+                    )
+                )
+
+
+def test_mined_cross_entropy(benchmark, contestant):
+    contestant.time(benchmark)

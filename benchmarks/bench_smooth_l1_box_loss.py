@@ -1,42 +1,58 @@
-"""The smooth L1 box loss of a stage, forward and backward, beside its twin and a composition on all anchors."""
+"""The smooth L1 box loss of a stage beside its twin and a composition on all anchors."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 import refinedet_ext as rx
 
+from .bench_decode_boxes import SHAPES
+from .case import Case, Peer, both_ways
 from .inputs import ground_truth, pyramid_anchors
-
-CASES = {"B=1 A=6375": (1, 320), "B=32 A=6375": (32, 320), "B=32 A=16320": (32, 512)}
-ROUNDS = {"ours": 100, "reference": 3, "composed": 3}
+from .peers import twin
 
 
 def composed(deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, gt_index: Tensor) -> Tensor:
-    target = rx.encode_boxes(gt_boxes[gt_index], anchors)
+    target = rx.reference.encode_boxes(gt_boxes[gt_index], anchors)
     each = F.smooth_l1_loss(deltas, target, reduction="none").sum(dim=-1)
     return torch.where(gt_index >= 0, each, 0.0).sum(dim=1)
 
 
-@pytest.mark.parametrize("who", ROUNDS)
-@pytest.mark.parametrize("backward", [False, True], ids=["forward", "both"])
-@pytest.mark.parametrize("case", CASES)
-def test_smooth_l1_box_loss(benchmark, case, backward, who):
+def inputs(size: int, images: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
     rng = torch.Generator().manual_seed(0)
-    images, size = CASES[case]
     anchors, (boxes, labels, offsets) = pyramid_anchors(size), ground_truth(images, 8.4, rng)
     index = rx.match_anchors(anchors, boxes, labels, offsets).gt_index
-    deltas = torch.randn(images, len(anchors), 4, generator=rng).requires_grad_(backward)
-    loss = {"ours": rx.smooth_l1_box_loss, "reference": rx.reference.smooth_l1_box_loss, "composed": composed}[who]
+    return torch.randn(images, len(anchors), 4, generator=rng).to(dtype), anchors, boxes, index
 
-    def run() -> tuple[Tensor, ...]:
-        result = loss(deltas, anchors, boxes, index)
-        return (result, *torch.autograd.grad(result.sum(), deltas)) if backward else (result,)
 
-    expected = rx.reference.smooth_l1_box_loss(deltas, anchors, boxes, index)
-    torch.testing.assert_close(run()[0], expected, rtol=1e-4, atol=1e-3)
-    benchmark.group = f"smooth_l1_box_loss {case}{' both' if backward else ''}"
-    benchmark.pedantic(run, rounds=ROUNDS[who], warmup_rounds=2)
+def cases() -> Iterator[Case]:
+    for size, images in SHAPES:
+        for dtype in (torch.float32, torch.bfloat16):
+            typical = (size, images) == (320, 32)
+            if dtype == torch.bfloat16 and not typical:
+                continue
+            count = len(pyramid_anchors(size))
+            yield from both_ways(
+                Case(
+                    "smooth_l1_box_loss",
+                    f"B={images}, {count} anchors",
+                    rx.smooth_l1_box_loss,
+                    lambda shape=(size, images, dtype): inputs(*shape),
+                    rx.reference.smooth_l1_box_loss,
+                    {**twin(rx.reference.smooth_l1_box_loss), "composed": Peer(composed)},
+                    dtype=str(dtype)[6:],
+                    gradients=(0,),
+                    bytes=8 * images * count,  # the indices: of most anchors nothing else is needed
+                    short=typical and dtype == torch.float32,
+                ),
+                # the gradients of all anchors are written
+                bytes=images * count * (16 + 4 * dtype.itemsize),
+            )
+
+
+def test_smooth_l1_box_loss(benchmark, contestant):
+    contestant.time(benchmark)
