@@ -1,0 +1,8 @@
+"""Whole networks made fast for inference on a CPU."""
+
+from __future__ import annotations
+
+from .detector import OptimizedDetector, optimize_for_inference
+from .report import OptimizationReport
+
+__all__ = ["OptimizationReport", "OptimizedDetector", "optimize_for_inference"]
