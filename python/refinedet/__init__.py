@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RefineDetLiteConfig,
     )
     from .losses import MultiBoxLoss
+    from .optimize import OptimizationReport, OptimizedDetector, optimize_for_inference
     from .outputs import HeadOutputs
     from .predictor import Prediction, Predictor
     from .registry import create_model, list_models, model_entry, register_model
@@ -52,6 +53,7 @@ _HOMES = {
         "RefineDetLiteConfig",
     ),
     "losses": ("MultiBoxLoss",),
+    "optimize": ("OptimizationReport", "OptimizedDetector", "optimize_for_inference"),
     "outputs": ("HeadOutputs",),
     "predictor": ("Prediction", "Predictor"),
     "registry": ("create_model", "list_models", "model_entry", "register_model"),
@@ -72,6 +74,8 @@ __all__ = [
     "HeadOutputs",
     "MultiBoxLoss",
     "NMSConfig",
+    "OptimizationReport",
+    "OptimizedDetector",
     "PADet",
     "PADetConfig",
     "Prediction",
@@ -85,6 +89,7 @@ __all__ = [
     "list_models",
     "load_model",
     "model_entry",
+    "optimize_for_inference",
     "register_model",
     "save_model",
 ]

@@ -32,6 +32,7 @@ def evaluate(
     input_size: int | None = None,
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
+    optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
 ) -> None:
     """Measure a trained detector on a data set.
 
@@ -45,16 +46,22 @@ def evaluate(
         input_size: side in pixels that pictures are resized to; the model's own by default.
         nms: suppression preset; the model's own by default.
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
     from .engine.data import open_split
     from .engine.evaluate import evaluate as run
     from .evaluation import format_table
+    from .optimize import optimize_for_inference
     from .weights import load_model
 
     checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
     dataset = open_split(data, split, checkpoint.class_names)
+    model = checkpoint.model
+    if optimize != "off":
+        model = optimize_for_inference(model.eval(), dtype=optimize, input_size=input_size)
+        print(model.report)
     metrics = run(
-        checkpoint.model,
+        model,
         dataset,
         kind=kind,
         output=output,
@@ -63,7 +70,7 @@ def evaluate(
         device=device,
         input_size=input_size,
         multi_scale=multi_scale,
-        extra={"weights": weights, "split": split},
+        extra={"weights": weights, "split": split, "optimize": optimize},
     )
     print(format_table(metrics))
     print(f"\nwritten to {output}/: metrics.json, table.txt, detections.json, precision_recall.png")
@@ -79,6 +86,7 @@ def predict(
     batch_size: int = 8,
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
+    optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
 ) -> None:
     """Detect in pictures: draws the boxes and writes detections.json.
 
@@ -92,17 +100,27 @@ def predict(
         batch_size: pictures in one pass of the network.
         nms: suppression preset; the model's own by default.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
     import cv2
 
+    from .optimize import OptimizedDetector
     from .predictor import Predictor, load_picture
     from .visualize import draw_detections
 
     paths = list(picture_files(images))
     options = {} if nms is None else {"nms": nms}
     predictor = Predictor.from_file(
-        weights, device=device, batch_size=batch_size, input_size=input_size, multi_scale=multi_scale, **options
+        weights,
+        device=device,
+        batch_size=batch_size,
+        input_size=input_size,
+        multi_scale=multi_scale,
+        optimize=optimize,
+        **options,
     )
+    if isinstance(predictor.model, OptimizedDetector):
+        print(predictor.model.report)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     found = predictor(paths, score_threshold=score_threshold)

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import torch
 
-from .checks import check_integer, check_range
+from .checks import check_choice, check_integer, check_range
 from .data.image_io import read_image
 from .evaluation.results import ImageDetections, from_padded
 from .inference import MultiScale, multi_scale_detections
+from .optimize import CHOICES, optimize_for_inference
 from .structures import to_tensor
 from .weights import load_model
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .detectors import Detector
+
+
+OPTIMIZE = ("off", *CHOICES)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Predictor:
     so on. device: where to run, None leaves the model where it is. batch_size: pictures in one pass of the network.
     input_size: side in pixels to which pictures are resized, None is the model's own.
     multi_scale: a recipe of `refinedet.inference`, or its name, in place of one size.
+    optimize: "auto", "float32" or "bfloat16" runs a copy that `optimize_for_inference` makes with this dtype, on the
+        CPU; "off" runs the model as it is. The report is `predictor.model.report`.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Predictor:
         batch_size: int = 8,
         input_size: int | None = None,
         multi_scale: MultiScale | str | None = None,
+        optimize: str = "off",
     ) -> None:
         check_integer("batch_size", batch_size, 1)
         if class_names is None:
@@ -90,6 +97,9 @@ class Predictor:
         if size % model.size_multiple:
             raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
         self.model = model.eval() if device is None else model.to(device).eval()
+        check_choice("optimize", optimize, OPTIMIZE)
+        if optimize != "off":
+            self.model = optimize_for_inference(self.model, dtype=optimize, input_size=size)
         self.device = next(model.parameters()).device
         self.class_names = list(class_names)
         self.batch_size = batch_size
@@ -107,6 +117,7 @@ class Predictor:
         batch_size: int = 8,
         input_size: int | None = None,
         multi_scale: MultiScale | str | None = None,
+        optimize: str = "off",
         **options: Any,
     ) -> Predictor:
         """A predictor for a file that `save_model` wrote; options as `load_model`."""
@@ -117,6 +128,7 @@ class Predictor:
             batch_size=batch_size,
             input_size=input_size,
             multi_scale=multi_scale,
+            optimize=optimize,
         )
 
     @overload

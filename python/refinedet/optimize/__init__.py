@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .detector import OptimizedDetector, optimize_for_inference
+from .machine import CHOICES
 from .report import OptimizationReport
 
-__all__ = ["OptimizationReport", "OptimizedDetector", "optimize_for_inference"]
+__all__ = ["CHOICES", "OptimizationReport", "OptimizedDetector", "optimize_for_inference"]

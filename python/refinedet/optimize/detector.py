@@ -12,6 +12,7 @@ import refinedet_ext as rx
 
 from ..checks import check_choice, check_integer
 from ..detectors import Detector
+from ..detectors.config import NMSConfig
 from ..outputs import HeadOutputs
 from . import machine
 from .capture import capture
@@ -98,7 +99,7 @@ class OptimizedDetector(Detector):
     ) -> None:
         torch.nn.Module.__init__(self)  # what a Detector has is the copy's
         self.detector = copy.deepcopy(model).eval().requires_grad_(False)
-        for name in ("config", "num_classes", "size_multiple", "two_step", "normalization", "nms", "spec"):
+        for name in ("config", "num_classes", "size_multiple", "two_step", "normalization", "spec"):
             setattr(self, name, getattr(self.detector, name))
         self.anchor_generator, self._anchors = self.detector.anchor_generator, {}
         self.dtype = dtype
@@ -114,6 +115,14 @@ class OptimizedDetector(Detector):
         self._packed: dict[str, Tensor] = {}
         self._run: Any = None
         super().train(False)
+
+    @property
+    def nms(self) -> NMSConfig:  # type: ignore[override]
+        return self.detector.nms
+
+    @nms.setter
+    def nms(self, value: NMSConfig) -> None:
+        self.detector.nms = value
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Gets ready for images of this shape (B, 3, H, W); a call with a new shape does so by itself."""

@@ -93,9 +93,7 @@ def fold_batch_norms(captured: Captured, report: OptimizationReport) -> None:
 
 def _affine(captured: Captured, norm: fx.Node) -> tuple[Tensor, Tensor]:
     """Scale and shift (C,) of a batch norm with its running statistics, in float64."""
-    weight, bias, mean, variance = (
-        None if n is None else captured.values[n].double() for n in norm.args[1:5]
-    )
+    weight, bias, mean, variance = (None if n is None else captured.values[n].double() for n in norm.args[1:5])
     assert mean is not None and variance is not None
     eps = norm.args[6] if norm.target is aten._native_batch_norm_legit_no_training.default else norm.args[7]
     scale = torch.rsqrt(variance + float(eps))  # type: ignore[arg-type]
