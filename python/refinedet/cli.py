@@ -1,4 +1,4 @@
-"""The command `refinedet`: train, eval, predict, convert, demo, info."""
+"""The command `refinedet`: train, eval, predict, export, convert, demo, info."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ FUNCTIONS = {
     "train": "train",
     "eval": "evaluate",
     "predict": "predict",
+    "export": "export",
     "convert": "convert",
     "demo": "demo",
     "info": "info",
@@ -115,7 +116,7 @@ def build_parser() -> ArgumentParser:
     run.add_class_arguments(RunConfig)
     subcommands.add_subcommand("train", run, help="train a detector")
 
-    for name in ("eval", "predict", "convert", "demo", "info"):
+    for name in ("eval", "predict", "export", "convert", "demo", "info"):
         function = getattr(commands, FUNCTIONS[name])
         about = (function.__doc__ or "").split("\n")[0]
         sub = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=about)

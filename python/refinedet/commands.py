@@ -176,6 +176,36 @@ def convert(
     print(f"class names: {whose}")
 
 
+def export(
+    weights: str,
+    output: str,
+    input_size: int | None = None,
+    batch_size: int = 1,
+    dynamic_batch: bool = False,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+) -> None:
+    """Write a model for other runtimes: *.pt2 (torch.export, with the detection) or *.onnx (raw outputs).
+
+    Args:
+        weights: a model file that `refinedet train` wrote.
+        output: the file to write; its ending says which kind.
+        input_size: side of the input in pixels, which is fixed; the model's own by default.
+        batch_size: pictures in a call.
+        dynamic_batch: any number of pictures in a call; needs a batch_size of 2 or more.
+        nms: suppression preset of a *.pt2 file; the model's own by default.
+    """
+    from .export import export_onnx, export_program
+    from .weights import load_model
+
+    kinds = {".pt2": export_program, ".onnx": export_onnx}
+    kind = kinds.get(Path(output).suffix)
+    if kind is None:
+        raise ValueError(f"output: expected a file name that ends in {' or '.join(kinds)}, got {output!r}")
+    model = load_model(weights, **({} if nms is None else {"nms": nms})).model.eval()
+    kind(model, output, input_size=input_size, batch_size=batch_size, dynamic_batch=dynamic_batch)
+    print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
+
+
 def demo(
     output: str = "runs/demo", train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
 ) -> None:

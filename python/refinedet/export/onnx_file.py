@@ -61,7 +61,9 @@ def export_onnx(
     if os.path.splitext(path)[1] != SUFFIX:
         raise ValueError(f"path: expected a file name that ends in {SUFFIX}, got {os.fspath(path)!r}")
     if dynamic_batch and batch_size < 2:
-        raise ValueError(f"batch_size: expected 2 or more with dynamic_batch, as torch takes 1 for fixed, got {batch_size}")
+        raise ValueError(
+            f"batch_size: expected 2 or more with dynamic_batch, as torch takes 1 for fixed, got {batch_size}"
+        )
     opset = _opset()
     shapes = {"images": {0: torch.export.Dim("batch", min=1)}} if dynamic_batch else None
     program = torch.export.export(_RawOutputs(model).eval(), (images,), dynamic_shapes=shapes)
@@ -83,6 +85,6 @@ def _opset() -> Any:
     if missing:
         raise ImportError(
             f"export to ONNX needs the package{'s' * (len(missing) > 1)} {' and '.join(missing)}, not installed here: "
-            "pip install onnx onnxscript"
+            "pip install 'refinedet-ext[export]'"
         )
     return importlib.import_module("onnxscript").opset19

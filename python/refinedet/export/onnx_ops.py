@@ -46,7 +46,9 @@ def translations(op: Any) -> dict[Any, Callable[..., Any]]:
         offset_groups = 1
         if center is not None:
             if int(center.shape[1]) != 2:
-                raise NotImplementedError(f"center: ONNX export takes one offset group, got {int(center.shape[1]) // 2}")
+                raise NotImplementedError(
+                    f"center: ONNX export takes one offset group, got {int(center.shape[1]) // 2}"
+                )
             shifts = op.Tile(center, op.Constant(value_ints=[1, taps, 1, 1]))
             offset = shifts if offset is None else op.Add(offset, shifts)
         elif offset is not None:

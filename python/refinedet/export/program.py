@@ -55,7 +55,9 @@ def export_program(
     if path is not None and os.path.splitext(path)[1] != SUFFIX:
         raise ValueError(f"path: expected a file name that ends in {SUFFIX}, got {os.fspath(path)!r}")
     if dynamic_batch and batch_size < 2:
-        raise ValueError(f"batch_size: expected 2 or more with dynamic_batch, as torch takes 1 for fixed, got {batch_size}")
+        raise ValueError(
+            f"batch_size: expected 2 or more with dynamic_batch, as torch takes 1 for fixed, got {batch_size}"
+        )
     shapes = {"images": {0: Dim("batch", min=1)}} if dynamic_batch else None
     program = torch.export.export(_Detections(model).eval(), (images,), dynamic_shapes=shapes)
     if path is not None:
