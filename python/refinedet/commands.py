@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -197,7 +197,7 @@ def export(
     from .export import export_onnx, export_program
     from .weights import load_model
 
-    kinds = {".pt2": export_program, ".onnx": export_onnx}
+    kinds: dict[str, Callable[..., object]] = {".pt2": export_program, ".onnx": export_onnx}
     kind = kinds.get(Path(output).suffix)
     if kind is None:
         raise ValueError(f"output: expected a file name that ends in {' or '.join(kinds)}, got {output!r}")

@@ -117,7 +117,7 @@ class OptimizedDetector(Detector):
         super().train(False)
 
     @property
-    def nms(self) -> NMSConfig:  # type: ignore[override]
+    def nms(self) -> NMSConfig:
         return self.detector.nms
 
     @nms.setter
@@ -139,9 +139,10 @@ class OptimizedDetector(Detector):
         images = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
         if self.compiled:
             outputs = self._compiled()(images)
-            return HeadOutputs(*(t.float() for t in outputs))
+            return HeadOutputs(*[t.float() for t in outputs])
         graph, anchors = self._graph(tuple(images.shape))
-        return HeadOutputs(*(t.float() for t in graph(images)), anchors)
+        arm_logits, arm_deltas, odm_logits, odm_deltas = (t.float() for t in graph(images))
+        return HeadOutputs(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
 
     def detect(self, outputs: HeadOutputs) -> rx.Detections:
         return self.detector.detect(outputs)
@@ -149,12 +150,12 @@ class OptimizedDetector(Detector):
     def train(self, mode: bool = True) -> OptimizedDetector:
         if mode:
             raise RuntimeError("an optimized detector cannot be trained; train the model that it was made from")
-        return super().train(False)  # type: ignore[return-value]
+        return super().train(False)
 
     def loss(self, outputs: HeadOutputs, batch: Any) -> NoReturn:
         raise RuntimeError("an optimized detector has no loss; use the model that it was made from")
 
-    def to(self, *args: Any, **kwargs: Any) -> OptimizedDetector:  # type: ignore[override]
+    def to(self, *args: Any, **kwargs: Any) -> OptimizedDetector:
         device, dtype, _, _ = torch._C._nn._parse_to(*args, **kwargs)
         if (device is not None and device.type != "cpu") or dtype is not None:
             raise RuntimeError(
@@ -172,7 +173,8 @@ class OptimizedDetector(Detector):
 
     def _compiled(self) -> Any:
         if self._run is None:
-            network = self.detector.to(self.dtype).to(memory_format=torch.channels_last)
+            network: Any = self.detector.to(self.dtype)
+            network = network.to(memory_format=torch.channels_last)
             self._run = torch.compile(network.head_outputs, options={"freezing": True})
         return self._run
 
@@ -200,5 +202,5 @@ class OptimizedDetector(Detector):
         captured.module.recompile()
         report.operations = (before, captured.count())
         self.report.input_shapes.append(shape)
-        anchors = self.anchor_generator(captured.sizes, shape[2:], torch.device("cpu"))
+        anchors = self.anchor_generator(captured.sizes, (shape[2], shape[3]), torch.device("cpu"))
         return captured.module, anchors

@@ -64,17 +64,9 @@ def fold_batch_norms(captured: Captured, report: OptimizationReport) -> None:
         if node.target not in NORMS:
             continue
         source, *statistics = node.args[:5]
-        training = node.target is aten.native_batch_norm.default and node.args[5]
         result = [user for user in node.users if user.args[1] == 0]
-        positions = WEIGHT_AND_BIAS.get(source.target)
-        foldable = (
-            not training
-            and positions is not None
-            and len(source.users) == 1
-            and all(is_constant(captured, n) for n in (*statistics, *(source.args[p] for p in positions)))
-            and not (source.target is CONVOLUTION and source.args[6])  # transposed: another order of weights
-        )
-        if not foldable:
+        positions = _foldable(captured, node, source, statistics)
+        if positions is None:
             report.kept_norms += 1
             continue
         weight_at, bias_at = positions
@@ -91,11 +83,24 @@ def fold_batch_norms(captured: Captured, report: OptimizationReport) -> None:
     graph.eliminate_dead_code()
 
 
-def _affine(captured: Captured, norm: fx.Node) -> tuple[Tensor, Tensor]:
+def _foldable(captured: Captured, norm: Any, source: Any, statistics: list[Any]) -> tuple[int, int] | None:
+    """Where weight and bias stand among the arguments of the operation that this norm can be folded into."""
+    positions = WEIGHT_AND_BIAS.get(source.target)
+    if positions is None or len(source.users) != 1:
+        return None
+    if norm.target is aten.native_batch_norm.default and norm.args[5]:
+        return None  # statistics of the batch
+    if source.target is CONVOLUTION and source.args[6]:
+        return None  # transposed: another order of weights
+    constants = (*statistics, *(source.args[position] for position in positions))
+    return positions if all(is_constant(captured, n) for n in constants) else None
+
+
+def _affine(captured: Captured, norm: Any) -> tuple[Tensor, Tensor]:
     """Scale and shift (C,) of a batch norm with its running statistics, in float64."""
     weight, bias, mean, variance = (None if n is None else captured.values[n].double() for n in norm.args[1:5])
     assert mean is not None and variance is not None
     eps = norm.args[6] if norm.target is aten._native_batch_norm_legit_no_training.default else norm.args[7]
-    scale = torch.rsqrt(variance + float(eps))  # type: ignore[arg-type]
+    scale = torch.rsqrt(variance + float(eps))
     scale = scale if weight is None else scale * weight
     return scale, -mean * scale if bias is None else bias - mean * scale
