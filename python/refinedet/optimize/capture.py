@@ -19,11 +19,13 @@ aten = torch.ops.aten
 class Captured:
     """graph: inputs are the constants and the image. values: what the constants are, float32, by node.
 
-    sizes: (height, width) of the maps that the anchors belong to.
+    origins: which of the model's tensors a constant is made of. sizes: (height, width) of the maps that the anchors
+    belong to.
     """
 
     module: fx.GraphModule
     values: dict[fx.Node, Tensor]
+    origins: dict[fx.Node, str]
     sizes: tuple[tuple[int, int], ...]
 
     @property
@@ -75,7 +77,8 @@ def capture(detector: Detector, shape: tuple[int, ...], dtype: torch.dtype) -> C
     values = {node: tensor.detach() for node, tensor in zip(inputs[:-1], state.values(), strict=True)}
     _drop_copies(module.graph)
     module.graph.eliminate_dead_code()
-    return Captured(module, values, tuple(sizes))
+    origins = dict(zip(inputs[:-1], names, strict=True))
+    return Captured(module, values, origins, tuple(sizes))
 
 
 def _drop_copies(graph: fx.Graph) -> None:

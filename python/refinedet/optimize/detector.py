@@ -29,6 +29,7 @@ def optimize_for_inference(
     dtype: str = "auto",
     compile: bool = False,
     prepack: bool = True,
+    winograd: bool = True,
     input_size: int | None = None,
     batch_size: int = 1,
 ) -> OptimizedDetector:
@@ -47,7 +48,7 @@ def optimize_for_inference(
 
     model: any `Detector` on the CPU in float32 and eval mode. It is not changed, and later changes to it do not reach
         the copy.
-    dtype: "float32": raw outputs differ from the model's by rounding only, about 1e-5 of their largest. "bfloat16":
+    dtype: "float32": raw outputs differ from the model's by rounding only, 1e-6 to 1e-4 of their largest. "bfloat16":
         weights and maps have 8 bits of precision, raw outputs differ by about 1e-2 of their largest; on CPUs that
         multiply bfloat16 it takes half the time. "auto": bfloat16 on those CPUs, float32 on the others. Boxes are
         decoded and suppressed in float32 in any case.
@@ -55,6 +56,9 @@ def optimize_for_inference(
         shape.
     prepack: False leaves weights in torch's order, and activations calls of their own. Packed weights take memory
         beside the copy of the model.
+    winograd: in float32, 3x3 convolutions of 128 channels or more on maps of 400 pixels or more are computed by
+        Winograd's filtering, F(4x4, 3x3), with a quarter of the multiplications: up to twice as fast, with an error
+        some five times that of the usual sum. Needs prepack; their weights take four times the memory.
     input_size, batch_size: of the first shape, which is recorded at once; None is the model's own size.
 
     The result is a `Detector` whose `head_outputs`, `detect` and call take and return what the model's do, the raw
@@ -64,7 +68,7 @@ def optimize_for_inference(
     another dtype, and for options that do not fit.
     """
     _check_model(model)
-    for name, value in (("compile", compile), ("prepack", prepack)):
+    for name, value in (("compile", compile), ("prepack", prepack), ("winograd", winograd)):
         check_choice(name, value, (True, False))
     chosen, reason = machine.resolve_dtype(dtype)
     size = model.config.input_size if input_size is None else input_size
@@ -72,7 +76,7 @@ def optimize_for_inference(
     check_integer("batch_size", batch_size, 1)
     if size % model.size_multiple:
         raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
-    fast = OptimizedDetector(model, chosen, reason, compile=compile, prepack=prepack)
+    fast = OptimizedDetector(model, chosen, reason, compile=compile, prepack=prepack, winograd=winograd)
     fast.prepare((batch_size, 3, size, size))
     return fast
 
@@ -95,7 +99,14 @@ class OptimizedDetector(Detector):
     """What `optimize_for_inference` returns; `report` tells what was done."""
 
     def __init__(
-        self, model: Detector, dtype: torch.dtype, reason: str, *, compile: bool = False, prepack: bool = True
+        self,
+        model: Detector,
+        dtype: torch.dtype,
+        reason: str,
+        *,
+        compile: bool = False,
+        prepack: bool = True,
+        winograd: bool = True,
     ) -> None:
         torch.nn.Module.__init__(self)  # what a Detector has is the copy's
         self.detector = copy.deepcopy(model).eval().requires_grad_(False)
@@ -105,6 +116,7 @@ class OptimizedDetector(Detector):
         self.dtype = dtype
         self.compiled = compile
         self.prepack = prepack and machine.can_pack()
+        self.winograd = winograd
         label = model.spec.name if model.spec is not None else type(model).__name__
         self.report = OptimizationReport(
             label, str(dtype).removeprefix("torch."), reason, "torch.compile" if compile else "graph"
@@ -195,7 +207,7 @@ class OptimizedDetector(Detector):
         fold_constants(captured, report)
         fold_batch_norms(captured, report)
         if self.prepack:
-            fuse_convolutions(captured, report)
+            fuse_convolutions(captured, report, winograd=self.winograd)
         relu_in_place(captured.graph)
         store_constants(captured, self._packed)
         captured.graph.lint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,14 +27,17 @@ def is_constant(captured: Captured, value: Any) -> bool:
     return not isinstance(value, fx.Node) or value in captured.values
 
 
-def add_constant(captured: Captured, before: fx.Node, value: Tensor, dtype: torch.dtype) -> fx.Node:
-    """A node for `value` (float32), which the graph will read in `dtype`."""
+def add_constant(
+    captured: Captured, before: fx.Node, value: Tensor, dtype: torch.dtype, sources: Iterable[Any]
+) -> fx.Node:
+    """A node for `value` (float32), made of the constants `sources`, which the graph will read in `dtype`."""
     name = f"constant_{len(captured.values)}"
     captured.module.register_buffer(name, value, persistent=False)  # until `store_constants` brings the final one
     with captured.graph.inserting_before(before):
         node = captured.graph.get_attr(name)
     node.meta = {"val": torch.empty(value.shape, dtype=dtype, device="meta")}
     captured.values[node] = value
+    captured.origins[node] = " ".join(captured.origins[n] for n in sources if n is not None)
     return node
 
 
@@ -48,7 +52,8 @@ def fold_constants(captured: Captured, report: OptimizationReport) -> None:
             continue  # several results
         args, kwargs = map_arg((node.args, node.kwargs), lambda n: captured.values[n])
         value = node.target(*args, **kwargs)
-        new = add_constant(captured, node, value, node.meta["val"].dtype)
+        captured.origins[node] = str(node.target)  # two results of the same tensors
+        new = add_constant(captured, node, value, node.meta["val"].dtype, (*inputs, node))
         node.replace_all_uses_with(new)
         graph.erase_node(node)
         report.constants += 1
@@ -75,8 +80,9 @@ def fold_batch_norms(captured: Captured, report: OptimizationReport) -> None:
         weight = captured.values[source.args[weight_at]].double() * scale.view(-1, 1, 1, 1)
         bias = source.args[bias_at]
         shift = shift if bias is None else shift + captured.values[bias].double() * scale
-        source.update_arg(weight_at, add_constant(captured, source, weight.float(), dtype))
-        source.update_arg(bias_at, add_constant(captured, source, shift.float(), dtype))
+        sources = (source.args[weight_at], bias, *statistics)
+        source.update_arg(weight_at, add_constant(captured, source, weight.float(), dtype, sources))
+        source.update_arg(bias_at, add_constant(captured, source, shift.float(), dtype, sources))
         for user in result:
             user.replace_all_uses_with(source)
         report.folded_norms += 1

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from .capture import Captured, aten
 from .fold import CONVOLUTION, DEFORM_ALIGN, add_constant, is_constant
 from .report import OptimizationReport
+from .winograd import convolve, transform_weight, worthwhile
 
 DECONV_SUM = torch.ops.refinedet_ext.deconv_sum.default
 ADD = aten.add.Tensor
@@ -37,9 +38,10 @@ def activation_of(node: fx.Node) -> Activation | None:
     return None
 
 
-def fuse_convolutions(captured: Captured, report: OptimizationReport) -> None:
-    """Replaces every convolution of constant weights by a packed one, with what follows it where nothing else reads
-    the result between: an activation, or the sum with another map and an activation."""
+def fuse_convolutions(captured: Captured, report: OptimizationReport, *, winograd: bool) -> None:
+    """Replaces every convolution of constant weights by a packed one, or Winograd's where that is asked for and faster,
+    with what follows it where nothing else reads the result between: an activation, or the sum with another map and an
+    activation."""
     for node in list(captured.graph.nodes):
         if node.target is not CONVOLUTION:
             continue
@@ -47,7 +49,6 @@ def fuse_convolutions(captured: Captured, report: OptimizationReport) -> None:
         if transposed or len(stride) != 2 or not is_constant(captured, weight) or not is_constant(captured, bias):
             report.plain_convolutions += 1
             continue
-        report.packed_convolutions += 1
         geometry = (list(padding), list(stride), list(dilation), groups)
         last, other = node, _summand(node)
         if other is not None:
@@ -63,7 +64,14 @@ def fuse_convolutions(captured: Captured, report: OptimizationReport) -> None:
                 report.fused_activations += 1
         name, numbers = activation
         with captured.graph.inserting_before(last):
-            packed = _pack(captured, last, weight, x, geometry)
+            if winograd and name in ("none", "relu") and worthwhile(x.meta["val"], weight.meta["val"], geometry):
+                transformed = _stored(captured, last, weight, "winograd", None)
+                new = captured.graph.call_function(convolve, (x, transformed, bias, name == "relu", other))
+                report.winograd_convolutions += 1
+                new.meta = dict(last.meta)
+                last.replace_all_uses_with(new)
+                continue
+            packed = _stored(captured, last, weight, "packed", (*geometry, list(x.meta["val"].shape)))
             if other is None:
                 new = captured.graph.call_function(
                     torch.ops.mkldnn._convolution_pointwise.default,
@@ -75,6 +83,7 @@ def fuse_convolutions(captured: Captured, report: OptimizationReport) -> None:
                     torch.ops.mkldnn._convolution_pointwise.binary,
                     (x, other, packed, bias, *geometry, "add", 1.0, unary, [], None),
                 )
+        report.packed_convolutions += 1
         new.meta = dict(last.meta)
         last.replace_all_uses_with(new)
     captured.graph.eliminate_dead_code()
@@ -95,11 +104,10 @@ def _summand(conv: fx.Node) -> fx.Node | None:
     return other if same else None
 
 
-def _pack(captured: Captured, before: fx.Node, weight: fx.Node, x: fx.Node, geometry: Any) -> fx.Node:
-    """The weight node, marked to be stored in the order that oneDNN wants for this input."""
-    with captured.graph.inserting_before(before):
-        node = add_constant(captured, before, captured.values[weight], weight.meta["val"].dtype)
-    node.meta["pack"] = (*geometry, list(x.meta["val"].shape))
+def _stored(captured: Captured, before: fx.Node, weight: fx.Node, form: str, geometry: Any) -> fx.Node:
+    """The weight node, marked to be stored in another form: "winograd", or "packed" in oneDNN's order for an input."""
+    node = add_constant(captured, before, captured.values[weight], weight.meta["val"].dtype, (weight,))
+    node.meta |= {"form": form, "geometry": geometry}
     return node
 
 
@@ -111,10 +119,16 @@ def relu_in_place(graph: fx.Graph) -> None:
             node.target = aten.relu_.default
 
 
-def store_constants(captured: Captured, cache: dict[str, Tensor]) -> None:
-    """Gives every constant its tensor, in the graph's dtype and channels-last; packed ones are made once per network.
+def _in_form(weight: Tensor, form: str, geometry: Any) -> Tensor:
+    if form == "winograd":
+        return transform_weight(weight)
+    return torch.ops.mkldnn._reorder_convolution_weight(weight.contiguous(), *geometry)
 
-    cache: packed weights by name, of all shapes of this network.
+
+def store_constants(captured: Captured, cache: dict[str, Tensor]) -> None:
+    """Gives every constant its tensor, in the graph's dtype and channels-last; other forms are made once.
+
+    cache: weights in other forms, of all shapes of this network.
     """
     module, graph = captured.module, captured.graph
     used = {node: value for node, value in captured.values.items() if node.users}
@@ -123,11 +137,12 @@ def store_constants(captured: Captured, cache: dict[str, Tensor]) -> None:
     for number, (node, value) in enumerate(used.items()):
         name = f"constant_{number}"
         value = value.to(node.meta["val"].dtype)
-        if "pack" in node.meta:
-            if name not in cache:
-                pack = torch.ops.mkldnn._reorder_convolution_weight
-                cache[name] = pack(value.contiguous(), *node.meta["pack"])
-            value = cache[name]
+        form = node.meta.get("form")
+        if form is not None:
+            key = f"{form} {captured.origins[node]}"
+            if key not in cache:
+                cache[key] = _in_form(value, form, node.meta["geometry"])
+            value = cache[key]
         elif value.dim() == 4:
             value = value.contiguous(memory_format=torch.channels_last)
         module.register_buffer(name, value, persistent=False)

@@ -11,8 +11,9 @@ class OptimizationReport:
 
     model: its name or class. dtype, dtype_reason: what it computes in, and why. executor: "graph" or "torch.compile".
     folded_norms: batch norms that went into weights. kept_norms: those that could not. fused_activations, fused_sums:
-    that became part of a convolution. packed_convolutions: whose weights are stored in oneDNN's order. constants:
-    tensors computed once instead of in every call. operations: calls per run, before and after.
+    that became part of a convolution. packed_convolutions: whose weights are stored in oneDNN's order.
+    winograd_convolutions: computed by Winograd's filtering. plain_convolutions: left as they were. constants: tensors
+    computed once instead of in every call. operations: calls per run, before and after.
     input_shapes: those that a graph was made for. notes: what else there is to know.
     """
 
@@ -25,6 +26,7 @@ class OptimizationReport:
     fused_activations: int = 0
     fused_sums: int = 0
     packed_convolutions: int = 0
+    winograd_convolutions: int = 0
     plain_convolutions: int = 0
     constants: int = 0
     operations: tuple[int, int] = (0, 0)
@@ -40,9 +42,10 @@ class OptimizationReport:
         ]
         if self.executor == "graph":
             kept = f", {self.kept_norms} kept" if self.kept_norms else ""
+            quick = f", {self.winograd_convolutions} by Winograd's filtering" if self.winograd_convolutions else ""
             plain = f", {self.plain_convolutions} as they were" if self.plain_convolutions else ""
             lines += [
-                f"  convolutions   {self.packed_convolutions} with packed weights{plain}",
+                f"  convolutions   {self.packed_convolutions} with packed weights{quick}{plain}",
                 f"  batch norms    {self.folded_norms} folded into weights{kept}",
                 f"  fused          {self.fused_activations} activations, {self.fused_sums} sums",
                 f"  constants      {self.constants} computed once",
