@@ -70,24 +70,34 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, other: 
     padded[:, 1 : height + 1, 1 : width + 1] = x.permute(0, 2, 3, 1)
     out = x.new_empty(batch, STEP * down, STEP * across, outputs)
     _, row, pixel, _ = padded.stride()
-    band = max(1, (200 if channels >= 256 else 80) // across)  # tiles whose columns stay in cache
+    band = min(down, max(1, (200 if channels >= 256 else 80) // across))  # tiles whose columns stay in cache
+    points = SIDE * SIDE
+    # new memory for every band would cost page faults
+    read, columns = (x.new_empty(points * band * across * channels) for _ in range(2))
+    products, result = (x.new_empty(n * band * across * outputs) for n in (points, STEP * STEP))
     for image in range(batch):
         for first in range(0, down, band):
             rows = min(band, down - first)
+            count = rows * across
             top = padded[image, STEP * first :]
             tiles = top.as_strided(
                 (SIDE, SIDE, rows, across, channels), (row, pixel, STEP * row, STEP * pixel, 1), top.storage_offset()
             )
-            columns = INPUT_BOTH @ tiles.reshape(SIDE * SIDE, rows * across * channels)
-            products = torch.bmm(columns.view(SIDE * SIDE, rows * across, channels), weight)
-            result = OUTPUT_BOTH @ products.view(SIDE * SIDE, rows * across * outputs)
-            result = result.view(STEP, STEP, rows, across, outputs)
+            data = read[: points * count * channels]
+            data.view(tiles.shape).copy_(tiles)
+            column = columns[: points * count * channels].view(points, count * channels)
+            torch.mm(INPUT_BOTH, data.view(points, count * channels), out=column)
+            product = products[: points * count * outputs]
+            torch.bmm(column.view(points, count, channels), weight, out=product.view(points, count, outputs))
+            pixels = result[: STEP * STEP * count * outputs].view(STEP * STEP, count * outputs)
+            torch.mm(OUTPUT_BOTH, product.view(points, count * outputs), out=pixels)
+            pixels = pixels.view(STEP, STEP, rows, across, outputs)
             if bias is not None:
-                result += bias
+                pixels += bias
             if relu and other is None:
-                result.relu_()
+                pixels.relu_()
             place = out[image, STEP * first : STEP * (first + rows)].view(rows, STEP, across, STEP, outputs)
-            place.copy_(result.permute(2, 0, 3, 1, 4))
+            place.copy_(pixels.permute(2, 0, 3, 1, 4))
     final = out[:, :height, :width].permute(0, 3, 1, 2)
     if other is not None:
         final += other
