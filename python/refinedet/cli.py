@@ -92,7 +92,8 @@ def _run(argv: list[str]) -> int:
         namespace = parser.parse_args(argv)
     except ArgumentError as error:
         raise ValueError(str(error)) from None
-    options = parser.instantiate_classes(namespace)
+    instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # its name before 4.49
+    options = instantiate(namespace)
     name: str = options.command
     arguments = {key: value for key, value in vars(options[name]).items() if key != "config"}
     if name == "convert":
