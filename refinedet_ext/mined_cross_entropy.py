@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from .checks import check_count, check_dtype, check_floating, check_range, check_same_device, check_shape
@@ -60,6 +61,24 @@ def mined_cross_entropy(
     >>> mined.loss, mined.chosen
     (tensor([11.0065]), tensor([[ True, False,  True,  True]]))
     """
+    if type(ratio) is float and type(min_negatives) is int and not is_compiling():
+        try:
+            return MinedLoss._make(_forward(logits, labels, targets, eligible, ratio, min_negatives))
+        except Exception:  # what is wrong is said below, except for the values of the classes
+            pass
+    numbers = _checked(logits, labels, targets, eligible, ratio, min_negatives)
+    return MinedLoss(*_forward(logits, labels, targets, eligible, *numbers))
+
+
+def _checked(
+    logits: Tensor,
+    labels: Tensor,
+    targets: Tensor | None,
+    eligible: Tensor | None,
+    ratio: Any,
+    min_negatives: Any,
+) -> tuple[float, int]:
+    """The numbers as the op takes them, if all is well."""
     check_floating(logits, "logits")
     sizes: dict[str, int] = {}
     check_shape(logits, "logits", ("B", "A", "C"), sizes)
@@ -74,11 +93,10 @@ def mined_cross_entropy(
         check_shape(targets, "targets", ("B", "A"), sizes)
         check_dtype(targets, "targets", "int64")
     check_same_device(logits=logits, labels=labels, eligible=eligible, targets=targets)
-    check_range(ratio, "ratio", 0)
+    ratio = check_range(ratio, "ratio", 0)
     if math.isinf(ratio):
         raise ValueError("ratio: expected a finite number, got inf")
-    min_negatives = check_count(min_negatives, "min_negatives")
-    return MinedLoss(*_forward(logits, labels, targets, eligible, float(ratio), min_negatives))
+    return float(ratio), check_count(min_negatives, "min_negatives")
 
 
 def _sums(rows: Tensor) -> Tensor:
@@ -86,7 +104,15 @@ def _sums(rows: Tensor) -> Tensor:
 
 
 @_library.register_fake("mined_cross_entropy")
-def _fake(logits: Tensor, labels: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _fake(
+    logits: Tensor,
+    labels: Tensor,
+    targets: Tensor | None,
+    eligible: Tensor | None,
+    ratio: float,
+    min_negatives: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _checked(logits, labels, targets, eligible, ratio, min_negatives)
     count = labels.new_empty(labels.shape[0])
     return _sums(logits), labels.new_empty(labels.shape, dtype=torch.bool), count, torch.empty_like(count)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from . import _library
 from ._boxes import VARIANCES
@@ -53,6 +54,26 @@ def smooth_l1_box_loss(
     >>> smooth_l1_box_loss(deltas, anchors, torch.tensor([[1.0, 0.0, 11.0, 10.0]]), torch.tensor([[0, -1]]))
     tensor([0.5000])
     """
+    if type(beta) is float and not is_compiling():
+        try:
+            if not (anchors.requires_grad or gt_boxes.requires_grad):
+                return _forward(deltas, anchors, gt_boxes, gt_index, variances, beta)
+        except Exception:  # dtypes that are brought into line below, or what is wrong is said there
+            pass
+    beta = _checked(deltas, anchors, gt_boxes, gt_index, beta)
+    dtype = torch.promote_types(torch.promote_types(deltas.dtype, anchors.dtype), gt_boxes.dtype)
+    return _forward(
+        deltas.to(dtype),
+        anchors.detach().to(dtype),
+        gt_boxes.detach().to(dtype),
+        gt_index,
+        check_variances(variances),
+        beta,
+    )
+
+
+def _checked(deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, gt_index: Tensor, beta: Any) -> float:
+    """beta as a float, if all is well."""
     sizes: dict[str, int] = {}
     for name, tensor in (("deltas", deltas), ("anchors", anchors), ("gt_boxes", gt_boxes)):
         check_floating(tensor, name)
@@ -62,24 +83,18 @@ def smooth_l1_box_loss(
     check_shape(gt_index, "gt_index", ("B", "A"), sizes)
     check_dtype(gt_index, "gt_index", "int64")
     check_same_device(deltas=deltas, anchors=anchors, gt_boxes=gt_boxes, gt_index=gt_index)
-    check_range(beta, "beta", 0)
+    beta = check_range(beta, "beta", 0)
     if math.isinf(beta):
         raise ValueError("beta: expected a finite number, got inf")
-    dtype = torch.promote_types(torch.promote_types(deltas.dtype, anchors.dtype), gt_boxes.dtype)
-    return _forward(
-        deltas.to(dtype),
-        anchors.detach().to(dtype),
-        gt_boxes.detach().to(dtype),
-        gt_index,
-        check_variances(variances),
-        float(beta),
-    )
+    return float(beta)
 
 
 @_library.register_fake("smooth_l1_box_loss")
 def _fake(
     deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, gt_index: Tensor, variances: list[float], beta: float
 ) -> Tensor:
+    _checked(deltas, anchors, gt_boxes, gt_index, beta)
+    check_variances(variances)
     dtype = torch.float64 if deltas.dtype == torch.float64 else torch.float32
     return deltas.new_empty(deltas.shape[0], dtype=dtype)
 
