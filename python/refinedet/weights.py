@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 
+from . import tensor_file
 from .backbones import backbone_file
 from .backbones.checkpoint import load_strict, read_state_dict
 from .registry import create_model
+from .tensor_file import check_suffix, write_tensors
 
 if TYPE_CHECKING:
     from .detectors import Detector
 
 FORMAT = "refinedet-model"
 VERSION = 1
-SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,7 @@ def save_model(
 
     The file replaces an older one only when it is complete.
     """
-    file = Path(path)
-    if file.suffix != SUFFIX:
-        raise ValueError(f"path: expected a file name that ends in {SUFFIX}, got {file}")
+    file = check_suffix(path)
     spec = model.spec
     if spec is None:
         raise ValueError("model: expected one that create_model built, so that it can be rebuilt")
@@ -67,16 +64,7 @@ def save_model(
         "class_names": names,
         "info": dict(info or {}),
     }
-    # contiguous: a model in channels_last layout keeps its weights that way
-    tensors = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, partial, metadata={"refinedet": json.dumps(header)})
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
-    return file
+    return write_tensors(model.state_dict(), file, header)
 
 
 def load_model(
@@ -105,14 +93,12 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not file.is_file():
         raise FileNotFoundError(f"weights: no file {file}")
     try:
-        with safe_open(file, framework="pt") as content:
-            text = (content.metadata() or {}).get("refinedet")
+        header = tensor_file.read_header(file)
     except SafetensorError as error:
         raise ValueError(f"weights: {file} is not a safetensors file: {error}") from None
-    header = None if text is None else json.loads(text)
-    if isinstance(header, dict) and header.get("format") == backbone_file.FORMAT:
+    if header.get("format") == backbone_file.FORMAT:
         raise ValueError(f"weights: {file} holds a backbone alone, for create_model(backbone_weights=...)")
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if header.get("format") != FORMAT:
         raise ValueError(f"weights: {file} was not written by refinedet.save_model")
     if header["version"] > VERSION:
         raise ValueError(f"weights: {file} has format version {header['version']}, this package reads up to {VERSION}")

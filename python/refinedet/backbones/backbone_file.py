@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -11,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
+
+from ..tensor_file import SUFFIX, check_suffix, read_header, write_tensors
 
 FORMAT = "refinedet-backbone"
 VERSION = 1
-SUFFIX = ".safetensors"
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +38,8 @@ def save_backbone(state: Mapping[str, Tensor], path: str | os.PathLike[str], ori
 
     The file replaces an older one only when it is complete.
     """
-    file = Path(path)
-    if file.suffix != SUFFIX:
-        raise ValueError(f"path: expected a file name that ends in {SUFFIX}, got {file}")
     header = {"format": FORMAT, "version": VERSION, "source": origin.source, "options": origin.options}
-    tensors = {key: value.contiguous().cpu() for key, value in state.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, partial, metadata={"refinedet": json.dumps(header)})
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
-    return file
+    return write_tensors(state, check_suffix(path), header)
 
 
 def read_origin(path: str | os.PathLike[str]) -> Origin | None:
@@ -60,12 +48,10 @@ def read_origin(path: str | os.PathLike[str]) -> Origin | None:
     if file.suffix != SUFFIX or not file.is_file():
         return None
     try:
-        with safe_open(file, framework="pt") as content:
-            text = (content.metadata() or {}).get("refinedet")
+        header = read_header(file)
     except SafetensorError:
         return None  # whoever reads the tensors says so
-    header = None if text is None else json.loads(text)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if header.get("format") != FORMAT:
         return None
     if header["version"] > VERSION:
         raise ValueError(f"weights: {file} has format version {header['version']}, this package reads up to {VERSION}")

@@ -1,0 +1,49 @@
+"""Tensors and what they are, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+SUFFIX = ".safetensors"
+KEY = "refinedet"  # of the header among the file's metadata
+
+
+def check_suffix(path: str | os.PathLike[str]) -> Path:
+    """The path; ValueError unless it ends as such a file does."""
+    file = Path(path)
+    if file.suffix != SUFFIX:
+        raise ValueError(f"path: expected a file name that ends in {SUFFIX}, got {file}")
+    return file
+
+
+def write_tensors(state: Mapping[str, Tensor], file: Path, header: dict[str, Any]) -> Path:
+    """Write a state dict, and a header that JSON can hold; returns the path.
+
+    The file replaces an older one only when it is complete.
+    """
+    # contiguous: a model in channels_last layout keeps its weights that way
+    tensors = {key: value.contiguous().cpu() for key, value in state.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, partial, metadata={KEY: json.dumps(header)})
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return file
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """The header that `write_tensors` wrote; empty in a file of others. SafetensorError if it is no such file."""
+    with safe_open(file, framework="pt") as content:
+        text = (content.metadata() or {}).get(KEY)
+    header = None if text is None else json.loads(text)
+    return header if isinstance(header, dict) else {}
