@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -175,17 +176,21 @@ class MultiBoxLoss(nn.Module):
     ) -> StageLoss:
         """One stage; references are the boxes that its deltas refer to, (A, 4) or (B, A, 4)."""
         loc = self._distance(deltas, references, matches, candidates, gt_boxes)
-        plain = self.strategies.cls_loss == "cross_entropy" and guide is None
-        if plain and self.empty_batch_negatives <= self.min_negatives:
-            mined = rx.mined_cross_entropy(
-                logits,
-                candidates.mining_labels,
-                ratio=self.negative_ratio,
-                min_negatives=self.min_negatives,
-                eligible=candidates.eligible,
-                targets=matches.labels,
-            )
-            return StageLoss(mined.loss.sum(), loc, mined.positives.sum(), mined.negatives.sum())
+        if self.strategies.cls_loss == "cross_entropy" and guide is None:
+
+            def mine(min_negatives: int) -> tuple[Tensor, Tensor]:
+                mined = rx.mined_cross_entropy(
+                    logits,
+                    candidates.mining_labels,
+                    ratio=self.negative_ratio,
+                    min_negatives=min_negatives,
+                    eligible=candidates.eligible,
+                    targets=matches.labels,
+                )
+                return mined.loss.sum(), mined.negatives.sum()
+
+            cls, negatives = self._unless_empty(mine, candidates)
+            return StageLoss(cls, loc, candidates.positive.sum(), negatives)
 
         labels = matches.labels.clamp(min=0)
         log_p = logits.log_softmax(dim=-1)
@@ -218,21 +223,28 @@ class MultiBoxLoss(nn.Module):
         if self.strategies.cls_loss == "focal":  # made to do without a choice
             everyone = candidates.mining_labels == 0
             return everyone if candidates.eligible is None else everyone & candidates.eligible
-        # the ranking of a true negative is -ln p(background), because background is its target
-        negative = self._mine(cross_entropy, candidates, self.min_negatives)
-        if self.empty_batch_negatives > self.min_negatives:
-            pseudo = self._mine(cross_entropy, candidates, self.empty_batch_negatives)
-            negative = torch.where(candidates.positive.any(), negative, pseudo)  # an `if` would wait for the device
-        return negative
 
-    def _mine(self, cross_entropy: Tensor, candidates: Candidates, min_negatives: int) -> Tensor:
-        return rx.mine_hard_negatives(
-            cross_entropy,
-            candidates.mining_labels,
-            ratio=self.negative_ratio,
-            min_negatives=min_negatives,
-            eligible=candidates.eligible,
-        )
+        def mine(min_negatives: int) -> tuple[Tensor]:
+            # the ranking of a true negative is -ln p(background), because background is its target
+            chosen = rx.mine_hard_negatives(
+                cross_entropy,
+                candidates.mining_labels,
+                ratio=self.negative_ratio,
+                min_negatives=min_negatives,
+                eligible=candidates.eligible,
+            )
+            return (chosen,)
+
+        return self._unless_empty(mine, candidates)[0]
+
+    def _unless_empty(self, mine: Callable[[int], tuple[Tensor, ...]], candidates: Candidates) -> tuple[Tensor, ...]:
+        """What `mine` gives with `min_negatives`, in a batch without positives with `empty_batch_negatives` if more."""
+        usual = mine(self.min_negatives)
+        if self.empty_batch_negatives <= self.min_negatives:
+            return usual
+        pseudo = mine(self.empty_batch_negatives)
+        some = candidates.positive.any()  # an `if` would wait for the device
+        return tuple(torch.where(some, a, b) for a, b in zip(usual, pseudo, strict=True))
 
     @torch.no_grad()
     def _guide(
