@@ -108,7 +108,9 @@ def ssd_peer(name: str) -> Peer:
     def works(got: Any, wanted: Any) -> bool:
         return len(got["scores"]) >= runtimes.LEAST_FOUND and bool(got["scores"].isfinite().all())
 
-    return Peer(lambda network, picture: network(picture), lambda model, fast, x: runtimes.ssd(name, x), works)
+    return Peer(
+        lambda network, picture: network(picture), lambda model, fast, x: runtimes.ssd(name, x), works, another=True
+    )
 
 
 def peers(name: str, dtype: str) -> dict[str, Peer | None]:

@@ -27,12 +27,14 @@ class Peer:
     run: called with the case's inputs, or with what `prepare` makes of them (not timed).
     agrees: (its result, the expected one) -> bool, where the two have not the same form; None: close in the norm.
     compile: timed as torch.compile makes it.
+    another: it computes something else of the same use; a target may name it, but it is never the best peer.
     """
 
     run: Op
     prepare: Op | None = None
     agrees: Callable[[Any, Any], bool] | None = None
     compile: bool = False
+    another: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ class Row:
     """One case with one number of threads.
 
     peers: times, or why there is none ("missing", "not timed: ...", "failed: ...", "differs from the expected result").
-    floor: milliseconds, None where the case counts nothing. error: why the case failed, "" if it did not.
+    others: those of them that compute something else. floor: milliseconds, None where the case counts nothing.
+    error: why the case failed, "" if it did not.
     """
 
     op: str
@@ -37,6 +38,7 @@ class Row:
     floor: float | None = None
     targets: tuple[Target, ...] = ()
     error: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
@@ -47,7 +49,7 @@ class Row:
 
     @property
     def best_peer(self) -> str | None:
-        times = self.times()
+        times = {name: time for name, time in self.times().items() if name not in self.others}
         return min(times, key=lambda name: times[name].median) if times else None
 
     def ratio(self, peer: str | None = None) -> float | None:
@@ -75,6 +77,7 @@ class Row:
         values["ours"] = values["ours"] and Time(**values["ours"])
         values["peers"] = {n: t if isinstance(t, str) else Time(**t) for n, t in values["peers"].items()}
         values["targets"] = tuple(Target(**t) for t in values["targets"])
+        values["others"] = tuple(values.get("others", ()))  # runs of before have none
         return Row(**values)
 
 
@@ -179,4 +182,5 @@ def run_case(
         ours = times.pop(OURS)
         peers = {name: times.get(name, peers.get(name, MISSING)) for name in case.peers}
         targets = case.targets if count == 1 else ()  # the targets speak of one thread
-        yield Row(**head, threads=count, ours=ours, peers=peers, floor=floor or None, targets=targets)
+        others = tuple(name for name, peer in case.peers.items() if peer is not None and peer.another)
+        yield Row(**head, threads=count, ours=ours, peers=peers, floor=floor or None, targets=targets, others=others)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import torch
 
 from benchmarks import runner
-from benchmarks.case import BOTH, Peer, both_ways
-from benchmarks.runner import run_case
+from benchmarks.case import BOTH, Peer, Target, both_ways
+from benchmarks.runner import Row, run_case
 from benchmarks.timing import Time
 
 from .cases import RATES, case
@@ -24,6 +25,19 @@ def test_times_ours_and_the_peers():
     assert 0 < row.ours.low <= row.ours.median <= row.ours.high
     assert row.best_peer == "product" and row.ratio() > 0
     assert row.key == ("twice", "N=8", "float32", "forward", 1)
+
+
+def test_what_computes_something_else_is_never_the_best_peer():
+    other = Peer(lambda x: x, agrees=lambda got, expected: True, another=True)
+    slow = Peer(lambda x: [x + x for _ in range(200)][0])
+    target = Target(0.001, "identity")
+    (row,) = rows(case(peers={"identity": other, "slow": slow}, targets=(target,)))
+    assert row.best_peer == "slow" and row.others == ("identity",)
+    assert row.ratio("identity") > 0 and row.reached(target)
+    again = Row.from_dict(json.loads(json.dumps(row.to_dict())))
+    assert again == row
+    before = {key: value for key, value in row.to_dict().items() if key != "others"}
+    assert Row.from_dict(before).best_peer == "identity"
 
 
 def test_a_missing_peer_is_named():
