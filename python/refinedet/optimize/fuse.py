@@ -38,19 +38,21 @@ def activation_of(node: fx.Node) -> Activation | None:
     return None
 
 
-def fuse_convolutions(captured: Captured, report: OptimizationReport, *, winograd: bool) -> None:
+def fuse_convolutions(
+    captured: Captured, report: OptimizationReport, *, winograd: bool, only: set[fx.Node] | None = None
+) -> None:
     """Replaces every convolution of constant weights by a packed one, or Winograd's where that is asked for and faster,
     with what follows it where nothing else reads the result between: an activation, or the sum with another map and an
-    activation."""
+    activation. only: the convolutions to replace; None is all."""
     for node in list(captured.graph.nodes):
-        if node.target is not CONVOLUTION:
+        if node.target is not CONVOLUTION or (only is not None and node not in only):
             continue
         x, weight, bias, stride, padding, dilation, transposed, _, groups = node.args
         if transposed or len(stride) != 2 or not is_constant(captured, weight) or not is_constant(captured, bias):
             report.plain_convolutions += 1
             continue
         geometry = (list(padding), list(stride), list(dilation), groups)
-        last, other = node, _summand(node)
+        last, other = node, summand(node)
         if other is not None:
             (last,) = node.users
             report.fused_sums += 1
@@ -65,13 +67,13 @@ def fuse_convolutions(captured: Captured, report: OptimizationReport, *, winogra
         name, numbers = activation
         with captured.graph.inserting_before(last):
             if winograd and name in ("none", "relu") and worthwhile(x.meta["val"], weight.meta["val"], geometry):
-                transformed = _stored(captured, last, weight, "winograd", None)
+                transformed = stored(captured, last, weight, "winograd", None)
                 new = captured.graph.call_function(convolve, (x, transformed, bias, name == "relu", other))
                 report.winograd_convolutions += 1
                 new.meta = dict(last.meta)
                 last.replace_all_uses_with(new)
                 continue
-            packed = _stored(captured, last, weight, "packed", (*geometry, list(x.meta["val"].shape)))
+            packed = stored(captured, last, weight, "packed", (*geometry, list(x.meta["val"].shape)))
             if other is None:
                 new = captured.graph.call_function(
                     torch.ops.mkldnn._convolution_pointwise.default,
@@ -89,7 +91,7 @@ def fuse_convolutions(captured: Captured, report: OptimizationReport, *, winogra
     captured.graph.eliminate_dead_code()
 
 
-def _summand(conv: fx.Node) -> fx.Node | None:
+def summand(conv: fx.Node) -> fx.Node | None:
     """The other map of the sum that alone reads this convolution; None if there is no such sum."""
     if len(conv.users) != 1:
         return None
@@ -104,7 +106,7 @@ def _summand(conv: fx.Node) -> fx.Node | None:
     return other if same else None
 
 
-def _stored(captured: Captured, before: fx.Node, weight: fx.Node, form: str, geometry: Any) -> fx.Node:
+def stored(captured: Captured, before: fx.Node, weight: fx.Node, form: str, geometry: Any) -> fx.Node:
     """The weight node, marked to be stored in another form: "winograd", or "packed" in oneDNN's order for an input."""
     node = add_constant(captured, before, captured.values[weight], weight.meta["val"].dtype, (weight,))
     node.meta |= {"form": form, "geometry": geometry}
@@ -122,6 +124,8 @@ def relu_in_place(graph: fx.Graph) -> None:
 def _in_form(weight: Tensor, form: str, geometry: Any) -> Tensor:
     if form == "winograd":
         return transform_weight(weight)
+    if form == "panels":
+        return torch.ops.refinedet_ext._panel_conv_pack(weight, geometry)
     return torch.ops.mkldnn._reorder_convolution_weight(weight.contiguous(), *geometry)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 import torch
@@ -89,10 +90,11 @@ def fast(small):
     return optimize_for_inference(small, dtype="float32")
 
 
+@pytest.mark.parametrize("panels", [False, True], ids=["channels-last", "panels"])
 @pytest.mark.parametrize("name", MODELS)
-def test_every_detector_gives_the_same_outputs(name):
+def test_every_detector_gives_the_same_outputs(name, panels):
     model = build(name)
-    result = optimize_for_inference(model, dtype="float32")
+    result = optimize_for_inference(model, dtype="float32", panels=panels and machine.can_pack())
     report = result.report
     assert_as_near(model, result, images(model), farther=WITH_WINOGRAD if report.winograd_convolutions else None)
     assert (report.winograd_convolutions > 0) == (name == "refinedet320_vgg16" and machine.can_pack())
@@ -101,8 +103,9 @@ def test_every_detector_gives_the_same_outputs(name):
     in_blocks = 3 if getattr(model.config, "tcb_norm", "none") == "batch" else 0
     kept = 1 if name == "refinedetlite320_res2netlite72" else 0
     assert (report.kept_norms, report.folded_norms) == (kept, norms - in_blocks - kept)
-    assert report.packed_convolutions > 20 or not machine.can_pack()
-    assert report.operations[1] < report.operations[0]
+    assert report.packed_convolutions + report.panel_convolutions > 20 or not machine.can_pack()
+    assert (report.panel_convolutions > 0) == panels or not machine.can_pack()
+    assert report.operations[1] < report.operations[0] or panels
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -123,6 +126,34 @@ def test_without_winograd():
     result = optimize_for_inference(model, dtype="float32", winograd=False)
     assert_as_near(model, result, images(model))
     assert result.report.winograd_convolutions == 0
+
+
+@pytest.mark.parametrize("faster", [0, 1])
+def test_the_faster_convolutions_are_kept(small, monkeypatch, faster):
+    def race(contestants, **options):
+        first, second = (run() for run in contestants)
+        assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(first, second, strict=True))
+        return [0.25, 0.125] if faster == 1 else [0.125, 0.25]
+
+    monkeypatch.setattr(machine, "race", race)
+    result = optimize_for_inference(small, dtype="float32")
+    assert (result.report.panel_convolutions > 0) == (faster == 1)
+    times = ("125.0 ms against 250.0", "250.0 ms against 125.0")[1 - faster]
+    assert f"convolutions on panels of pixels: {times} without" in str(result.report)
+    assert ("then panels of pixels" in str(result.report)) == (faster == 1)
+    assert not [key for key in result._packed if key.startswith("panels ")] or faster == 1
+    assert_as_near(small, result, images(small), farther=WITH_WINOGRAD)
+    assert_as_near(small, result, images(small, 3), farther=WITH_WINOGRAD)
+
+
+def test_a_race_has_a_winner():
+    slow, fast = machine.race([lambda: time.sleep(0.005), lambda: None], rounds=3)
+    assert slow >= 0.005 > fast > 0
+    turns = []
+    machine.race([lambda: turns.append(0), lambda: turns.append(1)], rounds=2)
+    assert turns == [0, 1] * 3
+    machine.race([lambda: turns.append(2)], rounds=5, seconds=0.0)
+    assert turns.count(2) == 2  # one to warm up, and one
 
 
 @pytest.mark.slow
@@ -207,6 +238,9 @@ def test_without_onednn_it_still_works(small, monkeypatch):
         ({"dtype": "float16"}, ValueError, r"dtype: expected one of \['auto', 'float32', 'bfloat16'\], got 'float16'"),
         ({"compile": "yes"}, ValueError, r"compile: expected one of \[True, False\], got 'yes'"),
         ({"winograd": None}, ValueError, r"winograd: expected one of \[True, False\], got None"),
+        ({"panels": "yes"}, ValueError, r"panels: expected one of \[True, False, None\], got 'yes'"),
+        ({"panels": True, "dtype": "bfloat16"}, ValueError, "panels: True needs dtype float32 and packed weights"),
+        ({"panels": True, "dtype": "float32", "prepack": False}, ValueError, "panels: True needs"),
         ({"prepack": 2}, ValueError, r"prepack: expected one of \[True, False\], got 2"),
         ({"input_size": 100}, ValueError, "input_size: expected a multiple of 64, got 100"),
         ({"batch_size": 0}, ValueError, "batch_size: expected an integer of at least 1, got 0"),
