@@ -47,8 +47,11 @@ class PaddedInput {
   int64_t size(int64_t channels) const { return channels * channel_ + kPanel; }
 
   void offsets(int64_t* to) const {
-    for (int64_t k = 0; k < args_.terms(); ++k) {
-      to[k] = k / 9 * channel_ + taps_[k % 9];
+    const int64_t channels = args_.in_channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t tap = 0; tap < 9; ++tap) {
+        *to++ = c * channel_ + taps_[tap];
+      }
     }
   }
 

@@ -157,7 +157,7 @@ class _Panels:
         written: list[fx.Node] = []
         for i, twin in enumerate(twins):
             with self.graph.inserting_before(twin if i in writers else cat):
-                place = self.graph.call_function(aten.narrow.default, (whole, 2, sum(channels[:i]), channels[i]))
+                place = self._channels(whole, sum(channels[:i]), channels[i])
                 if i in writers:
                     args = (place, *twin.args[:4], *twin.args[5:])
                     written.append(self.graph.call_function(written_to, args))
@@ -177,8 +177,11 @@ class _Panels:
             return
         whole, size = split.args[:2]
         with self.graph.inserting_before(node):
-            place = (self.twins[whole], 2, number * size, int(node.meta["val"].shape[1]))
-            self._stands_for(node, self.graph.call_function(aten.narrow.default, place))
+            channels = int(node.meta["val"].shape[1])
+            self._stands_for(node, self._channels(self.twins[whole], number * size, channels))
+
+    def _channels(self, panels: fx.Node, first: int, count: int) -> fx.Node:
+        return self.graph.call_function(aten.slice.Tensor, (panels, 2, first, first + count))
 
     def _stands_for(self, node: fx.Node, twin: fx.Node) -> None:
         self.twins[node] = twin
