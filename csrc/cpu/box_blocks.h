@@ -15,29 +15,6 @@ struct Columns {
   alignas(64) float x[kBlock], y[kBlock], z[kBlock], w[kBlock];
 };
 
-// From each four lanes of both, their first (half 0) or last (half 1) two in turn: a0 b0 a1 b1. One cheap instruction,
-// because nothing crosses 128 bits.
-template <int half>
-REFINEDET_HD Lanes<float> interleave(const Lanes<float>& a, const Lanes<float>& b) {
-  constexpr int n = kLanes<float>;
-#if defined(__GNUC__) && !defined(__clang__)
-  typedef int32_t Order __attribute__((vector_size(kLaneBytes)));
-  Order from{};
-  for (int i = 0; i < n; i += 4) {
-    const int first = i + 2 * half;
-    from[i] = first, from[i + 1] = first + n, from[i + 2] = first + 1, from[i + 3] = first + 1 + n;
-  }
-  return __builtin_shuffle(a, b, from);
-#else
-  Lanes<float> out{};
-  for (int i = 0; i < n; i += 4) {
-    const int first = i + 2 * half;
-    out[i] = a[first], out[i + 1] = b[first], out[i + 2] = a[first + 1], out[i + 3] = b[first + 1];
-  }
-  return out;
-#endif
-}
-
 // kBlock rows of four to four columns of kBlock, which begin `step` apart. Of each kLanes rows, row p comes to place
 // 4 * (p % (kLanes / 4)) + p / (kLanes / 4).
 REFINEDET_HD void rows_to_columns(const float* rows, float* columns, int64_t step) {

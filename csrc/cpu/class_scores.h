@@ -8,55 +8,38 @@ namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
 inline constexpr int kGroup = 16;  // rows that are worked on side by side
 
-// Whether one of logits[1 .. classes] is above logits[0] by more than `reach`.
+// By how much the largest of logits[1 .. classes] is above logits[0]; -infinity without classes.
 template <class T>
-REFINEDET_HD bool reaches(const T* logits, int64_t classes, Work<T> reach) {
+REFINEDET_HD Work<T> margin(const T* logits, int64_t classes) {
   using W = Work<T>;
   const W background = load(logits[0]);
-  if constexpr (std::is_same_v<T, W>) {
-    if (classes >= kLanes<W>) {  // whole registers, of which the last two may overlap
-      const T* const last = logits + 1 + classes - kLanes<W>;
-      LaneBits any = greater_bits(load_lanes(last) - all_lanes(background), all_lanes(reach));
-      for (const T* p = logits + 1; p < last; p += kLanes<W>) {
-        any |= greater_bits(load_lanes(p) - all_lanes(background), all_lanes(reach));
-      }
-      return any != 0;
+  W most = static_cast<W>(-__builtin_huge_val());
+  if (classes >= kLanes<W>) {  // whole registers, of which the last two may overlap
+    const T* const last = logits + 1 + classes - kLanes<W>;
+    Lanes<W> lanes = load_wide(last);
+    for (const T* p = logits + 1; p < last; p += kLanes<W>) {
+      lanes = max2(load_wide(p), lanes);
+    }
+    most = largest<W>(lanes);
+  } else {
+    for (int64_t c = 1; c <= classes; ++c) {
+      most = max2(static_cast<W>(load(logits[c])), most);
     }
   }
-  int32_t any = 0;
-  for (int64_t c = 1; c <= classes; ++c) {
-    any |= load(logits[c]) - background > reach ? 1 : 0;
-  }
-  return any != 0;
+  return most - background;
 }
 
-typedef float Four __attribute__((vector_size(16)));
-
-// a0 b0 a1 b1 (half 0) or a2 b2 a3 b3 (half 1).
-template <int half>
-REFINEDET_HD Four interleave_four(const Four& a, const Four& b) {
-  constexpr int i = 2 * half;
-#if defined(__GNUC__) && !defined(__clang__)
-  typedef int32_t Order __attribute__((vector_size(16)));
-  return __builtin_shuffle(a, b, Order{i, i + 4, i + 1, i + 5});
-#else
-  return __builtin_shufflevector(a, b, i, i + 4, i + 1, i + 5);
-#endif
-}
-
-// Four columns of four rows to table[column * kGroup + row]: in registers, several times as fast as number by number.
-REFINEDET_HD void turn_four(const float* const (&rows)[4], int64_t column, float* table) {
-  Four r[4];
-  for (int k = 0; k < 4; ++k) {
-    memcpy(&r[k], rows[k] + column, sizeof(Four));
-  }
-  const Four low02 = interleave_four<0>(r[0], r[2]), high02 = interleave_four<1>(r[0], r[2]);
-  const Four low13 = interleave_four<0>(r[1], r[3]), high13 = interleave_four<1>(r[1], r[3]);
-  const Four columns[4] = {interleave_four<0>(low02, low13), interleave_four<1>(low02, low13),
-                           interleave_four<0>(high02, high13), interleave_four<1>(high02, high13)};
-  for (int k = 0; k < 4; ++k) {
-    memcpy(table + (column + k) * kGroup, &columns[k], sizeof(Four));
-  }
+// Four columns of kLanes<float> rows to table[column * kGroup + row], in registers.
+REFINEDET_HD void turn_four(const float* const* rows, int64_t column, float* table) {
+  const Lanes<float> r0 = load_fours(rows, column), r1 = load_fours(rows + 1, column);
+  const Lanes<float> r2 = load_fours(rows + 2, column), r3 = load_fours(rows + 3, column);
+  const Lanes<float> low02 = interleave<0>(r0, r2), high02 = interleave<1>(r0, r2);
+  const Lanes<float> low13 = interleave<0>(r1, r3), high13 = interleave<1>(r1, r3);
+  float* const out = table + column * kGroup;
+  store_lanes(out, interleave<0>(low02, low13));
+  store_lanes(out + kGroup, interleave<1>(low02, low13));
+  store_lanes(out + 2 * kGroup, interleave<0>(high02, high13));
+  store_lanes(out + 3 * kGroup, interleave<1>(high02, high13));
 }
 
 // The `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands behind row n
@@ -69,13 +52,15 @@ REFINEDET_HD void load_group(const T* logits, const int32_t* index, int n, int64
   }
   if constexpr (std::is_same_v<T, float>) {
     if (columns >= 4) {
-      for (int r = 0; r < kGroup; r += 4) {
-        const float* const rows[4] = {logits + first[r], logits + first[r + 1], logits + first[r + 2],
-                                      logits + first[r + 3]};
+      const float* rows[kGroup];
+      for (int r = 0; r < kGroup; ++r) {
+        rows[r] = logits + first[r];
+      }
+      for (int r = 0; r < kGroup; r += kLanes<float>) {
         for (int64_t c = 0; c + 4 < columns; c += 4) {
-          turn_four(rows, c, table + r);
+          turn_four(rows + r, c, table + r);
         }
-        turn_four(rows, columns - 4, table + r);  // the last four, some of them again
+        turn_four(rows + r, columns - 4, table + r);  // the last four, some of them again
       }
       return;
     }
@@ -90,21 +75,31 @@ REFINEDET_HD void load_group(const T* logits, const int32_t* index, int n, int64
 // Replaces the logits of such a table by e^(logit - top), where `top` is the largest of the row, and sums them up.
 template <class W>
 REFINEDET_HD void group_exponentials(W* table, int64_t columns, W* top, W* sum) {
-  for (int r = 0; r < kGroup; ++r) {
-    top[r] = table[r];
-    sum[r] = 0;
+  constexpr int L = kLanes<W>, kParts = kGroup / L;
+  Lanes<W> tops[kParts], sums[kParts];
+  for (int k = 0; k < kParts; ++k) {
+    tops[k] = load_lanes(table + k * L);
+    sums[k] = Lanes<W>{};
   }
   for (int64_t c = 1; c < columns; ++c) {
-    for (int r = 0; r < kGroup; ++r) {
-      top[r] = max2(table[c * kGroup + r], top[r]);
+    for (int k = 0; k < kParts; ++k) {
+      tops[k] = max2(load_lanes(table + c * kGroup + k * L), tops[k]);
     }
   }
+  for (int k = 0; k < kParts; ++k) {
+    store_lanes(top + k * L, tops[k]);
+  }
   for (int64_t c = 0; c < columns; ++c) {
+    W* const values = table + c * kGroup;
     for (int r = 0; r < kGroup; ++r) {
-      const W e = exp_negative(table[c * kGroup + r] - top[r]);
-      table[c * kGroup + r] = e;
-      sum[r] += e;
+      values[r] = exp_negative(values[r] - top[r]);
     }
+    for (int k = 0; k < kParts; ++k) {
+      sums[k] += load_lanes(values + k * L);
+    }
+  }
+  for (int k = 0; k < kParts; ++k) {
+    store_lanes(sum + k * L, sums[k]);
   }
 }
 
@@ -130,22 +125,22 @@ struct CandidateList {
 };
 
 // Appends to `out` from place `at` on the softmax values of the table's first n rows that are above `threshold`, class
-// by class; row r is called first_row + r. Returns the place after the last one. The table is spent.
+// by class; row r is called rows[r]. Returns the place after the last one. The table is spent.
 template <class W>
-REFINEDET_HD int64_t append_candidates(W* table, const W* sum, int n, int64_t classes, W threshold, int32_t first_row,
+REFINEDET_HD int64_t append_candidates(W* table, const W* sum, int n, int64_t classes, W threshold, const int32_t* rows,
                                        const CandidateList<W>& out, int64_t at) {
   alignas(kLaneBytes) W bound[kGroup];  // what a numerator exceeds if its quotient is above the threshold
   for (int r = 0; r < kGroup; ++r) {
     bound[r] = (threshold < W(1e-30) ? min2(threshold, W(0)) : threshold * W(1 - 1e-5)) * sum[r];
   }
-  const uint32_t rows = (uint32_t{1} << n) - 1;
+  const uint32_t all = (uint32_t{1} << n) - 1;
   for (int64_t c = 1; c <= classes; ++c) {
     W* const values = table + c * kGroup;
     uint32_t near = 0, bits = 0;
     for (int r = 0; r < kGroup; r += kLanes<W>) {
       near |= static_cast<uint32_t>(greater_bits(load_lanes(values + r), load_lanes(bound + r))) << r;
     }
-    if ((near & rows) == 0) {
+    if ((near & all) == 0) {
       continue;  // most classes of most rows: no division
     }
     for (int r = 0; r < kGroup; r += kLanes<W>) {
@@ -153,11 +148,11 @@ REFINEDET_HD int64_t append_candidates(W* table, const W* sum, int n, int64_t cl
       store_lanes(values + r, scores);
       bits |= static_cast<uint32_t>(greater_bits(scores, all_lanes(threshold))) << r;
     }
-    for (bits &= rows; bits != 0; bits &= bits - 1) {
+    for (bits &= all; bits != 0; bits &= bits - 1) {
       const int r = __builtin_ctz(bits);
       out.scores[at] = values[r];
       out.labels[at] = static_cast<int32_t>(c - 1);
-      out.rows[at] = first_row + r;
+      out.rows[at] = rows[r];
       ++at;
     }
   }
