@@ -42,10 +42,27 @@ REFINEDET_HD void turn_four(const float* const* rows, int64_t column, float* tab
   store_lanes(out + 3 * kGroup, interleave<1>(high02, high13));
 }
 
+// Whether kGroup rows are those from index[0] on.
+REFINEDET_HD bool follow_each_other(const int32_t* index) {
+  int32_t differ = 0;
+  for (int r = 0; r < kGroup; ++r) {
+    differ |= index[r] - index[0] - r;
+  }
+  return differ == 0;
+}
+
 // The `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands behind row n
 // is of no meaning.
 template <class T, class W>
 REFINEDET_HD void load_group(const T* logits, const int32_t* index, int n, int64_t columns, W* table) {
+  if (columns == 2 && n == kGroup && follow_each_other(index)) {
+    const T* const pairs = logits + 2 * int64_t{index[0]};
+    for (int r = 0; r < kGroup; ++r) {
+      table[r] = load(pairs[2 * r]);
+      table[kGroup + r] = load(pairs[2 * r + 1]);
+    }
+    return;
+  }
   int64_t first[kGroup];
   for (int r = 0; r < kGroup; ++r) {
     first[r] = columns * index[r < n ? r : 0];

@@ -82,12 +82,13 @@ REFINEDET_HD void row_losses(const T* logits, const int64_t* labels, const int64
   }
 }
 
+// The targets were below `classes` in the forward pass; what became of them since leads nowhere else.
 template <class T>
 REFINEDET_HD void row_gradients(Work<T> grad, const T* logits, const int64_t* targets, const int32_t* places, int rows,
                                 int64_t classes, Work<T>* table, T* grad_logits) {
   group_softmax(logits, places, rows, classes, table);
   for (int r = 0; r < rows; ++r) {
-    table[class_of(targets[places[r]]) * kGroup + r] -= Work<T>(1);
+    table[min2(class_of(targets[places[r]]), classes - 1) * kGroup + r] -= Work<T>(1);
   }
   for (int r = 0; r < rows; ++r) {
     T* row = grad_logits + classes * places[r];

@@ -24,7 +24,7 @@ REFINEDET_HD void for_positives(const SmoothL1BoxLossArgs& args, int64_t b, cons
     const int64_t some = min2(kChunk, n - first);
     uint8_t has_box[kChunk];
     for (int64_t i = 0; i < some; ++i) {
-      has_box[i] = index[first + i] >= 0;
+      has_box[i] = static_cast<uint64_t>(index[first + i]) < static_cast<uint64_t>(args.gt_count);
     }
     int32_t places[kChunk];
     const int64_t found = set_places(has_box, some, places);

@@ -17,7 +17,6 @@ Place check_rows(const Tensor& logits, const Tensor& targets, const char* target
                   shape_of(logits));
   REFINEDET_CHECK(logits.size(1) < int64_t{1} << 32, "logits: expected fewer than 2^32 anchors, got ", logits.size(1));
   check_anchor_values(targets, targets_name, ScalarType::Long, logits, "logits", place);
-  check_below(targets, targets_name, logits.size(2), place);
   return place;
 }
 
@@ -28,6 +27,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mined_cross_entropy(const Tensor& log
   const Tensor logits = as_contiguous(logits_in), labels = as_contiguous(labels_in);
   const Tensor targets = targets_in.has_value() ? as_contiguous(*targets_in) : labels;
   const Place place = check_rows(logits, targets, targets_in.has_value() ? "targets" : "labels");
+  check_below(targets, targets_in.has_value() ? "targets" : "labels", logits.size(2), place);
   check_anchor_values(labels, "labels", ScalarType::Long, logits, "logits", place);
   REFINEDET_CHECK(ratio >= 0 && std::isfinite(ratio), "ratio: expected a finite number of at least 0, got ", ratio);
   REFINEDET_CHECK(min_negatives >= 0, "min_negatives: expected at least 0, got ", min_negatives);

@@ -29,7 +29,6 @@ cpu::SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, 
                   shape_of(gt_boxes));
   args.gt_count = gt_boxes.size(0);
   check_anchor_values(gt_index, "gt_index", ScalarType::Long, deltas, "deltas", place);
-  check_below(gt_index, "gt_index", args.gt_count, place);
   check_variances(variances);
   REFINEDET_CHECK(beta >= 0 && std::isfinite(beta), "beta: expected a finite number of at least 0, got ", beta);
   args.dtype = dtype_of(deltas, "deltas");
@@ -48,6 +47,7 @@ Tensor smooth_l1_box_loss(const Tensor& deltas_in, const Tensor& anchors_in, con
   const Tensor gt_boxes = as_contiguous(gt_boxes_in), gt_index = as_contiguous(gt_index_in);
   const Place place = place_of(deltas, "deltas");
   cpu::SmoothL1BoxLossArgs args = make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, place);
+  check_below(gt_index, "gt_index", args.gt_count, place);
   const Tensor loss = new_tensor({args.batch}, sum_dtype(deltas), place);
   args.loss = loss.mutable_data_ptr();
   REFINEDET_RUN(place, smooth_l1_box_loss, args);

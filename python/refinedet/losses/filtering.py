@@ -15,15 +15,18 @@ FILTERINGS = ("caffe", "paper", "peers", "none")
 class Candidates(NamedTuple):
     """Who takes part in the second stage's loss.
 
-    positive: (B, A) bool, anchors that train as objects.
-    mining_labels: (B, A) int64 for `refinedet_ext.mine_hard_negatives`: > 0 counts for the quota, 0 may be mined,
-        -1 is out.
+    mining_labels: (B, A) int64 for `refinedet_ext.mine_hard_negatives`: > 0 trains as an object and counts for the
+        quota, 0 may be mined, -1 is out.
     eligible: (B, A) bool or None, a further condition for being mined.
     """
 
-    positive: Tensor
     mining_labels: Tensor
     eligible: Tensor | None
+
+    @property
+    def positive(self) -> Tensor:
+        """(B, A) bool, anchors that train as objects."""
+        return self.mining_labels > 0
 
 
 def filter_candidates(rule: str, labels: Tensor, kept: Tensor) -> Candidates:
@@ -34,12 +37,10 @@ def filter_candidates(rule: str, labels: Tensor, kept: Tensor) -> Candidates:
     kept: (B, A) bool, false where the first stage is sure of background.
     """
     check_choice("filtering", rule, FILTERINGS)
-    positive = labels > 0
     if rule == "none":
-        return Candidates(positive, labels, None)
+        return Candidates(labels, None)
     if rule == "caffe":
-        return Candidates(positive, labels, kept)
-    positive = positive & kept
+        return Candidates(labels, kept)
     if rule == "paper":
-        return Candidates(positive, torch.where(kept, labels, -1), None)
-    return Candidates(positive, torch.where(labels < 0, -1, positive.long()), None)
+        return Candidates(torch.where(kept, labels, -1), None)
+    return Candidates(torch.where(labels < 0, -1, ((labels > 0) & kept).long()), None)

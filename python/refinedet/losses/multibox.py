@@ -116,7 +116,7 @@ class MultiBoxLoss(nn.Module):
             arm = _no_loss(arm_logits)
             if self.arm:
                 matches = self._match(anchors, self.arm_iou, gt_boxes, torch.ones_like(gt_labels), *truth)
-                everyone = Candidates(matches.labels > 0, matches.labels, None)
+                everyone = Candidates(matches.labels, None)
                 arm = self._stage(arm_logits, arm_deltas, anchors, matches, everyone, gt_boxes)
 
             refined = anchors
@@ -141,7 +141,7 @@ class MultiBoxLoss(nn.Module):
             "arm_negatives": arm.negatives,
             "odm_positives": odm.positives,
             "odm_negatives": odm.negatives,
-            "filtered": (~kept).sum(),
+            "filtered": kept.numel() - kept.count_nonzero(),
         }
 
     def _match(
@@ -178,7 +178,7 @@ class MultiBoxLoss(nn.Module):
         loc = self._distance(deltas, references, matches, candidates, gt_boxes)
         if self.strategies.cls_loss == "cross_entropy" and guide is None:
 
-            def mine(min_negatives: int) -> tuple[Tensor, Tensor]:
+            def mine(min_negatives: int) -> tuple[Tensor, ...]:
                 mined = rx.mined_cross_entropy(
                     logits,
                     candidates.mining_labels,
@@ -187,10 +187,10 @@ class MultiBoxLoss(nn.Module):
                     eligible=candidates.eligible,
                     targets=matches.labels,
                 )
-                return mined.loss.sum(), mined.negatives.sum()
+                return mined.loss.sum(), mined.positives.sum(), mined.negatives.sum()
 
-            cls, negatives = self._unless_empty(mine, candidates)
-            return StageLoss(cls, loc, candidates.positive.sum(), negatives)
+            cls, positives, negatives = self._unless_empty(mine, candidates)
+            return StageLoss(cls, loc, positives, negatives)
 
         labels = matches.labels.clamp(min=0)
         log_p = logits.log_softmax(dim=-1)
