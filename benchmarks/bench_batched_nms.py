@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -100,13 +101,13 @@ def cases() -> Iterator[Case]:
     yield replace(
         padded,
         op="batched_nms_padded",
-        ours=lambda *inputs: rx.batched_nms_padded(*inputs, IOU),
-        expected=lambda *inputs: rx.reference.batched_nms_padded(*inputs, IOU),
+        ours=partial(rx.batched_nms_padded, iou_threshold=IOU),
+        expected=partial(rx.reference.batched_nms_padded, iou_threshold=IOU),
         peers={"batched_nms of torchvision": padded.peers["torchvision"] and unpadded(padded.peers["torchvision"])},
         targets=(),
         short=False,
     )
 
 
-def test_nms(benchmark, contestant):
+def test_nms(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

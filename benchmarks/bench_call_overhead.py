@@ -99,5 +99,5 @@ def _with(op: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any
     return lambda *given: op(*given, **settings)
 
 
-def test_call_overhead(benchmark, contestant):
+def test_call_overhead(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ def cases() -> Iterator[Case]:
                     "decode_boxes",
                     f"B={images}, {count} anchors",
                     rx.decode_boxes,
-                    lambda size=size, images=images, dtype=dtype: inputs(size, images, dtype),
+                    partial(inputs, size, images, dtype),
                     rx.reference.decode_boxes,
                     {**twin(rx.reference.decode_boxes, compile=typical), "torchvision": torchvision_peer()},
                     dtype=str(dtype)[6:],
@@ -68,5 +69,5 @@ def cases() -> Iterator[Case]:
             )
 
 
-def test_decode_boxes(benchmark, contestant):
+def test_decode_boxes(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def cases() -> Iterator[Case]:
                     "decode_cascade",
                     f"B={images}, {count} anchors" + ("" if survivors is None else f", {survivors} kept"),
                     with_kept(rx.decode_cascade),
-                    lambda shape=(size, images, survivors, dtype): inputs(*shape),
+                    partial(inputs, size, images, survivors, dtype),
                     with_kept(rx.reference.decode_cascade),
                     peers,
                     dtype=str(dtype)[6:],
@@ -75,5 +76,5 @@ def cases() -> Iterator[Case]:
                 yield both
 
 
-def test_decode_cascade(benchmark, contestant):
+def test_decode_cascade(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

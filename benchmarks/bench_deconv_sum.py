@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +65,7 @@ def cases() -> Iterator[Case]:
                         "deconv_sum",
                         f"B={images}, {side} to {2 * side}, {CHANNELS} channels, {order}",
                         ours,
-                        lambda shape=(images, side, layout, dtype): inputs(*shape),
+                        partial(inputs, images, side, layout, dtype),
                         precise(reference),
                         peers,
                         dtype=kind,
@@ -78,5 +80,5 @@ def cases() -> Iterator[Case]:
                 )
 
 
-def test_deconv_sum(benchmark, contestant):
+def test_deconv_sum(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -98,5 +98,5 @@ def _pair(
     )
 
 
-def test_deform_align(benchmark, contestant):
+def test_deform_align(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

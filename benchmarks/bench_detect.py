@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +86,7 @@ def cases() -> Iterator[Case]:
                 "detect",
                 name,
                 rx.detect,
-                lambda shape=shape, dtype=dtype: inputs(*shape, dtype),
+                partial(inputs, *shape, dtype),
                 rx.reference.detect,
                 peers,
                 dtype=str(dtype)[6:],
@@ -96,5 +98,5 @@ def cases() -> Iterator[Case]:
             )
 
 
-def test_detect(benchmark, contestant):
+def test_detect(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def model_of(name: str) -> Any:
     import refinedet
 
     torch.manual_seed(0)
-    return refinedet.create_model(name, 21).to(memory_format=torch.channels_last)
+    return refinedet.create_model(name, 21).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def pictures(model: Any, count: int) -> Tensor:
@@ -137,7 +138,7 @@ def cases() -> Iterator[Case]:
             "detector",
             f"{name}, B=1",
             detect,
-            lambda name=name: inference_inputs(name),
+            partial(inference_inputs, name),
             twin,
             {"twin": Peer(twin)},
             compare=about_equal,
@@ -150,7 +151,7 @@ def cases() -> Iterator[Case]:
             "detector",
             f"{name}, B={TRAINED_WITH}, training step",
             step,
-            lambda name=name: training_inputs(name),
+            partial(training_inputs, name),
             twin,
             {"twin": Peer(twin)},
             direction=BOTH,
@@ -162,5 +163,5 @@ def cases() -> Iterator[Case]:
         )
 
 
-def test_detector(benchmark, contestant):
+def test_detector(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +49,7 @@ def cases() -> Iterator[Case]:
                     "encode_boxes",
                     f"B={images}, {count} anchors",
                     rx.encode_boxes,
-                    lambda size=size, images=images, dtype=dtype: inputs(size, images, dtype),
+                    partial(inputs, size, images, dtype),
                     rx.reference.encode_boxes,
                     {**twin(rx.reference.encode_boxes, compile=typical), "torchvision": torchvision_peer()},
                     dtype=str(dtype)[6:],
@@ -58,5 +60,5 @@ def cases() -> Iterator[Case]:
             )
 
 
-def test_encode_boxes(benchmark, contestant):
+def test_encode_boxes(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

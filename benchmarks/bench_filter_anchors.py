@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ def cases() -> Iterator[Case]:
             small = torch.empty(images, count, 2, dtype=dtype)
             name = f"B={images}, {count} anchors, {survivors} kept"
             typical = (size, images) == (512, 8)
-            make = lambda shape=(size, images, survivors, dtype): inputs(*shape)  # noqa: E731
+            make = partial(inputs, size, images, survivors, dtype)
             yield Case(
                 "filter_anchors",
                 name,
@@ -78,5 +79,5 @@ def cases() -> Iterator[Case]:
             )
 
 
-def test_filter_anchors(benchmark, contestant):
+def test_filter_anchors(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -91,7 +91,7 @@ def cases() -> Iterator[Case]:
                     "loss",
                     f"B={images}, {count} anchors, {columns} classes",
                     total,
-                    lambda shape=(size, images, columns, dtype): inputs(*shape),
+                    partial(inputs, size, images, columns, dtype),
                     on_twins(total),
                     {"twin": Peer(on_twins(total)), "torch": Peer(plain_total, agrees=same_value)},
                     dtype=str(dtype)[6:],
@@ -103,5 +103,5 @@ def cases() -> Iterator[Case]:
             )
 
 
-def test_loss(benchmark, contestant):
+def test_loss(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -6,6 +6,7 @@ The peers know only the "argmax" rule, so that is what they are compared with; "
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -122,7 +123,7 @@ def cases() -> Iterator[Case]:
     for size, images, objects in SHAPES:
         count = len(pyramid_anchors(size))
         name = f"B={images}, {count} anchors, {objects:g} objects"
-        make = lambda shape=(size, images, objects): inputs(*shape, False)  # noqa: E731
+        make = partial(inputs, size, images, objects, False)
         typical = (size, images) == (320, 32)
         # label, row and overlap of every anchor; most overlaps need not be computed
         written = 20 * images * count
@@ -150,7 +151,7 @@ def cases() -> Iterator[Case]:
                 "match_anchors",
                 f"{name}, bipartite",
                 rx.match_anchors,
-                lambda shape=(size, images, objects): inputs(*shape, False, torch.bfloat16),
+                partial(inputs, size, images, objects, False, torch.bfloat16),
                 rx.reference.match_anchors,
                 {**twin(rx.reference.match_anchors)},
                 dtype="bfloat16",
@@ -167,7 +168,7 @@ def cases() -> Iterator[Case]:
                 "match + encode",
                 f"{name}{', refined anchors' if refined else ''}",
                 own,
-                lambda shape=(size, images, objects, refined): inputs(*shape),
+                partial(inputs, size, images, objects, refined),
                 theirs,
                 {
                     **twin(theirs),
@@ -190,5 +191,5 @@ def targets_close(got: Any, expected: Any) -> None:
     torch.testing.assert_close(got[1][rows[0]], expected[1][rows[1]], rtol=1e-3, atol=1e-3)
 
 
-def test_match_anchors(benchmark, contestant):
+def test_match_anchors(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def cases() -> Iterator[Case]:
                     "mine_hard_negatives",
                     f"B={images}, {anchors} anchors{', filtered' if filtered else ''}",
                     with_eligible(rx.mine_hard_negatives),
-                    lambda shape=(images, anchors, filtered, dtype): inputs(*shape),
+                    partial(inputs, images, anchors, filtered, dtype),
                     with_eligible(rx.reference.mine_hard_negatives),
                     peers,
                     dtype=str(dtype)[6:],
@@ -59,5 +60,5 @@ def cases() -> Iterator[Case]:
                 )
 
 
-def test_mine_hard_negatives(benchmark, contestant):
+def test_mine_hard_negatives(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

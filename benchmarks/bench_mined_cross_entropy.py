@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def cases() -> Iterator[Case]:
                         "mined_cross_entropy",
                         f"B={images}, {anchors} anchors, {columns} columns{', filtered' if filtered else ''}",
                         loss_of(rx.mined_cross_entropy),
-                        lambda shape=shape, filtered=filtered, dtype=dtype: inputs(shape, filtered, dtype),
+                        partial(inputs, shape, filtered, dtype),
                         reference,
                         peers,
                         dtype=str(dtype)[6:],
@@ -68,5 +69,5 @@ def cases() -> Iterator[Case]:
                 )
 
 
-def test_mined_cross_entropy(benchmark, contestant):
+def test_mined_cross_entropy(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

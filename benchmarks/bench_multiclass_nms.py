@@ -4,6 +4,7 @@ mmcv's soft suppression."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import refinedet_ext as rx
 
 from .case import Case, Peer, Target
 from .inputs import detections
-from .peers import mmcv_ops, peer_of, torchvision_ops, twin
+from .peers import mmcv_ops, torchvision_ops, twin
 
 SOFT = {"top_k": None, "keep_top_k": 1000}
 # images, anchors, classes, scores above 0.01 per image, settings
@@ -95,9 +96,8 @@ def same_detections(got: rx.Detections, expected: rx.Detections) -> None:
 
 
 def cases() -> Iterator[Case]:
-    vision = torchvision_ops()
-    for name, (*shape, settings) in SHAPES.items():
-        images, anchors, classes, _ = shape
+    vision, mmcv = torchvision_ops(), mmcv_ops()
+    for name, (images, anchors, classes, candidates, settings) in SHAPES.items():
         method = settings.get("method")
         for dtype in (torch.float32, torch.bfloat16):
             if dtype == torch.bfloat16 and (method or "B=8" not in name):
@@ -105,16 +105,16 @@ def cases() -> Iterator[Case]:
             reference = _with(rx.reference.multiclass_nms, settings)
             peers: dict[str, Peer | None] = {**twin(reference)}
             if not method:
-                peers["torch + torchvision"] = peer_of(
-                    vision, lambda ops, s=settings: with_torchvision(ops.batched_nms, s), agrees=about_as_many
+                peers["torch + torchvision"] = vision and Peer(
+                    with_torchvision(vision.batched_nms, settings), agrees=about_as_many
                 )
             elif classes == 1:
-                peers["mmcv"] = peer_of(mmcv_ops(), lambda ops, m=method: mmcv_soft(ops, m), agrees=same_scores)
+                peers["mmcv"] = mmcv and Peer(mmcv_soft(mmcv, method), agrees=same_scores)
             yield Case(
                 "multiclass_nms",
                 name,
                 _with(rx.multiclass_nms, settings),
-                lambda shape=shape, dtype=dtype: inputs(*shape, dtype),
+                partial(inputs, images, anchors, classes, candidates, dtype),
                 reference,
                 peers,
                 dtype=str(dtype)[6:],
@@ -129,5 +129,5 @@ def _with(op: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any
     return lambda *given: op(*given, **settings)
 
 
-def test_multiclass_nms(benchmark, contestant):
+def test_multiclass_nms(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

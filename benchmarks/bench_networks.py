@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -146,7 +147,7 @@ def cases() -> Iterator[Case]:
                 "network",
                 f"{name}, B=1",
                 ours,
-                lambda name=name, dtype=dtype: inputs(name, dtype),
+                partial(inputs, name, dtype),
                 expected,
                 peers(name, dtype),
                 dtype=dtype,
@@ -158,5 +159,5 @@ def cases() -> Iterator[Case]:
             )
 
 
-def test_network(benchmark, contestant):
+def test_network(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +43,7 @@ def cases() -> Iterator[Case]:
                     "smooth_l1_box_loss",
                     f"B={images}, {count} anchors",
                     rx.smooth_l1_box_loss,
-                    lambda shape=(size, images, dtype): inputs(*shape),
+                    partial(inputs, size, images, dtype),
                     rx.reference.smooth_l1_box_loss,
                     {**twin(rx.reference.smooth_l1_box_loss), "composed": Peer(composed)},
                     dtype=str(dtype)[6:],
@@ -54,5 +56,5 @@ def cases() -> Iterator[Case]:
             )
 
 
-def test_smooth_l1_box_loss(benchmark, contestant):
+def test_smooth_l1_box_loss(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)

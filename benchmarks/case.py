@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -131,7 +131,10 @@ class Case:
         return True
 
 
-def both_ways(case: Case, **changes: Any) -> list[Case]:
+SomeCase = TypeVar("SomeCase", bound=Case)
+
+
+def both_ways(case: SomeCase, **changes: Any) -> list[SomeCase]:
     """The case, and the same forward and backward: three times the work of a forward, and at least twice its traffic.
 
     changes: what else is different of the second; it has no target of the first.

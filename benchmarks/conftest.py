@@ -42,9 +42,10 @@ class Contestant:
             elif self.who == FLOOR:
                 run = products_run(self.case.products, self.case.dtype)
             else:
-                run = prepared.peer(self.who)
-                if isinstance(run, str):
-                    pytest.skip(f"{self.who}: {run}")
+                ready = prepared.peer(self.who)
+                if isinstance(ready, str):
+                    pytest.skip(f"{self.who}: {ready}")
+                run = ready
             benchmark.group = f"{self.case.title()}, {self.threads} threads"
             with prepared.mode():
                 began = time.perf_counter()

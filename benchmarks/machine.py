@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,12 +45,12 @@ def measure_rates(seconds: float = 0.5) -> Rates:
     for dtype in (torch.float32, torch.bfloat16):
         a, b = (torch.randn(GEMM_SIDE, GEMM_SIDE).to(dtype) for _ in range(2))
         out = a @ b
-        best = measure({"gemm": lambda a=a, b=b, out=out: torch.mm(a, b, out=out)}, seconds=seconds)["gemm"]
+        best = measure({"gemm": partial(torch.mm, a, b, out=out)}, seconds=seconds)["gemm"]
         gemm[str(dtype)[6:]] = 2 * GEMM_SIDE**3 / (best.low * 1e6)
     for mib in COPY_MIB:
         source = torch.ones(int(mib * 2**20) // 8)
         into = torch.empty_like(source)
-        best = measure({"copy": lambda source=source, into=into: into.copy_(source)}, seconds=seconds)["copy"]
+        best = measure({"copy": partial(into.copy_, source)}, seconds=seconds)["copy"]
         copy[mib] = mib * 2**20 / (best.low * 1e6)
     return Rates(gemm, copy)
 

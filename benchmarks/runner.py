@@ -149,7 +149,7 @@ def run_case(
 
     A case that gives a wrong result yields one row with the error, and no time.
     """
-    head = {"op": case.op, "case": case.name, "dtype": case.dtype, "direction": case.direction}
+    head: dict[str, Any] = {"op": case.op, "case": case.name, "dtype": case.dtype, "direction": case.direction}
     threads = [count for count in case.threads if count in rates]
     if not threads:
         return

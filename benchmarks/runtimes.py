@@ -74,14 +74,15 @@ def torchvision_deform(model: Any, images: Tensor, dtype: torch.dtype) -> Networ
     plain = channels_last(model, images, dtype)
 
     def deform(x: Tensor, offset: Any, weight: Tensor, bias: Any = None, *steps: Any, center: Any = None) -> Tensor:
-        stride, padding, dilation, mask = (*steps, *(1, 0, 1, None)[len(steps) :])
+        rest: tuple[Any, ...] = (1, 0, 1, None)[len(steps) :]
+        stride, padding, dilation, mask = (*steps, *rest)
         if center is not None:
             offset = (0 if offset is None else offset) + center.repeat(1, weight.shape[2] * weight.shape[3], 1, 1)
         return vision.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)
 
     def run(x: Tensor) -> Any:
         ours = rx.deform_align
-        rx.deform_align = deform
+        rx.deform_align = deform  # type: ignore[assignment]
         try:
             return plain(x)
         finally:

@@ -37,7 +37,8 @@ def quantile(ordered: list[float], share: float) -> float:
 
 def summary(seconds: list[float]) -> Time:
     ordered = sorted(1e3 * s for s in seconds)
-    return Time(*(quantile(ordered, share) for share in (0.5, 0.25, 0.75)), len(ordered))
+    median, low, high = (quantile(ordered, share) for share in (0.5, 0.25, 0.75))
+    return Time(median, low, high, len(ordered))
 
 
 def measure(

@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ def measure(case: GpuCase, timer: Timer, ceilings: Ceilings) -> dict[str, Any]:
         if peer is None:
             peers[name] = None
             continue
-        peers[name] = {"call": timer.call(lambda peer=peer: case.call(peer.run, inputs))}
+        times = {"call": timer.call(partial(case.call, peer.run, inputs))}
         if case.peers_capturable and case.capturable:
-            peers[name]["graph"] = timer.graph(lambda peer=peer: case.call(peer.run, inputs))
+            times["graph"] = timer.graph(partial(case.call, peer.run, inputs))
+        peers[name] = times
     best = min((t["call"].median for t in peers.values() if t), default=None)
     best_graph = min((t["graph"].median for t in peers.values() if t and "graph" in t), default=None)
     floor = floor_of(case, ceilings)

@@ -16,7 +16,7 @@ from ..bench_match_anchors import plain_box_iou
 from ..bench_mine_hard_negatives import two_sorts
 from ..bench_mined_cross_entropy import inputs as loss_inputs
 from ..bench_mined_cross_entropy import plain_loss
-from ..case import Case, Op, Peer, on_cpu, size_of
+from ..case import Op, Peer, on_cpu, size_of
 from ..inputs import detections, detector_outputs, ground_truth, pyramid_anchors
 from ..peers import torchvision_ops
 from .case import GpuCase, to
@@ -27,13 +27,13 @@ IOU = 0.45
 
 def exact_case(
     op: str, name: str, ours: Op, inputs: Callable[[], Sequence[Tensor]], peers: dict[str, Op | None], **rest: Any
-) -> Case:
+) -> GpuCase:
     """The CPU kernel says what the GPU's must give, bit for bit; tests hold that to the twin."""
     shown = {peer: None if run is None else Peer(run) for peer, run in peers.items()}
     return GpuCase(op, name, ours, inputs, on_cpu(ours), shown, exact=True, **rest)
 
 
-def nms_cases(device: str, small: bool) -> Iterator[Case]:
+def nms_cases(device: str, small: bool) -> Iterator[GpuCase]:
     vision = torchvision_ops()
     many = ((1000, 20), (5000, 20), (5000, 80), (16320, 20), (16320, 80), (200_000, 80))
     for count, classes in ((300, 20),) if small else many:
@@ -44,7 +44,7 @@ def nms_cases(device: str, small: bool) -> Iterator[Case]:
                 op.__name__,
                 name,
                 partial(op, iou_threshold=IOU),
-                lambda cpu=cpu: to(device, cpu),
+                partial(to, device, cpu),
                 {"torchvision": vision and partial(vision.batched_nms, iou_threshold=IOU)},
                 capturable=op is rx.batched_nms_padded,
                 peers_capturable=False,
@@ -53,7 +53,7 @@ def nms_cases(device: str, small: bool) -> Iterator[Case]:
             "nms",
             f"{count} boxes",
             partial(rx.nms, iou_threshold=IOU),
-            lambda cpu=cpu: to(device, cpu[:2]),
+            partial(to, device, cpu[:2]),
             {"torchvision": vision and partial(vision.nms, iou_threshold=IOU)},
             capturable=False,
             peers_capturable=False,
@@ -88,7 +88,7 @@ def plain_detect(nms: Nms, arm_logits: Tensor, arm: Tensor, odm_logits: Tensor, 
     return suppress_images(nms, boxes, top, at % classes, classes)
 
 
-def detect_cases(device: str, small: bool) -> Iterator[Case]:
+def detect_cases(device: str, small: bool) -> Iterator[GpuCase]:
     vision = torchvision_ops()
     shapes = [(320, 1, 21), (320, 1, 81), (320, 8, 21), (512, 8, 81), (512, 32, 21)]
     for size, images, columns in shapes[:1] if small else shapes:
@@ -100,7 +100,7 @@ def detect_cases(device: str, small: bool) -> Iterator[Case]:
             "detect",
             f"B={images}, {len(anchors)} anchors, {columns} columns",
             rx.detect,
-            lambda cpu=cpu: to(device, cpu),
+            partial(to, device, cpu),
             {"torch + torchvision": vision and partial(plain_detect, vision.batched_nms)},
             bytes=size_of(outputs[0]) + images * survivors * (columns + 8) * 4,
             peers_capturable=False,
@@ -110,7 +110,7 @@ def detect_cases(device: str, small: bool) -> Iterator[Case]:
             "multiclass_nms",
             f"B={images}, {len(anchors)} boxes, {columns - 1} classes",
             rx.multiclass_nms,
-            lambda decoded=decoded: to(device, decoded),
+            partial(to, device, decoded),
             {"torch + torchvision": vision and partial(plain_multiclass, vision.batched_nms)},
             bytes=size_of(decoded[1]),
             peers_capturable=False,
@@ -135,7 +135,7 @@ def match_by_matrix(
     return results
 
 
-def matching_cases(device: str, small: bool) -> Iterator[Case]:
+def matching_cases(device: str, small: bool) -> Iterator[GpuCase]:
     for size, images, objects in [(320, 2, 5.0)] if small else [(320, 32, 8.4), (512, 32, 8.4), (512, 8, 100.0)]:
         cpu = pyramid_anchors(size), *ground_truth(images, objects, torch.Generator().manual_seed(0))
         offsets = cpu[3].tolist()
@@ -144,14 +144,14 @@ def matching_cases(device: str, small: bool) -> Iterator[Case]:
                 "match_anchors",
                 f"B={images}, {len(cpu[0])} anchors, {objects} objects, {force}",
                 partial(rx.match_anchors, force_match=force),
-                lambda cpu=cpu: to(device, cpu),
+                partial(to, device, cpu),
                 {"torch": partial(match_by_matrix, list(zip(offsets, offsets[1:], strict=False)))},
                 bytes=images * len(cpu[0]) * 20,
                 peers_capturable=False,
             )
 
 
-def mining_cases(device: str, small: bool) -> Iterator[Case]:
+def mining_cases(device: str, small: bool) -> Iterator[GpuCase]:
     for images, count in [(2, 500)] if small else [(32, 6375), (32, 16320), (1, 1_000_000)]:
         rng = torch.Generator().manual_seed(0)
         loss = F.softplus(torch.randn(images, count, generator=rng) * 2 - 5)
@@ -160,13 +160,13 @@ def mining_cases(device: str, small: bool) -> Iterator[Case]:
             "mine_hard_negatives",
             f"B={images}, {count} anchors",
             rx.mine_hard_negatives,
-            lambda cpu=cpu: to(device, cpu),
+            partial(to, device, cpu),
             {"two sorts": partial(two_sorts, eligible=None)},
             bytes=images * count * 13,
         )
 
 
-def loss_cases(device: str, small: bool) -> Iterator[Case]:
+def loss_cases(device: str, small: bool) -> Iterator[GpuCase]:
     for images, count, classes in [(2, 500, 5)] if small else [(32, 6375, 2), (32, 6375, 21), (8, 16320, 81)]:
         cpu = loss_inputs((images, count, classes), filtered=False)[:2]
         name = f"B={images}, {count} anchors, {classes} columns"
@@ -174,7 +174,7 @@ def loss_cases(device: str, small: bool) -> Iterator[Case]:
             "mined_cross_entropy",
             name,
             summed_loss,
-            lambda cpu=cpu: to(device, cpu),
+            partial(to, device, cpu),
             on_cpu(summed_loss),
             {"torch": Peer(partial(plain_loss, eligible=None))},
             bytes=size_of(*cpu),
@@ -185,7 +185,7 @@ def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return rx.mined_cross_entropy(logits, labels).loss
 
 
-def coding_cases(device: str, small: bool) -> Iterator[Case]:
+def coding_cases(device: str, small: bool) -> Iterator[GpuCase]:
     images, size = (2, 320) if small else (32, 512)
     rng = torch.Generator().manual_seed(0)
     for dtype in (torch.float32, torch.bfloat16):
@@ -206,7 +206,7 @@ def coding_cases(device: str, small: bool) -> Iterator[Case]:
                 op,
                 name,
                 ours,
-                lambda cpu=cpu: to(device, cpu),
+                partial(to, device, cpu),
                 {"torch": twin},
                 bytes=size_of(*cpu) + written,
                 peers_capturable=op != "filter_anchors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 import refinedet_ext as rx
 
-from ..case import Case, Op, Peer, both_ways, on_cpu, precise, size_of
+from ..case import Op, Peer, both_ways, on_cpu, precise, size_of
 from ..peers import torchvision_ops
 from .case import GpuCase
 
@@ -20,7 +21,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 def feature_case(
     op: str, name: str, ours: Op, inputs: list[Tensor], twin: Op, peers: dict[str, Op | None], flops: float
-) -> list[Case]:
+) -> list[GpuCase]:
     """Forward, and forward with backward. The twin computes in float64."""
     return both_ways(
         GpuCase(
@@ -41,7 +42,7 @@ def plain_deconv_sum(x: Tensor, weight: Tensor, bias: Tensor, lateral: Tensor) -
     return F.relu(F.conv_transpose2d(x, weight, bias, stride=2) + lateral)
 
 
-def deconv_cases(device: str, small: bool) -> Iterator[Case]:
+def deconv_cases(device: str, small: bool) -> Iterator[GpuCase]:
     for images, channels, side in [(1, 16, 6)] if small else [(1, 256, 20), (32, 256, 20), (32, 256, 32)]:
         for dtype in (torch.float32, torch.bfloat16):
             for order, layout in LAYOUTS.items():
@@ -61,11 +62,11 @@ def deconv_cases(device: str, small: bool) -> Iterator[Case]:
                 )
 
 
-def deform_cases(device: str, small: bool) -> Iterator[Case]:
+def deform_cases(device: str, small: bool) -> Iterator[GpuCase]:
     vision = torchvision_ops()
     shapes = [(1, 256, 40, 5), (8, 256, 40, 5), (8, 256, 64, 5)]
     for images, channels, side, dilation in [(1, 16, 6, 2)] if small else shapes:
-        steps = {"padding": dilation, "dilation": dilation}
+        steps: dict[str, Any] = {"padding": dilation, "dilation": dilation}
         for dtype in (torch.float32, torch.bfloat16):
             for order, layout in LAYOUTS.items():
                 rng = torch.Generator().manual_seed(0)
@@ -73,10 +74,10 @@ def deform_cases(device: str, small: bool) -> Iterator[Case]:
                 offset = (torch.randn(images, 18, side, side, generator=rng) * 2).to(device)
                 weight = (torch.randn(channels, channels, 3, 3, generator=rng) * 0.02).to(device, dtype)
 
-                def peer(x: Tensor, offset: Tensor, weight: Tensor, steps: dict[str, int] = steps) -> Tensor:
+                def peer(x: Tensor, offset: Tensor, weight: Tensor, steps: dict[str, Any] = steps) -> Tensor:
                     return vision.deform_conv2d(x, offset.to(x.dtype), weight, **steps)
 
-                def plain(x: Tensor, offset: Tensor, weight: Tensor, steps: dict[str, int] = steps) -> Tensor:
+                def plain(x: Tensor, offset: Tensor, weight: Tensor, steps: dict[str, Any] = steps) -> Tensor:
                     return F.conv2d(x, weight, **steps) + 0 * offset[:, :1]
 
                 yield from feature_case(

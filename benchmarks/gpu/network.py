@@ -16,7 +16,8 @@ def network_rows(timer: Timer) -> list[dict[str, Any]]:
     import refinedet
 
     torch.manual_seed(0)
-    model = refinedet.create_model("refinedet320_vgg16", 21).cuda().eval().to(memory_format=torch.channels_last)
+    model = refinedet.create_model("refinedet320_vgg16", 21).cuda().eval()
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = (torch.randn(1, 3, 320, 320, device="cuda") * 50).to(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
         logits = model.head_outputs(images).arm_logits
