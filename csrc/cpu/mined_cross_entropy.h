@@ -26,7 +26,7 @@ struct MinedCrossEntropyBackwardArgs {
   DType dtype;
   const void* grad_loss;   // (batch,) of Work<dtype>
   const void* logits;      // (batch, anchor_count, classes)
-  const int64_t* targets;  // (batch, anchor_count), below `classes`; negative as 0
+  const int64_t* targets;  // (batch, anchor_count), negative as 0, above the last class as that
   const bool* chosen;      // (batch, anchor_count)
   int64_t batch;
   int64_t anchor_count;

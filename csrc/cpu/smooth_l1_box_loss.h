@@ -10,7 +10,7 @@ struct SmoothL1BoxLossArgs {
   const void* deltas;       // (batch, anchor_count, 4)
   const void* anchors;      // (batch, anchor_count, 4), or (anchor_count, 4) where they are shared
   const void* gt_boxes;     // (gt_count, 4)
-  const int64_t* gt_index;  // (batch, anchor_count), below gt_count; negative: no box
+  const int64_t* gt_index;  // (batch, anchor_count); outside of 0 .. gt_count - 1: no box
   int64_t batch;
   int64_t anchor_count;  // below 2^31
   int64_t gt_count;
