@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
 from torch.compiler import is_compiling
 
 from . import _library
 from .checks import check_count, check_floating, check_same_device
 
-_forward = _library.op("deform_align")
+_differentiable = _library.op("deform_align")
+_forward = _library.op("_deform_align_forward")
 _backward = _library.op("_deform_align_backward")
 
 
@@ -78,13 +79,18 @@ def deform_align(
     """
     if not is_compiling():
         try:
-            pairs = [[step, step] if type(step) is int else step for step in (stride, padding, dilation)]
-            return _forward(input, weight, offset, center, mask, bias, *pairs)
+            vertical, horizontal = (stride, stride) if type(stride) is int else stride
+            top, left = (padding, padding) if type(padding) is int else padding
+            apart_y, apart_x = (dilation, dilation) if type(dilation) is int else dilation
+            tensors = (input, weight, offset, center, mask, bias)
+            if not (is_grad_enabled() and any([t is not None and t.requires_grad for t in tensors])):
+                return _forward(*tensors, vertical, horizontal, top, left, apart_y, apart_x)
+            return _differentiable(*tensors, [vertical, horizontal], [top, left], [apart_y, apart_x])
         except Exception:  # what is wrong is said below
             pass
     steps = [_pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1)]
     _check(input, offset, weight, bias, steps, mask, center)
-    return _forward(input, weight, offset, center, mask, bias, *steps)
+    return _differentiable(input, weight, offset, center, mask, bias, *steps)
 
 
 def _pair(value: int | tuple[int, int], name: str, least: int) -> list[int]:
@@ -196,6 +202,19 @@ def _fake(
     return _new_like(input, _out_shape(input, weight, steps))
 
 
+@_library.register_fake("_deform_align_forward")
+def _fake_forward(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor | None,
+    center: Tensor | None,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    *steps: int,
+) -> Tensor:
+    return _fake(input, weight, offset, center, mask, bias, [*steps[:2]], [*steps[2:4]], [*steps[4:]])
+
+
 @_library.register_fake("_deform_align_backward")
 def _fake_backward(
     grad: Tensor,
@@ -237,4 +256,6 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 _library.register_autograd("deform_align", _autograd, setup_context=_setup_context)
 _library.register_no_autograd("_deform_align_backward", "deform_align: it can be differentiated once, not twice")
+_library.register_not_differentiable("_deform_align_forward")
 _library.register_autocast("deform_align", "lower", keep=(2, 3, 4))
+_library.register_autocast("_deform_align_forward", "lower", keep=(2, 3, 4))

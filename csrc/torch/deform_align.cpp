@@ -1,5 +1,7 @@
 #include "deform_align.h"
 
+#include <algorithm>
+
 #include "as_contiguous.h"
 #include "deform_align_cuda.h"
 
@@ -29,17 +31,19 @@ ScalarType compute_dtype(const Tensor& input, Place place) {
   }
 }
 
-void check_pair(const std::vector<int64_t>& pair, int64_t low, const char* name) {
-  REFINEDET_CHECK(pair.size() == 2 && pair[0] >= low && pair[1] >= low, name, ": expected two integers of at least ",
-                  low, ", got ", pair.size(), " values", pair.size() == 2 ? " of which one is smaller" : "");
+// Throws unless both numbers are at least `low`.
+void check_pair(const std::array<int64_t, 2>& pair, int64_t low, const char* name) {
+  REFINEDET_CHECK(pair[0] >= low && pair[1] >= low, name, ": expected two integers of at least ", low, ", got ",
+                  pair[0], " and ", pair[1]);
 }
 
 // Throws unless `t` is (B, channels, Ho, Wo).
 void check_map(const Tensor& t, const DeformCall& call, int64_t channels, const char* name) {
   check_place(t, call.place, name);
   dtype_of(t, name);
-  const std::vector<int64_t> expected{call.batch, channels, call.geometry.out_height, call.geometry.out_width};
-  REFINEDET_CHECK(sizes_of(t) == expected, name, ": expected shape (", expected[0], ", ", expected[1], ", ",
+  const std::array<int64_t, 4> expected{call.batch, channels, call.geometry.out_height, call.geometry.out_width};
+  const Sizes sizes = t.sizes();
+  REFINEDET_CHECK(std::equal(sizes.begin(), sizes.end(), expected.begin(), expected.end()), name, ": expected shape (", expected[0], ", ", expected[1], ", ",
                   expected[2], ", ", expected[3], "), got ", shape_of(t));
 }
 
@@ -67,10 +71,20 @@ int64_t out_size(int64_t size, int64_t pad, int64_t dilation, int64_t kernel, in
 
 }  // namespace
 
+DeformSteps deform_steps(const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
+                         const std::vector<int64_t>& dilation) {
+  const auto pair = [](const std::vector<int64_t>& numbers, int64_t low, const char* name) {
+    REFINEDET_CHECK(numbers.size() == 2, name, ": expected two integers of at least ", low, ", got ", numbers.size(),
+                    " values");
+    return std::array<int64_t, 2>{numbers[0], numbers[1]};
+  };
+  return {pair(stride, 1, "stride"), pair(padding, 0, "padding"), pair(dilation, 1, "dilation")};
+}
+
 DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& offset,
                        const std::optional<Tensor>& center, const std::optional<Tensor>& mask,
-                       const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
-                       const std::vector<int64_t>& dilation) {
+                       const DeformSteps& steps) {
+  const auto& [stride, padding, dilation] = steps;
   DeformCall call;
   call.place = place_of(input, "input");
   check_place(weight, call.place, "weight");
@@ -138,10 +152,19 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
 
 namespace {
 
-Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
-                    std::optional<Tensor> center, std::optional<Tensor> mask, std::optional<Tensor> bias,
-                    std::vector<int64_t> stride, std::vector<int64_t> padding, std::vector<int64_t> dilation) {
-  const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
+// out += bias for a tile of a block's output channels.
+void add_bias(const DeformBlock& work, const Tensor& bias, const Tensor& out, bool channels_last,
+              const TileRange& range) {
+  const int64_t first = work.first_output();
+  char* values = static_cast<char*>(const_cast<void*>(bias.const_data_ptr())) + first * element_size(out.scalar_type());
+  write_rows({values, 0, 0, 1}, out.scalar_type(), out, channels_last, range, first, work.outputs(), /*add=*/true,
+             false);
+}
+
+Tensor forward(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& offset,
+               const std::optional<Tensor>& center, const std::optional<Tensor>& mask, std::optional<Tensor> bias,
+               const DeformSteps& steps) {
+  const DeformCall call = deform_call(input, weight, offset, center, mask, steps);
   if (bias) {
     check_place(*bias, call.place, "bias");
     check_dtype(*bias, input.scalar_type(), "bias");
@@ -162,29 +185,46 @@ Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Ten
   const int64_t copied = call.channels_last && dtype == call.compute ? 0 : element_size(call.compute);
   // parts of an only group add up in the output, which half types would round every time
   const DeformPlan plan = deform_plan(call, copied, /*divisible=*/dtype == call.compute && element_size(dtype) >= 4);
-  Tensor scratch = new_tensor({plan.rows * call.out_channels}, call.compute);
   for (const ChannelBlock& block : plan.blocks) {
     const bool add = call.groups == 1 && block.channel > 0;
-    const int64_t outputs = call.out_channels / call.groups * block.groups;
-    const int64_t first_output = call.out_channels / call.groups * block.group;
     DeformBlock work(call, plan, block, add ? std::nullopt : bias);
     for_image_steps(call, plan, [&](int64_t image, int64_t images) {
       work.load_images(image, images);
       for_tiles(call, plan, image, images, [&](const TileRange& range) {
         work.locate(range);
         cpu::deform_columns({work.tile()}, torch_threads());
-        // rows that lie in the output as they come are written there
-        const bool direct = call.channels_last && dtype == call.compute && !add;
-        const PixelRows rows = direct ? read_rows(out, true, range, first_output, outputs, dtype, scratch)
-                                      : PixelRows{scratch.mutable_data_ptr(), range.pixels * outputs, outputs};
-        multiply(work.columns(), work.weights().transposed(), work.out_rows(rows.data, rows.row_stride), call.compute);
-        if (!direct) {
-          write_rows(rows, call.compute, out, call.channels_last, range, first_output, outputs, add, false);
+        work.to_product();
+        const auto there =
+            add ? std::nullopt
+                : rows_in_place(out, call.channels_last, range, work.first_output(), call.compute, /*planes=*/true);
+        const PixelRows rows = there ? *there : work.scratch_rows();
+        multiply(work.columns(), work.weights().transposed(), work.out_rows(rows), call.compute);
+        if (!there) {
+          write_rows(rows, call.compute, out, call.channels_last, range, work.first_output(), work.outputs(), add,
+                     false);
+        }
+        if (bias && !add && work.in_place()) {
+          add_bias(work, *bias, out, call.channels_last, range);
         }
       });
     });
   }
   return out;
+}
+
+Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
+                    std::optional<Tensor> center, std::optional<Tensor> mask, std::optional<Tensor> bias,
+                    std::vector<int64_t> stride, std::vector<int64_t> padding, std::vector<int64_t> dilation) {
+  return forward(input, weight, offset, center, mask, bias, deform_steps(stride, padding, dilation));
+}
+
+// The same for calls without gradients: integers cost a short call less than lists of them.
+Tensor deform_align_forward(const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
+                            std::optional<Tensor> center, std::optional<Tensor> mask, std::optional<Tensor> bias,
+                            int64_t stride_y, int64_t stride_x, int64_t pad_y, int64_t pad_x, int64_t dilation_y,
+                            int64_t dilation_x) {
+  return forward(input, weight, offset, center, mask, bias,
+                 {{stride_y, stride_x}, {pad_y, pad_x}, {dilation_y, dilation_x}});
 }
 
 }  // namespace
@@ -193,8 +233,14 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "deform_align(Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, Tensor? bias, "
       "int[] stride, int[] padding, int[] dilation) -> Tensor");
+  m.def(
+      "_deform_align_forward(Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, Tensor? bias, "
+      "int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, int dilation_x) -> Tensor");
 }
 
-REFINEDET_KERNELS(m) { m.impl("deform_align", TORCH_BOX(&deform_align)); }
+REFINEDET_KERNELS(m) {
+  m.impl("deform_align", TORCH_BOX(&deform_align));
+  m.impl("_deform_align_forward", TORCH_BOX(&deform_align_forward));
+}
 
 }  // namespace refinedet::torch_ops

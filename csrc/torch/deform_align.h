@@ -8,9 +8,18 @@
 
 #include "../cpu/copy_matrices.h"
 #include "../cpu/deform_align.h"
-#include "common.h"
+#include "scratch_memory.h"
 
 namespace refinedet::torch_ops {
+
+// Stride, padding and dilation, each (vertical, horizontal).
+struct DeformSteps {
+  std::array<int64_t, 2> stride, padding, dilation;
+};
+
+// Of an op's lists of integers; throws unless they have two each.
+DeformSteps deform_steps(const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
+                         const std::vector<int64_t>& dilation);
 
 struct DeformCall {
   Tensor input;                                // contiguous or channels last
@@ -33,8 +42,7 @@ struct DeformCall {
 
 DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& offset,
                        const std::optional<Tensor>& center, const std::optional<Tensor>& mask,
-                       const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
-                       const std::vector<int64_t>& dilation);
+                       const DeformSteps& steps);
 
 // Those that are not wanted have no elements.
 struct DeformGradients {
@@ -97,13 +105,20 @@ void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarT
 // Pixels of `images` as rows of channels.
 struct PixelRows {
   void* data;
-  int64_t image_stride, row_stride;
+  int64_t image_stride, row_stride, channel_stride;
 };
 
-// Some channels of some pixels of a (B, C, H, W) tensor as rows of `dtype`: where they lie if they lie so, else copied
-// to `scratch`.
-PixelRows read_rows(const Tensor& tensor, bool channels_last, const TileRange& range, int64_t channel, int64_t channels,
-                    ScalarType dtype, Tensor& scratch);
+// Rows of `channels` side by side.
+PixelRows packed_rows(void* data, const TileRange& range, int64_t channels);
+
+// Some channels of some pixels of a (B, C, H, W) tensor where they lie, if that is as rows of `dtype`: channels last,
+// or, as a matrix product takes rows of any strides, a single image's planes.
+std::optional<PixelRows> rows_in_place(const Tensor& tensor, bool channels_last, const TileRange& range,
+                                       int64_t channel, ScalarType dtype, bool planes);
+
+// The same copied to `rows`, which are packed.
+void read_rows(const Tensor& tensor, bool channels_last, const TileRange& range, int64_t channel, int64_t channels,
+               ScalarType dtype, const PixelRows& rows);
 
 // And back: tensor = rows, or += rows.
 void write_rows(const PixelRows& rows, ScalarType dtype, const Tensor& tensor, bool channels_last,
@@ -113,7 +128,11 @@ void write_rows(const PixelRows& rows, ScalarType dtype, const Tensor& tensor, b
 // written unless the caller owns the tensor.
 cpu::MatrixLayout<void> weight_layout(const Tensor& weight, const DeformCall& call, const ChannelBlock& block);
 
-// A block's weights, pixels, samples and columns.
+// A block's weights, pixels, samples, columns and rows of output.
+//
+// Columns are sampled in the order (tap, channel). The product takes the weights where they lie if that is their order
+// too; if it is (channel, tap) and there are fewer output pixels than output channels, the columns are brought into the
+// weights' order, else the weights into theirs.
 class DeformBlock {
  public:
   // With `bias` a last column of ones meets a last weight, so that the product is rounded once with the bias in it.
@@ -124,24 +143,44 @@ class DeformBlock {
   void locate(const TileRange& range);  // makes the samples of the tile that follows
   cpu::DeformTile tile() const;
 
-  Matrices columns() const;  // of the tile: per group (rows, taps * channels)
   Matrices weights() const;  // per group (output channels, taps * channels)
+  // Of the tile: per group (rows, taps * channels), in the order of weights().
+  Matrices columns() const;
+  void to_product() const { reorder(false); }   // brings the sampled columns there
+  void from_product() const { reorder(true); }  // and a product's result back to the tile's
+  // Whether columns() and weights() are in the order of the weight's tensor, all of its channels.
+  bool in_place() const { return order_ != Order::copied; }
+
+  int64_t outputs() const { return block_.groups * group_outputs(); }  // of the block
+  int64_t first_output() const { return block_.group * group_outputs(); }
+  // Memory for the tile's rows of the block's output channels.
+  PixelRows scratch_rows() const { return packed_rows(rows_, range_, outputs()); }
   // Rows of the block's output channels, per group (rows, output channels).
-  Matrices out_rows(void* data, int64_t row_stride) const;
+  Matrices out_rows(const PixelRows& rows) const;
 
  private:
+  enum class Order { copied, taps, channels };  // of weights: a copy, or in place, and which index is the outer one
+
+  int64_t group_outputs() const { return call_.out_channels / call_.groups; }
+  void copy_weights(const std::optional<Tensor>& bias) const;
+  void reorder(bool back) const;
+
   const DeformCall& call_;
   ChannelBlock block_;
-  int64_t depth_;  // columns of a row that are multiplied
-  int64_t line_;   // from row to row
+  Order order_;
+  int64_t depth_;        // columns of a row that are multiplied
+  int64_t line_;         // from row to row of the columns
+  int64_t weight_line_;  // and of the weights
   int64_t tile_rows_;
   std::vector<cpu::ChannelRun> runs_;
-  Tensor weights_, columns_, samples_, zeros_, copy_;
+  std::optional<ScratchMemory> memory_;
+  char *weights_, *columns_, *multiplied_, *samples_, *zeros_, *copy_, *rows_;  // in memory_, or the weight's own
   PixelRows source_{};
   TileRange images_{}, range_{};
 };
 
 int64_t element_size(ScalarType dtype);
+DType kernel_dtype(ScalarType dtype);  // of columns
 int64_t round_up(int64_t n, int64_t unit);
 Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last,
                       Place place = Place::cpu());

@@ -26,43 +26,48 @@ class MapGrad {
   ScalarType dtype_ = ScalarType::Float;
 };
 
-// The weights' gradient of a block, summed over tiles in (Co, taps, C/groups) order.
+// The weights' gradient of a block, summed over tiles in the order of the block's columns. Where that is the tensor's
+// own and there is only one tile, the product writes it there.
 class WeightGrad {
  public:
-  WeightGrad(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block)
+  WeightGrad(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block, const DeformBlock& work,
+             const Tensor& grad_weight)
       : call_(call),
         block_(block),
+        in_place_(work.in_place()),
+        one_tile_(plan.images >= call.batch && plan.rows >= call.batch * call.out_pixels()),
         outputs_(call.out_channels / call.groups),
         depth_(call.taps() * block.group_channels()),
-        tile_(new_tensor({block.groups * outputs_ * depth_}, call.compute)),
-        sum_(tile_) {
-    const bool one_tile = plan.images >= call.batch && plan.rows >= call.batch * call.out_pixels();
-    if (!one_tile) {
-      sum_ = torch::stable::fill_(new_tensor({block.groups * outputs_ * depth_}, call.sampling), 0);
+        to_(weight_layout(grad_weight, call, block)) {
+    const int64_t size = block.groups * outputs_ * depth_;
+    if (!(in_place_ && one_tile_)) {
+      tile_ = new_tensor({size}, call.compute);
+    }
+    if (!one_tile_) {
+      sum_ = torch::stable::fill_(new_tensor({size}, call.sampling), 0);
     }
   }
 
   // grad: (rows, output channels) per group; columns: (rows, depth).
   void add_tile(const Matrices& grad, const Matrices& columns) {
-    const Matrices out{tile_.mutable_data_ptr(), block_.groups, outputs_, depth_, outputs_ * depth_, depth_, 1};
-    multiply(grad.transposed(), columns, out, call_.compute);
-    if (sum_.get() == tile_.get()) {
-      return;
+    void* const data = tile_ ? tile_->mutable_data_ptr() : to_.data;
+    multiply(grad.transposed(), columns, {data, block_.groups, outputs_, depth_, outputs_ * depth_, depth_, 1},
+             call_.compute);
+    if (sum_) {
+      copy(*tile_, {sum_->mutable_data_ptr(), kernel_dtype(call_.sampling), 0, depth_, 1}, true);
     }
-    const int64_t rows = block_.groups * outputs_;
-    cpu::copy_matrices({{tile_.const_data_ptr(), dtype_of(tile_, "weight"), 0, depth_, 1},
-                        {sum_.mutable_data_ptr(), dtype_of(sum_, "weight"), 0, depth_, 1},
-                        1,
-                        rows,
-                        depth_,
-                        /*add=*/true,
-                        false},
-                       torch_threads());
   }
 
-  void write(const Tensor& grad_weight) const {
-    cpu::copy_matrices({{sum_.const_data_ptr(), dtype_of(sum_, "weight"), depth_, block_.group_channels(), 1},
-                        weight_layout(grad_weight, call_, block_),
+  void write() const {
+    if (!tile_) {
+      return;
+    }
+    const Tensor& from = sum_ ? *sum_ : *tile_;
+    if (in_place_) {
+      return copy(from, {to_.data, to_.dtype, 0, depth_, 1}, false);
+    }
+    cpu::copy_matrices({{from.const_data_ptr(), dtype_of(from, "weight"), depth_, block_.group_channels(), 1},
+                        to_,
                         block_.groups * outputs_,
                         call_.taps(),
                         block_.group_channels(),
@@ -72,10 +77,23 @@ class WeightGrad {
   }
 
  private:
+  void copy(const Tensor& from, const cpu::MatrixLayout<void>& to, bool add) const {
+    cpu::copy_matrices({{from.const_data_ptr(), dtype_of(from, "weight"), 0, depth_, 1},
+                        to,
+                        1,
+                        block_.groups * outputs_,
+                        depth_,
+                        add,
+                        /*overflow=*/true},
+                       torch_threads());
+  }
+
   const DeformCall& call_;
   const ChannelBlock& block_;
+  bool in_place_, one_tile_;
   int64_t outputs_, depth_;
-  Tensor tile_, sum_;  // one and the same where there is only one tile
+  cpu::MatrixLayout<void> to_;
+  std::optional<Tensor> tile_, sum_;
 };
 
 // The input's gradient of a block, summed channels last: where it belongs if that is so, else beside it.
@@ -95,10 +113,10 @@ class InputGrad {
   void begin(int64_t image, int64_t images) {
     images_ = {image, images, 0, call_.geometry.in_pixels()};
     if (direct_) {
-      rows_ = read_rows(grad_input_, true, images_, block_.channel, block_.channels, call_.sampling, sum_);
+      rows_ = *rows_in_place(grad_input_, true, images_, block_.channel, call_.sampling, false);
     } else {
       torch::stable::fill_(sum_, 0);
-      rows_ = {sum_.mutable_data_ptr(), images_.pixels * block_.channels, block_.channels};
+      rows_ = packed_rows(sum_.mutable_data_ptr(), images_, block_.channels);
     }
   }
   void add_tile(const cpu::DeformTile& tile) const {
@@ -133,17 +151,14 @@ struct Gradients {
 struct IncomingGrad {
   Tensor tensor;  // contiguous or channels last
   bool channels_last;
-  Tensor rows;  // scratch for a tile
 };
 
-void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block, IncomingGrad& grad,
+void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block, const IncomingGrad& grad,
                Gradients& grads) {
-  const int64_t outputs = call.out_channels / call.groups * block.groups;
-  const int64_t first_output = call.out_channels / call.groups * block.group;
   DeformBlock work(call, plan, block, std::nullopt);
   std::optional<WeightGrad> weight;
   if (grads.want_weight) {
-    weight.emplace(call, plan, block);
+    weight.emplace(call, plan, block, work, grads.weight);
   }
   std::optional<InputGrad> input;
   if (grads.want_input) {
@@ -156,11 +171,16 @@ void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBloc
     }
     for_tiles(call, plan, image, images, [&](const TileRange& range) {
       work.locate(range);
-      const PixelRows rows =
-          read_rows(grad.tensor, grad.channels_last, range, first_output, outputs, call.compute, grad.rows);
-      const Matrices grad_rows = work.out_rows(rows.data, rows.row_stride);
+      const auto there =
+          rows_in_place(grad.tensor, grad.channels_last, range, work.first_output(), call.compute, /*planes=*/true);
+      const PixelRows rows = there ? *there : work.scratch_rows();
+      if (!there) {
+        read_rows(grad.tensor, grad.channels_last, range, work.first_output(), work.outputs(), call.compute, rows);
+      }
+      const Matrices grad_rows = work.out_rows(rows);
       if (input || grads.want_samples()) {
         multiply(grad_rows, work.weights(), work.columns(), call.compute);  // the columns' gradient
+        work.from_product();
       }
       if (input) {
         input->add_tile(work.tile());
@@ -173,6 +193,7 @@ void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBloc
         cpu::deform_columns({work.tile()}, torch_threads());
       }
       if (weight) {
+        work.to_product();
         weight->add_tile(grad_rows, work.columns());
       }
     });
@@ -181,7 +202,7 @@ void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBloc
     }
   });
   if (weight) {
-    weight->write(grads.weight);
+    weight->write();
   }
 }
 
@@ -198,7 +219,7 @@ DeformGradients gradients_on_cpu(const DeformCall& call, const Tensor& grad_out,
       {call, call.offset, wanted[2]},
       {call, call.center, wanted[3]},
       {call, call.mask, wanted[4]}};
-  IncomingGrad grad{grad_out, grad_channels_last, {}};
+  const IncomingGrad grad{grad_out, grad_channels_last};
   const bool empty = grad.tensor.numel() == 0;
   if (empty || InputGrad::is_direct(call)) {
     torch::stable::fill_(grads.input, 0);
@@ -209,7 +230,6 @@ DeformGradients gradients_on_cpu(const DeformCall& call, const Tensor& grad_out,
     const int64_t copied = (call.channels_last && dtype == call.compute ? 0 : element_size(call.compute)) +
                            (want_input && !InputGrad::is_direct(call) ? element_size(call.sampling) : 0);
     const DeformPlan plan = deform_plan(call, copied, /*divisible=*/true);
-    grad.rows = new_tensor({plan.rows * call.out_channels}, call.compute);
     for (const ChannelBlock& block : plan.blocks) {
       add_block(call, plan, block, grad, grads);
     }
@@ -223,7 +243,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
     const Tensor& grad_in, const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
     std::optional<Tensor> center, std::optional<Tensor> mask, std::vector<int64_t> stride, std::vector<int64_t> padding,
     std::vector<int64_t> dilation, std::vector<bool> output_mask, [[maybe_unused]] bool deterministic) {
-  const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
+  const DeformCall call =
+      deform_call(input, weight, offset, center, mask, deform_steps(stride, padding, dilation));
   check_place(grad_in, call.place, "grad");
   check_dtype(grad_in, input.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad_in) == call.out_sizes(), "grad: expected the shape of the output, got ",
