@@ -79,18 +79,34 @@ def deform_align(
     """
     if not is_compiling():
         try:
-            vertical, horizontal = (stride, stride) if type(stride) is int else stride
-            top, left = (padding, padding) if type(padding) is int else padding
-            apart_y, apart_x = (dilation, dilation) if type(dilation) is int else dilation
-            tensors = (input, weight, offset, center, mask, bias)
-            if not (is_grad_enabled() and any([t is not None and t.requires_grad for t in tensors])):
-                return _forward(*tensors, vertical, horizontal, top, left, apart_y, apart_x)
-            return _differentiable(*tensors, [vertical, horizontal], [top, left], [apart_y, apart_x])
+            grad = is_grad_enabled() and (
+                input.requires_grad
+                or weight.requires_grad
+                or (offset is not None and offset.requires_grad)
+                or (center is not None and center.requires_grad)
+                or (mask is not None and mask.requires_grad)
+                or (bias is not None and bias.requires_grad)
+            )
+            if not grad:
+                if type(stride) is type(padding) is type(dilation) is int:
+                    if stride == dilation == 1 and padding == 0:  # as the op has it anyway
+                        return _forward(input, weight, offset, center, mask, bias)
+                    numbers = [stride, stride, padding, padding, dilation, dilation]
+                else:
+                    numbers = [n for step in (stride, padding, dilation) for n in _both(step)]
+                return _forward(input, weight, offset, center, mask, bias, *numbers)
+            pairs = [[*_both(step)] for step in (stride, padding, dilation)]
+            return _differentiable(input, weight, offset, center, mask, bias, *pairs)
         except Exception:  # what is wrong is said below
             pass
     steps = [_pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1)]
     _check(input, offset, weight, bias, steps, mask, center)
     return _differentiable(input, weight, offset, center, mask, bias, *steps)
+
+
+def _both(value: Any) -> tuple[int, int]:
+    vertical, horizontal = (value, value) if type(value) is int else value
+    return vertical, horizontal
 
 
 def _pair(value: int | tuple[int, int], name: str, least: int) -> list[int]:

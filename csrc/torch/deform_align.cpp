@@ -43,8 +43,8 @@ void check_map(const Tensor& t, const DeformCall& call, int64_t channels, const 
   dtype_of(t, name);
   const std::array<int64_t, 4> expected{call.batch, channels, call.geometry.out_height, call.geometry.out_width};
   const Sizes sizes = t.sizes();
-  REFINEDET_CHECK(std::equal(sizes.begin(), sizes.end(), expected.begin(), expected.end()), name, ": expected shape (", expected[0], ", ", expected[1], ", ",
-                  expected[2], ", ", expected[3], "), got ", shape_of(t));
+  REFINEDET_CHECK(std::equal(sizes.begin(), sizes.end(), expected.begin(), expected.end()), name, ": expected shape (",
+                  expected[0], ", ", expected[1], ", ", expected[2], ", ", expected[3], "), got ", shape_of(t));
 }
 
 int64_t offset_groups_of(const std::optional<Tensor>& offset, const std::optional<Tensor>& center,
@@ -87,12 +87,13 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   const auto& [stride, padding, dilation] = steps;
   DeformCall call;
   call.place = place_of(input, "input");
+  call.dtype = input.scalar_type();
   check_place(weight, call.place, "weight");
   check_no_double_on_gpu(input, call.place, "input");
   REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, C, H, W), got ", shape_of(input));
   REFINEDET_CHECK(weight.dim() == 4 && weight.size(1) > 0 && weight.size(2) > 0 && weight.size(3) > 0,
                   "weight: expected shape (Co, C / groups, kh, kw), got ", shape_of(weight));
-  check_dtype(weight, input.scalar_type(), "weight");
+  check_dtype(weight, call.dtype, "weight");
   check_pair(stride, 1, "stride");
   check_pair(padding, 0, "padding");
   check_pair(dilation, 1, "dilation");
@@ -177,11 +178,11 @@ Tensor forward(const Tensor& input, const Tensor& weight, const std::optional<Te
     return deform_align_on_gpu(call, bias);
   }
 #endif
-  Tensor out = new_like_image(call.out_sizes(), input.scalar_type(), call.channels_last);
+  Tensor out = new_like_image(call.out_sizes(), call.dtype, call.channels_last);
   if (out.numel() == 0) {
     return out;
   }
-  const ScalarType dtype = input.scalar_type();
+  const ScalarType dtype = call.dtype;
   const int64_t copied = call.channels_last && dtype == call.compute ? 0 : element_size(call.compute);
   // parts of an only group add up in the output, which half types would round every time
   const DeformPlan plan = deform_plan(call, copied, /*divisible=*/dtype == call.compute && element_size(dtype) >= 4);
@@ -235,7 +236,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
       "int[] stride, int[] padding, int[] dilation) -> Tensor");
   m.def(
       "_deform_align_forward(Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, Tensor? bias, "
-      "int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, int dilation_x) -> Tensor");
+      "int stride_y=1, int stride_x=1, int pad_y=0, int pad_x=0, int dilation_y=1, int dilation_x=1) -> Tensor");
 }
 
 REFINEDET_KERNELS(m) {

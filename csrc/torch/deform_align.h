@@ -30,6 +30,7 @@ struct DeformCall {
   int64_t batch, channels, out_channels, groups;
   bool channels_last;  // the input, and so the output
   bool weight_channels_last;
+  ScalarType dtype;  // of input and weight
   // Of columns and products: the input's on a GPU; on the CPU bfloat16 where the machine multiplies it, else float32
   // for the half types.
   ScalarType compute;

@@ -105,9 +105,7 @@ class InputGrad {
       sum_ = new_tensor({plan.images * call.geometry.in_pixels() * block.channels}, call.sampling);
     }
   }
-  static bool is_direct(const DeformCall& call) {
-    return call.channels_last && call.input.scalar_type() == call.sampling;
-  }
+  static bool is_direct(const DeformCall& call) { return call.channels_last && call.dtype == call.sampling; }
 
   // grad_input must be zero where it is summed in place.
   void begin(int64_t image, int64_t images) {
@@ -208,7 +206,7 @@ void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBloc
 
 DeformGradients gradients_on_cpu(const DeformCall& call, const Tensor& grad_out, bool grad_channels_last,
                                  const std::vector<bool>& wanted) {
-  const ScalarType dtype = call.input.scalar_type();
+  const ScalarType dtype = call.dtype;
   const std::vector<int64_t> none{0};
   const bool want_input = wanted[0], want_weight = wanted[1];
   Gradients grads{
@@ -243,8 +241,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
     const Tensor& grad_in, const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
     std::optional<Tensor> center, std::optional<Tensor> mask, std::vector<int64_t> stride, std::vector<int64_t> padding,
     std::vector<int64_t> dilation, std::vector<bool> output_mask, [[maybe_unused]] bool deterministic) {
-  const DeformCall call =
-      deform_call(input, weight, offset, center, mask, deform_steps(stride, padding, dilation));
+  const DeformCall call = deform_call(input, weight, offset, center, mask, deform_steps(stride, padding, dilation));
   check_place(grad_in, call.place, "grad");
   check_dtype(grad_in, input.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad_in) == call.out_sizes(), "grad: expected the shape of the output, got ",

@@ -50,7 +50,7 @@ DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const C
                          const std::optional<Tensor>& bias)
     : call_(call), block_(block), order_(Order::copied), tile_rows_(plan.rows) {
   const int64_t taps = call.taps(), channels = block.group_channels(), size = element_size(call.compute);
-  const bool whole = channels == call.channels / call.groups && call.weight.scalar_type() == call.compute;
+  const bool whole = channels == call.channels / call.groups && call.dtype == call.compute;
   const bool rounds = bias && size < 4;  // what is added to its result would round twice
   if (whole && !rounds) {
     const bool same = call.weight_channels_last || taps == 1 || channels == 1;
@@ -62,8 +62,9 @@ DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const C
   weight_line_ = in_place() ? depth_ : line_;
   runs_ = channel_runs(call, block, tile_rows_ * line_);
 
-  const int64_t sample = call.compute == ScalarType::Double ? sizeof(DeformSample<double>) : sizeof(DeformSample<float>);
-  const bool copies = !call.channels_last || call.input.scalar_type() != call.compute;
+  const int64_t sample =
+      call.compute == ScalarType::Double ? sizeof(DeformSample<double>) : sizeof(DeformSample<float>);
+  const bool copies = !call.channels_last || call.dtype != call.compute;
   const int64_t column_bytes = block.groups * tile_rows_ * line_ * size;
   Pieces pieces;
   const int64_t weights = pieces.add(in_place() ? 0 : outputs() * line_ * size);
@@ -208,7 +209,7 @@ Matrices DeformBlock::weights() const {
 }
 
 Matrices DeformBlock::out_rows(const PixelRows& rows) const {
-  return {rows.data,          block_.groups, range_.rows(), group_outputs(), group_outputs() * rows.channel_stride,
+  return {rows.data,       block_.groups,      range_.rows(), group_outputs(), group_outputs() * rows.channel_stride,
           rows.row_stride, rows.channel_stride};
 }
 
