@@ -1,9 +1,14 @@
 #include "copy_matrices.h"
 
+#include "turn_tile.h"
+
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
 
-constexpr int64_t kTile = 16;      // a line of a tile is a cache line of float32
+// a line of a tile is a cache line, or two of float64
+template <class T>
+constexpr int64_t kTile = sizeof(T) == 2 ? 32 : 16;
+constexpr int64_t kNarrow = 16;    // fewer lines than that: a kernel's taps
 constexpr int64_t kRowBlock = 64;  // rows of a task
 
 struct Copy {
@@ -81,44 +86,46 @@ REFINEDET_HD void transpose_narrow(const From* from, To* to, int64_t length, int
   }
 }
 
-// to[j][i] = from[i][j]. A whole tile is read by lines into a buffer of its own first: lines a power of two apart share
-// a cache set and would push each other out before their next element is wanted. What is left over at the edges is
-// small enough to go straight.
+// A tile, or what is left of one at the edges.
+template <class From, class To>
+REFINEDET_HD void transpose_tile(const From* __restrict from, To* __restrict to, int64_t height, int64_t width,
+                                 const Copy& how) {
+  constexpr int64_t size = kTile<Between<From, To>>;
+  Between<From, To> tile[size][size], turned[size][size];
+  for (int64_t i = 0; i < height; ++i) {
+    for (int64_t j = 0; j < width; ++j) {
+      tile[i][j] = get<From, To>(from[i * how.from_stride + j]);
+    }
+  }
+  turn_tile(tile, turned);
+  for (int64_t j = 0; j < width; ++j) {
+    for (int64_t i = 0; i < height; ++i) {
+      put<From, To>(turned[j][i], to[j * how.to_stride + i], how);
+    }
+  }
+}
+
+// to[j][i] = from[i][j]. A tile is read by lines into a buffer of its own first: lines a power of two apart share a
+// cache set and would push each other out before their next element is wanted.
 template <class From, class To>
 REFINEDET_HD void transpose(const From* __restrict from, To* __restrict to, int64_t from_lines, int64_t to_lines,
                             const Copy& how) {
-  if (to_lines < kTile) {
+  if (to_lines < kNarrow) {
     return transpose_narrow<true>(from, to, from_lines, to_lines, how);
   }
-  if (from_lines < kTile) {
+  if (from_lines < kNarrow) {
     return transpose_narrow<false>(from, to, to_lines, from_lines, how);
   }
-  Between<From, To> tile[kTile][kTile], line[kTile];
-  for (int64_t i0 = 0; i0 < from_lines; i0 += kTile) {
-    for (int64_t j0 = 0; j0 < to_lines; j0 += kTile) {
-      const int64_t height = min2(kTile, from_lines - i0), width = min2(kTile, to_lines - j0);
-      const From* a = from + i0 * how.from_stride + j0;
-      To* b = to + j0 * how.to_stride + i0;
-      if (height < kTile || width < kTile) {
-        for (int64_t i = 0; i < height; ++i) {
-          for (int64_t j = 0; j < width; ++j) {
-            put<From, To>(get<From, To>(a[i * how.from_stride + j]), b[j * how.to_stride + i], how);
-          }
-        }
-        continue;
-      }
-      for (int64_t i = 0; i < kTile; ++i) {
-        for (int64_t j = 0; j < kTile; ++j) {
-          tile[i][j] = get<From, To>(a[i * how.from_stride + j]);
-        }
-      }
-      for (int64_t j = 0; j < kTile; ++j) {
-        for (int64_t i = 0; i < kTile; ++i) {
-          line[i] = tile[i][j];  // so that the conversions below are of one register
-        }
-        for (int64_t i = 0; i < kTile; ++i) {
-          put<From, To>(line[i], b[j * how.to_stride + i], how);
-        }
+  constexpr int64_t size = kTile<Between<From, To>>;
+  for (int64_t i = 0; i < from_lines; i += size) {
+    for (int64_t j = 0; j < to_lines; j += size) {
+      const int64_t height = min2(size, from_lines - i), width = min2(size, to_lines - j);
+      const From* a = from + i * how.from_stride + j;
+      To* b = to + j * how.to_stride + i;
+      if (height == size && width == size) {
+        transpose_tile(a, b, size, size, how);  // its loops are of known length
+      } else {
+        transpose_tile(a, b, height, width, how);
       }
     }
   }

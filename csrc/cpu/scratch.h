@@ -6,7 +6,7 @@
 
 namespace refinedet::cpu {
 
-inline constexpr size_t kScratchBytes = size_t{4} << 20;  // address space; pages that no kernel used stay unmapped
+inline constexpr size_t kScratchBytes = size_t{16} << 20;  // address space; pages that no kernel used stay unmapped
 
 // `bytes`, a multiple of 64, at a 64-byte boundary; null where the calling thread's block has no room for them.
 char* take_scratch(size_t bytes);

@@ -196,10 +196,10 @@ Tensor forward(const Tensor& input, const Tensor& weight, const std::optional<Te
         cpu::deform_columns({work.tile()}, torch_threads());
         work.to_product();
         const auto there =
-            add ? std::nullopt
-                : rows_in_place(out, call.channels_last, range, work.first_output(), call.compute, /*planes=*/true);
+            rows_in_place(out, call.channels_last, range, work.first_output(), call.compute, /*planes=*/true);
         const PixelRows rows = there ? *there : work.scratch_rows();
-        multiply(work.columns(), work.weights().transposed(), work.out_rows(rows), call.compute);
+        multiply(work.columns(), work.weights().transposed(), work.out_rows(rows), call.compute, call.place,
+                 add && there);
         if (!there) {
           write_rows(rows, call.compute, out, call.channels_last, range, work.first_output(), work.outputs(), add,
                      false);

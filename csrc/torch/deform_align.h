@@ -100,8 +100,9 @@ struct Matrices {
   Matrices transposed() const { return {data, count, columns, rows, matrix_stride, column_stride, row_stride}; }
 };
 
-// out = a b, by torch's own product.
-void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Place place = Place::cpu());
+// out = a b, by torch's own product; on the CPU also out += a b.
+void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Place place = Place::cpu(),
+              bool add = false);
 
 // Pixels of `images` as rows of channels.
 struct PixelRows {

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "deform_align.h"
 #include "deform_align_cuda.h"
 
@@ -26,8 +28,8 @@ class MapGrad {
   ScalarType dtype_ = ScalarType::Float;
 };
 
-// The weights' gradient of a block, summed over tiles in the order of the block's columns. Where that is the tensor's
-// own and there is only one tile, the product writes it there.
+// The weights' gradient of a block, summed over tiles in the order of the block's columns: by the products themselves,
+// in the tensor if that is its order; of several tiles in bfloat16, whose products are rounded, beside them in float32.
 class WeightGrad {
  public:
   WeightGrad(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block, const DeformBlock& work,
@@ -35,38 +37,42 @@ class WeightGrad {
       : call_(call),
         block_(block),
         in_place_(work.in_place()),
-        one_tile_(plan.images >= call.batch && plan.rows >= call.batch * call.out_pixels()),
         outputs_(call.out_channels / call.groups),
         depth_(call.taps() * block.group_channels()),
         to_(weight_layout(grad_weight, call, block)) {
+    const bool one_tile = plan.images >= call.batch && plan.rows >= call.batch * call.out_pixels();
+    const bool beside = !one_tile && call.compute != call.sampling;
     const int64_t size = block.groups * outputs_ * depth_;
-    if (!(in_place_ && one_tile_)) {
-      tile_ = new_tensor({size}, call.compute);
+    if (beside || !in_place_) {
+      product_.emplace(size * element_size(call.compute));
     }
-    if (!one_tile_) {
-      sum_ = torch::stable::fill_(new_tensor({size}, call.sampling), 0);
+    if (beside) {
+      sum_.emplace(size * element_size(call.sampling));
     }
   }
 
   // grad: (rows, output channels) per group; columns: (rows, depth).
   void add_tile(const Matrices& grad, const Matrices& columns) {
-    void* const data = tile_ ? tile_->mutable_data_ptr() : to_.data;
+    void* const data = product_ ? product_->data() : to_.data;
     multiply(grad.transposed(), columns, {data, block_.groups, outputs_, depth_, outputs_ * depth_, depth_, 1},
-             call_.compute);
+             call_.compute, call_.place, /*add=*/!first_ && !sum_);
     if (sum_) {
-      copy(*tile_, {sum_->mutable_data_ptr(), kernel_dtype(call_.sampling), 0, depth_, 1}, true);
+      copy(product_->data(), call_.compute, {sum_->data(), kernel_dtype(call_.sampling), 0, depth_, 1},
+           /*add=*/!first_);
     }
+    first_ = false;
   }
 
   void write() const {
-    if (!tile_) {
+    if (!product_) {
       return;
     }
-    const Tensor& from = sum_ ? *sum_ : *tile_;
+    const char* from = sum_ ? sum_->data() : product_->data();
+    const ScalarType dtype = sum_ ? call_.sampling : call_.compute;
     if (in_place_) {
-      return copy(from, {to_.data, to_.dtype, 0, depth_, 1}, false);
+      return copy(from, dtype, {to_.data, to_.dtype, 0, depth_, 1}, /*add=*/false);
     }
-    cpu::copy_matrices({{from.const_data_ptr(), dtype_of(from, "weight"), depth_, block_.group_channels(), 1},
+    cpu::copy_matrices({{from, kernel_dtype(dtype), depth_, block_.group_channels(), 1},
                         to_,
                         block_.groups * outputs_,
                         call_.taps(),
@@ -77,8 +83,8 @@ class WeightGrad {
   }
 
  private:
-  void copy(const Tensor& from, const cpu::MatrixLayout<void>& to, bool add) const {
-    cpu::copy_matrices({{from.const_data_ptr(), dtype_of(from, "weight"), 0, depth_, 1},
+  void copy(const char* from, ScalarType dtype, const cpu::MatrixLayout<void>& to, bool add) const {
+    cpu::copy_matrices({{from, kernel_dtype(dtype), 0, depth_, 1},
                         to,
                         1,
                         block_.groups * outputs_,
@@ -90,10 +96,10 @@ class WeightGrad {
 
   const DeformCall& call_;
   const ChannelBlock& block_;
-  bool in_place_, one_tile_;
+  bool in_place_, first_ = true;
   int64_t outputs_, depth_;
   cpu::MatrixLayout<void> to_;
-  std::optional<Tensor> tile_, sum_;
+  std::optional<ScratchMemory> product_, sum_;
 };
 
 // The input's gradient of a block, summed channels last: where it belongs if that is so, else beside it.
@@ -102,7 +108,7 @@ class InputGrad {
   InputGrad(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block, const Tensor& grad_input)
       : call_(call), block_(block), grad_input_(grad_input), direct_(is_direct(call)) {
     if (!direct_) {
-      sum_ = new_tensor({plan.images * call.geometry.in_pixels() * block.channels}, call.sampling);
+      sum_.emplace(plan.images * call.geometry.in_pixels() * block.channels * element_size(call.sampling));
     }
   }
   static bool is_direct(const DeformCall& call) { return call.channels_last && call.dtype == call.sampling; }
@@ -113,8 +119,9 @@ class InputGrad {
     if (direct_) {
       rows_ = *rows_in_place(grad_input_, true, images_, block_.channel, call_.sampling, false);
     } else {
-      torch::stable::fill_(sum_, 0);
-      rows_ = packed_rows(sum_.mutable_data_ptr(), images_, block_.channels);
+      const int64_t bytes = images_.rows() * block_.channels * element_size(call_.sampling);
+      std::memset(sum_->data(), 0, static_cast<size_t>(bytes));
+      rows_ = packed_rows(sum_->data(), images_, block_.channels);
     }
   }
   void add_tile(const cpu::DeformTile& tile) const {
@@ -133,7 +140,7 @@ class InputGrad {
   const ChannelBlock& block_;
   const Tensor& grad_input_;
   bool direct_;
-  Tensor sum_;
+  std::optional<ScratchMemory> sum_;
   PixelRows rows_{};
   TileRange images_{};
 };
@@ -171,13 +178,15 @@ void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBloc
       work.locate(range);
       const auto there =
           rows_in_place(grad.tensor, grad.channels_last, range, work.first_output(), call.compute, /*planes=*/true);
-      const PixelRows rows = there ? *there : work.scratch_rows();
-      if (!there) {
+      const bool samples = input || grads.want_samples();
+      // planes serve the weights' gradient as they are; the columns' takes less time from rows, with the copy in it
+      const bool copies = !there || (samples && there->channel_stride != 1);
+      const PixelRows rows = copies ? work.scratch_rows() : *there;
+      if (copies) {
         read_rows(grad.tensor, grad.channels_last, range, work.first_output(), work.outputs(), call.compute, rows);
       }
-      const Matrices grad_rows = work.out_rows(rows);
-      if (input || grads.want_samples()) {
-        multiply(grad_rows, work.weights(), work.columns(), call.compute);  // the columns' gradient
+      if (samples) {
+        multiply(work.out_rows(rows), work.weights(), work.columns(), call.compute);  // the columns' gradient
         work.from_product();
       }
       if (input) {
@@ -192,7 +201,7 @@ void add_block(const DeformCall& call, const DeformPlan& plan, const ChannelBloc
       }
       if (weight) {
         work.to_product();
-        weight->add_tile(grad_rows, work.columns());
+        weight->add_tile(work.out_rows(there ? *there : rows), work.columns());
       }
     });
     if (input) {

@@ -34,14 +34,14 @@ cpu::MatrixLayout<Void> pixel_layout(const Tensor& t, bool channels_last, const 
 }
 
 template <class T>
-void multiply_here(const Matrices& a, const Matrices& b, const Matrices& out) {
+void multiply_here(const Matrices& a, const Matrices& b, const Matrices& out, bool add) {
   const auto at = [](const Matrices& m, int64_t matrix, int64_t row, int64_t column) -> T& {
     return static_cast<T*>(m.data)[matrix * m.matrix_stride + row * m.row_stride + column * m.column_stride];
   };
   for (int64_t m = 0; m < out.count; ++m) {
     for (int64_t r = 0; r < out.rows; ++r) {
       for (int64_t c = 0; c < out.columns; ++c) {
-        Work<T> sum = 0;
+        Work<T> sum = add ? load(at(out, m, r, c)) : 0;
         for (int64_t k = 0; k < a.columns; ++k) {
           sum += load(at(a, m, r, k)) * load(at(b, m, k, c));
         }
@@ -95,14 +95,16 @@ DeformPlan deform_plan(const DeformCall& call, int64_t copied, bool divisible) {
   return plan;
 }
 
-void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Place place) {
+void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Place place, bool add) {
   const bool tiny = out.count * out.rows * out.columns * a.columns <= kTinyProduct;
   if (tiny && !place.on_gpu()) {
-    return dtype == ScalarType::Double     ? multiply_here<double>(a, b, out)
-           : dtype == ScalarType::BFloat16 ? multiply_here<BFloat16>(a, b, out)
-                                           : multiply_here<float>(a, b, out);
+    return dtype == ScalarType::Double     ? multiply_here<double>(a, b, out, add)
+           : dtype == ScalarType::BFloat16 ? multiply_here<BFloat16>(a, b, out, add)
+                                           : multiply_here<float>(a, b, out, add);
   }
-  multiply(view(a, dtype, place), view(b, dtype, place), view(out, dtype, place));
+  const auto product =
+      add ? multiply_add : static_cast<void (*)(const Tensor&, const Tensor&, const Tensor&)>(multiply);
+  product(view(a, dtype, place), view(b, dtype, place), view(out, dtype, place));
 }
 
 PixelRows packed_rows(void* data, const TileRange& range, int64_t channels) {

@@ -1,5 +1,7 @@
 #include "gemm.h"
 
+#include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
+
 namespace refinedet::torch_ops {
 
 Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
@@ -15,6 +17,12 @@ void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
   const char* op = out.dim() == 3 ? "aten::bmm" : "aten::mm";
   STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, "out", stack.data(), TORCH_ABI_VERSION));
   torch::stable::detail::to<Tensor>(stack[0]);  // the result is `out` once more: its handle is taken and dropped
+}
+
+void multiply_add(const Tensor& a, const Tensor& b, const Tensor& out) {
+  // not by the dispatcher: the stable ABI has no way to hand it the factors, which are scalars
+  const auto add = out.dim() == 3 ? aoti_torch_cpu_baddbmm_out : aoti_torch_cpu_addmm_out;
+  STABLE_TORCH_ERROR_CODE_CHECK(add(out.get(), out.get(), a.get(), b.get(), 1, 1));
 }
 
 }  // namespace refinedet::torch_ops

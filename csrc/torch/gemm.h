@@ -15,4 +15,7 @@ Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::init
 // stride 0 for one that all share); each may have any stride in one of its dimensions if it has 1 in the other.
 void multiply(const Tensor& a, const Tensor& b, const Tensor& out);
 
+// out += a b, on the CPU.
+void multiply_add(const Tensor& a, const Tensor& b, const Tensor& out);
+
 }  // namespace refinedet::torch_ops
