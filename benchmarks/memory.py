@@ -22,7 +22,7 @@ from torch import Tensor
 
 import refinedet_ext as rx
 
-from .case import check_close
+from .case import check_close, precise
 from .inputs import detections
 from .table import markdown, number
 
@@ -54,7 +54,7 @@ class Peak:
 @dataclass(frozen=True)
 class MemoryCase:
     """run: called with make(False), after make(True), small inputs, with which it must give what `twin` gives.
-    allowed_mib: beyond inputs and result."""
+    allowed_mib: beyond inputs and result. tolerance: of the small result, in the norm."""
 
     op: str
     case: str
@@ -62,6 +62,7 @@ class MemoryCase:
     run: Callable[..., Any]
     twin: Callable[..., Any]
     allowed_mib: float
+    tolerance: float = 1e-5
 
 
 def many_boxes(small: bool) -> tuple[Any, ...]:
@@ -86,6 +87,11 @@ def large_map(small: bool) -> tuple[Tensor, ...]:
     return torch.randn(1, 256, side, side), torch.randn(1, 18, side, side), torch.randn(256, 256, 3, 3) / 48
 
 
+def large_half_map(small: bool) -> tuple[Tensor, ...]:
+    image, offset, weight = large_map(small)
+    return image.half(), offset, weight.half()
+
+
 def padded(op: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda x, offset, weight: op(x, offset, weight, padding=1)
 
@@ -106,6 +112,13 @@ CASES = {
         padded(rx.deform_align),
         padded(rx.reference.deform_align),
         64.0,
+    ),
+    "deform_align float16": MemoryCase(
+        *("deform_align", "1x256x256x256, float16", large_half_map),
+        padded(rx.deform_align),
+        precise(padded(rx.reference.deform_align)),
+        64.0,
+        tolerance=1e-3,
     ),
 }
 
@@ -143,7 +156,7 @@ def measure_here(case: MemoryCase) -> tuple[int, int]:
     torch.set_num_threads(1)
     with torch.inference_mode():
         small = case.make(True)
-        check_close(case.run(*small), case.twin(*small), 1e-5)
+        check_close(case.run(*small), case.twin(*small), case.tolerance)
         inputs = case.make(False)
         return peak_of(lambda: case.run(*inputs))
 

@@ -58,8 +58,9 @@ def deform_align(
     slopes, the gradient is that towards larger coordinates. float16 results stop at 65504 on a CPU and overflow to
     infinity on a GPU; gradients overflow to infinity.
 
-    Differentiable once in all tensors. Memory beside the result: on a CPU some 10 MB, the weights once or thrice, and
-    for a contiguous input channels-last copies of at most 32 MB (with one group in float16 and bfloat16: of one image);
+    Differentiable once in all tensors. Memory beside the result: on a CPU some 10 MB (a thread keeps up to 16 MB for
+    the next call), the weights once or thrice, and for a contiguous input channels-last copies of at most 32 MB (with
+    one group in float16 and bfloat16: of one image, in its own dtype if that is more, and backward in float32);
     on a GPU columns of 64 MB, the weights once or thrice, and 64 MB or one image for copies and sums.
 
     Sampling and its backward give the same bits with any number of threads; for the matrix products that is up to
@@ -226,9 +227,15 @@ def _fake_forward(
     center: Tensor | None,
     mask: Tensor | None,
     bias: Tensor | None,
-    *steps: int,
+    stride_y: int = 1,
+    stride_x: int = 1,
+    pad_y: int = 0,
+    pad_x: int = 0,
+    dilation_y: int = 1,
+    dilation_x: int = 1,
 ) -> Tensor:
-    return _fake(input, weight, offset, center, mask, bias, [*steps[:2]], [*steps[2:4]], [*steps[4:]])
+    steps = [stride_y, stride_x], [pad_y, pad_x], [dilation_y, dilation_x]
+    return _fake(input, weight, offset, center, mask, bias, *steps)
 
 
 @_library.register_fake("_deform_align_backward")

@@ -102,6 +102,20 @@ REFINEDET_HD void load_channels(const BFloat16* p, int64_t count, Lanes<float>& 
   v = reinterpret_cast<Lanes<float>>(__builtin_convertvector(bits, WordLanes) << 16);
 }
 
+REFINEDET_HD void load_channels(const Half* p, int64_t count, Lanes<float>& v) {
+  HalfRegister bits;
+  load_bytes(p, count * 2, bits);
+#if defined(__AVX512F__)
+  v = _mm512_maskz_cvtph_ps(0xffff, reinterpret_cast<__m256i>(bits));  // unmasked GCC 12 warns of it
+#elif defined(__F16C__)
+  v = _mm256_cvtph_ps(reinterpret_cast<__m128i>(bits));
+#else
+  for (int i = 0; i < kLanes<float>; ++i) {
+    v[i] = load(Half{bits[i]});
+  }
+#endif
+}
+
 template <class W>
 REFINEDET_HD W sum_lanes(const Lanes<W>& v) {
   constexpr int64_t lanes = kStep<W>;

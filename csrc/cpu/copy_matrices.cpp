@@ -169,6 +169,7 @@ void copy_matrices(const CopyMatricesArgs& args, const ParallelFor& parallel) {
       return copy<float, float>(args, parallel);
     case pair(DType::f64, DType::f64):
       return copy<double, double>(args, parallel);
+    case pair(DType::f16, DType::f16):  // bits are bits
     case pair(DType::bf16, DType::bf16):
       return copy<BFloat16, BFloat16>(args, parallel);
     case pair(DType::bf16, DType::f32):

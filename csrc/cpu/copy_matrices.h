@@ -16,7 +16,7 @@ struct MatrixLayout {
 };
 
 // to = from, or to += from, for `count` matrices of (rows, columns). On each side rows or columns are contiguous.
-// The types are equal (but not float16), or one is float32 and the other float16 or bfloat16.
+// The types are equal, or one is float32 and the other float16 or bfloat16.
 struct CopyMatricesArgs {
   MatrixLayout<const void> from;
   MatrixLayout<void> to;

@@ -69,6 +69,41 @@ REFINEDET_HD void make_samples(const DeformSamplesArgs& args, const ParallelFor&
   });
 }
 
+template <class S, class T>
+REFINEDET_HD void make_columns(const DeformTile& tile, const ParallelFor& parallel) {
+  using W = Work<T>;
+  const S* zeros = static_cast<const S*>(tile.zeros);
+  parallel(tile.range.count, pixel_grain(tile), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t image = (tile.range.begin + p) / tile.out_pixels - tile.first_image;
+      const S* source = static_cast<const S*>(tile.source) + image * tile.image_stride;
+      for (int64_t k = 0; k < tile.taps; ++k) {
+        const DeformSample<W>* samples =
+            static_cast<const DeformSample<W>*>(tile.samples) + (p * tile.taps + k) * tile.offset_groups;
+        T* columns = static_cast<T*>(tile.columns) + p * tile.row_stride + k * tile.tap_stride;
+        for (int64_t r = 0; r < tile.run_count; ++r) {
+          const ChannelRun& run = tile.runs[r];
+          const DeformSample<W>& s = samples[run.offset_group];
+          const Corners<S> at = corners_of(s, source, tile.pixel_stride, run.channel, zeros);
+          const CornerWeights<W> weights = weights_of(s);
+          T* out = columns + run.column;
+          for_steps<kStep<T>>(run.count, [&](int64_t c, int64_t count) REFINEDET_INLINE_LAMBDA {
+            Lanes<W> v[4][kParts<T>];
+            for (int i = 0; i < 4; ++i) {
+              if constexpr (std::is_same_v<S, T>) {
+                load_step(at.p[i] + c, count, v[i]);
+              } else {
+                load_channels(at.p[i] + c, count, v[i][0]);
+              }
+            }
+            store_blend(out + c, count, v, weights, s.mask);
+          });
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void deform_samples(const DeformSamplesArgs& args, const ParallelFor& parallel) {
@@ -77,35 +112,11 @@ void deform_samples(const DeformSamplesArgs& args, const ParallelFor& parallel) 
 
 void deform_columns(const DeformColumnsArgs& args, const ParallelFor& parallel) {
   const DeformTile& tile = args.tile;
-  dispatch_tile(tile.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
-    const T* zeros = static_cast<const T*>(tile.zeros);
-    parallel(tile.range.count, pixel_grain(tile), [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) {
-        const int64_t image = (tile.range.begin + p) / tile.out_pixels - tile.first_image;
-        const T* source = static_cast<const T*>(tile.source) + image * tile.image_stride;
-        for (int64_t k = 0; k < tile.taps; ++k) {
-          const DeformSample<W>* samples =
-              static_cast<const DeformSample<W>*>(tile.samples) + (p * tile.taps + k) * tile.offset_groups;
-          T* columns = static_cast<T*>(tile.columns) + p * tile.row_stride + k * tile.tap_stride;
-          for (int64_t r = 0; r < tile.run_count; ++r) {
-            const ChannelRun& run = tile.runs[r];
-            const DeformSample<W>& s = samples[run.offset_group];
-            const Corners<T> at = corners_of(s, source, tile.pixel_stride, run.channel, zeros);
-            const CornerWeights<W> weights = weights_of(s);
-            T* out = columns + run.column;
-            for_steps<kStep<T>>(run.count, [&](int64_t c, int64_t count) REFINEDET_INLINE_LAMBDA {
-              Lanes<W> v[4][kParts<T>];
-              for (int i = 0; i < 4; ++i) {
-                load_step(at.p[i] + c, count, v[i]);
-              }
-              store_blend(out + c, count, v, weights, s.mask);
-            });
-          }
-        }
-      }
-    });
-  });
+  if (tile.source_dtype != tile.dtype) {
+    return tile.source_dtype == DType::f16 ? make_columns<Half, float>(tile, parallel)
+                                           : make_columns<BFloat16, float>(tile, parallel);
+  }
+  dispatch_tile(tile.dtype, [&]<class T>(Tag<T>) { return make_columns<T, T>(tile, parallel); });
 }
 
 }  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -36,7 +36,8 @@ struct ChannelRun {
 };
 
 // Samples of a tile, the pixels they read, and the columns. `dtype` (float32, float64 or bfloat16) is that of the
-// pixels and of the columns; W is double for float64, else float.
+// columns, and of the pixels, except that float32 columns may be read from float16 or bfloat16 pixels; W is double for
+// float64, else float.
 struct DeformTile {
   DType dtype;
   PixelRange range;
@@ -44,6 +45,7 @@ struct DeformTile {
   int64_t taps, offset_groups;
   const void* samples;
 
+  DType source_dtype;
   const void* source;   // channels last
   int64_t first_image;  // whose pixel 0 `source` points at
   int64_t image_stride, pixel_stride;
@@ -62,7 +64,7 @@ struct DeformColumnsArgs {
 };
 
 struct DeformGradSamplesArgs {
-  DeformTile tile;                              // its columns hold their gradient
+  DeformTile tile;                              // its columns hold their gradient; its pixels are of their dtype
   bool replace;                                 // by the columns themselves, which the weights' gradient needs next
   void *grad_offset, *grad_center, *grad_mask;  // W, (B, channels, Ho, Wo), added to; null where not wanted
 };

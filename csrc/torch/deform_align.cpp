@@ -183,9 +183,11 @@ Tensor forward(const Tensor& input, const Tensor& weight, const std::optional<Te
     return out;
   }
   const ScalarType dtype = call.dtype;
-  const int64_t copied = call.channels_last && dtype == call.compute ? 0 : element_size(call.compute);
+  const ScalarType source = forward_source(call);
+  const int64_t copied = call.channels_last && dtype == source ? 0 : element_size(source);
   // parts of an only group add up in the output, which half types would round every time
-  const DeformPlan plan = deform_plan(call, copied, /*divisible=*/dtype == call.compute && element_size(dtype) >= 4);
+  const DeformPlan plan =
+      deform_plan(call, source, copied, /*divisible=*/dtype == call.compute && element_size(dtype) >= 4);
   for (const ChannelBlock& block : plan.blocks) {
     const bool add = call.groups == 1 && block.channel > 0;
     DeformBlock work(call, plan, block, add ? std::nullopt : bias);

@@ -59,13 +59,18 @@ struct ChannelBlock {
 };
 
 struct DeformPlan {
+  ScalarType source;  // of the pixels that samples are read from
   std::vector<ChannelBlock> blocks;
   int64_t images;  // taken together
   int64_t rows;    // output pixels of a tile, at most
 };
 
 // `copied`: bytes per input value that copies take up. `divisible`: an only group may be cut.
-DeformPlan deform_plan(const DeformCall& call, int64_t copied, bool divisible);
+DeformPlan deform_plan(const DeformCall& call, ScalarType source, int64_t copied, bool divisible);
+
+// What the forward pass samples from: the columns' dtype, but a half type that is computed in float32 as it is where an
+// image in float32 would be too large to be copied.
+ScalarType forward_source(const DeformCall& call);
 
 // Output pixels: some of one image, or all of several images.
 struct TileRange {
@@ -169,6 +174,7 @@ class DeformBlock {
 
   const DeformCall& call_;
   ChannelBlock block_;
+  ScalarType source_dtype_;
   Order order_;
   int64_t depth_;        // columns of a row that are multiplied
   int64_t line_;         // from row to row of the columns
@@ -182,7 +188,7 @@ class DeformBlock {
 };
 
 int64_t element_size(ScalarType dtype);
-DType kernel_dtype(ScalarType dtype);  // of columns
+DType kernel_dtype(ScalarType dtype);
 int64_t round_up(int64_t n, int64_t unit);
 Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last,
                       Place place = Place::cpu());

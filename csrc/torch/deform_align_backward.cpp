@@ -236,7 +236,7 @@ DeformGradients gradients_on_cpu(const DeformCall& call, const Tensor& grad_out,
   } else if (want_input || want_weight || grads.want_samples()) {
     const int64_t copied = (call.channels_last && dtype == call.compute ? 0 : element_size(call.compute)) +
                            (want_input && !InputGrad::is_direct(call) ? element_size(call.sampling) : 0);
-    const DeformPlan plan = deform_plan(call, copied, /*divisible=*/true);
+    const DeformPlan plan = deform_plan(call, call.compute, copied, /*divisible=*/true);
     for (const ChannelBlock& block : plan.blocks) {
       add_block(call, plan, block, grad, grads);
     }

@@ -48,7 +48,7 @@ void fill(void* data, int64_t count, int64_t stride, T value) {
 
 DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const ChannelBlock& block,
                          const std::optional<Tensor>& bias)
-    : call_(call), block_(block), order_(Order::copied), tile_rows_(plan.rows) {
+    : call_(call), block_(block), source_dtype_(plan.source), order_(Order::copied), tile_rows_(plan.rows) {
   const int64_t taps = call.taps(), channels = block.group_channels(), size = element_size(call.compute);
   const bool whole = channels == call.channels / call.groups && call.dtype == call.compute;
   const bool rounds = bias && size < 4;  // what is added to its result would round twice
@@ -64,7 +64,7 @@ DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const C
 
   const int64_t sample =
       call.compute == ScalarType::Double ? sizeof(DeformSample<double>) : sizeof(DeformSample<float>);
-  const bool copies = !call.channels_last || call.dtype != call.compute;
+  const bool copies = !call.channels_last || call.dtype != source_dtype_;
   const int64_t column_bytes = block.groups * tile_rows_ * line_ * size;
   Pieces pieces;
   const int64_t weights = pieces.add(in_place() ? 0 : outputs() * line_ * size);
@@ -72,7 +72,8 @@ DeformBlock::DeformBlock(const DeformCall& call, const DeformPlan& plan, const C
   const int64_t multiplied = order_ == Order::channels ? pieces.add(column_bytes) : columns;
   const int64_t samples = pieces.add(tile_rows_ * taps * call.geometry.offset_groups * sample);
   const int64_t zeros = pieces.add(block.channels * size);
-  const int64_t copy = pieces.add(copies ? plan.images * block.channels * call.geometry.in_pixels() * size : 0);
+  const int64_t copy =
+      pieces.add(copies ? plan.images * block.channels * call.geometry.in_pixels() * element_size(source_dtype_) : 0);
   const int64_t rows = pieces.add(tile_rows_ * outputs() * size);
   memory_.emplace(pieces.used);
   char* const memory = memory_->data();
@@ -133,10 +134,10 @@ void DeformBlock::copy_weights(const std::optional<Tensor>& bias) const {
 
 void DeformBlock::load_images(int64_t image, int64_t images) {
   images_ = {image, images, 0, call_.geometry.in_pixels()};
-  const auto there = rows_in_place(call_.input, call_.channels_last, images_, block_.channel, call_.compute, false);
+  const auto there = rows_in_place(call_.input, call_.channels_last, images_, block_.channel, source_dtype_, false);
   source_ = there ? *there : packed_rows(copy_, images_, block_.channels);
   if (!there) {
-    read_rows(call_.input, call_.channels_last, images_, block_.channel, block_.channels, call_.compute, source_);
+    read_rows(call_.input, call_.channels_last, images_, block_.channel, block_.channels, source_dtype_, source_);
   }
 }
 
@@ -163,6 +164,7 @@ cpu::DeformTile DeformBlock::tile() const {
   tile.taps = call_.taps();
   tile.offset_groups = call_.geometry.offset_groups;
   tile.samples = samples_;
+  tile.source_dtype = kernel_dtype(source_dtype_);
   tile.source = source_.data;
   tile.first_image = images_.image;
   tile.image_stride = source_.image_stride;

@@ -54,7 +54,16 @@ void multiply_here(const Matrices& a, const Matrices& b, const Matrices& out, bo
 }  // namespace
 
 DType kernel_dtype(ScalarType dtype) {
-  return dtype == ScalarType::Double ? DType::f64 : dtype == ScalarType::BFloat16 ? DType::bf16 : DType::f32;
+  switch (dtype) {
+    case ScalarType::Double:
+      return DType::f64;
+    case ScalarType::BFloat16:
+      return DType::bf16;
+    case ScalarType::Half:
+      return DType::f16;
+    default:
+      return DType::f32;
+  }
 }
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -65,8 +74,14 @@ Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool 
   return new_image(sizes, dtype, channels_last, place);
 }
 
-DeformPlan deform_plan(const DeformCall& call, int64_t copied, bool divisible) {
+ScalarType forward_source(const DeformCall& call) {
+  const bool large = call.channels * call.geometry.in_pixels() * element_size(call.compute) > kCopyBytes;
+  return large && element_size(call.dtype) == 2 ? call.dtype : call.compute;
+}
+
+DeformPlan deform_plan(const DeformCall& call, ScalarType source, int64_t copied, bool divisible) {
   DeformPlan plan;
+  plan.source = source;
   const int64_t per_channel = std::max<int64_t>(1, call.geometry.in_pixels() * copied);
   const int64_t fitting = std::max<int64_t>(1, kCopyBytes / per_channel);  // channels of one image
   if (copied == 0 || fitting >= call.channels || (call.groups == 1 && !divisible)) {

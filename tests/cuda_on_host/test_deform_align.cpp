@@ -118,6 +118,7 @@ struct Problem {
     tile.taps = taps;
     tile.offset_groups = geometry.offset_groups;
     tile.samples = cpu_samples.data();
+    tile.source_dtype = tile.dtype;
     tile.source = cpu_source.data();
     tile.first_image = shape.first_image;
     tile.image_stride = geometry.in_pixels() * shape.channels;

@@ -111,6 +111,46 @@ def test_large_contiguous_image_is_taken_by_channels(rng, groups):
     assert_near(inputs(), inputs.double()(rx.reference.deform_align), torch.float32)
 
 
+@every_layout
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=lambda d: str(d)[6:])
+def test_large_image_of_a_half_type_is_read_as_it_is(rng, dtype, layout):
+    # 42 MB in float32, and channels that end within a register
+    inputs = make(
+        rng, batch=1, channels=85, size=(352, 352), out_channels=2, stride=(40, 40), dtype=dtype, layout=layout
+    )
+    assert_near(inputs(), inputs.double()(rx.reference.deform_align), dtype)
+
+
+@pytest.mark.cpu_only
+@every_layout
+@pytest.mark.parametrize("case", ["plain", "offset", "one tap", "one channel", "strides"])
+def test_without_gradients_the_twin_that_autograd_passes_by(rng, case, layout):
+    """The same result as the differentiable op, which is the one that autograd sees."""
+    inputs = make(rng, layout=layout, **CASES[case])
+    tensors = [inputs.input, inputs.weight, inputs.offset, inputs.center, inputs.mask, inputs.bias]
+    steps = [[*inputs.steps[name]] for name in ("stride", "padding", "dilation")]
+    numbers = [n for step in steps for n in step]
+    twin = torch.ops.refinedet_ext._deform_align_forward.default
+    torch.library.opcheck(twin, (*tensors, *numbers))
+    expected = OP(*tensors, *steps)
+    assert torch.equal(twin(*tensors, *numbers), expected) and torch.equal(inputs(), expected)
+    leaves = inputs.leaves()
+    assert leaves().requires_grad
+    with torch.no_grad():
+        assert not leaves().requires_grad
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert inputs().dtype == torch.bfloat16
+
+
+def test_few_pixels_for_many_output_channels(rng):
+    """There the columns are brought into the weights' order; a bias is added afterwards."""
+    for layout in LAYOUTS:
+        for dtype in (torch.float32, torch.float64, torch.bfloat16):
+            shapes = {"batch": 2, "channels": 24, "size": (3, 4), "out_channels": 48, "groups": 2, "offset_groups": 3}
+            inputs = make(rng, layout=layout, dtype=dtype, **shapes)
+            assert_near(inputs(), inputs.double()(rx.reference.deform_align), dtype)
+
+
 def test_outside_reads_zero():
     image = torch.ones(1, 3, 4, 5)
     weight = torch.ones(2, 3, 1, 1)
