@@ -78,13 +78,13 @@ REFINEDET_HD void store_step(W* p, int64_t count, const Lanes<Work<W>> (&v)[1]) 
   store_bytes(p, count * static_cast<int64_t>(sizeof(W)), v[0]);
 }
 
-// To the nearest, ties to even; NaN stays NaN, what is beyond bfloat16 becomes infinity.
+// To the nearest, ties to even; what is beyond bfloat16 becomes infinity. The lower halves of NaN must be zeros: adding
+// to others may make them something else.
 REFINEDET_HD void store_step(BFloat16* p, int64_t count, const Lanes<float> (&v)[2]) {
   WordLanes rounded[2];
   for (int i = 0; i < 2; ++i) {
     const WordLanes bits = reinterpret_cast<WordLanes>(v[i]);
     rounded[i] = bits + (((bits >> 16) & 1u) + 0x7fffu);
-    rounded[i] = v[i] == v[i] ? rounded[i] : (bits | 0x00400000u);
   }
   const WordLanes pairs = (rounded[0] >> 16) | (rounded[1] & 0xffff0000u);
   store_bytes(p, count * 2, pairs);
@@ -113,6 +113,26 @@ REFINEDET_HD void load_channels(const Half* p, int64_t count, Lanes<float>& v) {
   for (int i = 0; i < kLanes<float>; ++i) {
     v[i] = load(Half{bits[i]});
   }
+#endif
+}
+
+// a b + c, rounded once at the levels that have it.
+template <class W>
+REFINEDET_HD Lanes<W> multiply_add(const Lanes<W>& a, const Lanes<W>& b, const Lanes<W>& c) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(W) == 4) {
+    return _mm512_fmadd_ps(a, b, c);
+  } else {
+    return _mm512_fmadd_pd(a, b, c);
+  }
+#elif defined(__FMA__)
+  if constexpr (sizeof(W) == 4) {
+    return _mm256_fmadd_ps(a, b, c);
+  } else {
+    return _mm256_fmadd_pd(a, b, c);
+  }
+#else
+  return a * b + c;
 #endif
 }
 

@@ -87,17 +87,20 @@ REFINEDET_HD void make_columns(const DeformTile& tile, const ParallelFor& parall
           const Corners<S> at = corners_of(s, source, tile.pixel_stride, run.channel, zeros);
           const CornerWeights<W> weights = weights_of(s);
           T* out = columns + run.column;
-          for_steps<kStep<T>>(run.count, [&](int64_t c, int64_t count) REFINEDET_INLINE_LAMBDA {
-            Lanes<W> v[4][kParts<T>];
-            for (int i = 0; i < 4; ++i) {
-              if constexpr (std::is_same_v<S, T>) {
-                load_step(at.p[i] + c, count, v[i]);
-              } else {
-                load_channels(at.p[i] + c, count, v[i][0]);
+          const auto blend = [&]<bool masked>(std::bool_constant<masked>) REFINEDET_INLINE_LAMBDA {
+            for_steps<kStep<T>>(run.count, [&](int64_t c, int64_t count) REFINEDET_INLINE_LAMBDA {
+              Lanes<W> v[4][kParts<T>];
+              for (int i = 0; i < 4; ++i) {
+                if constexpr (std::is_same_v<S, T>) {
+                  load_step(at.p[i] + c, count, v[i]);
+                } else {
+                  load_channels(at.p[i] + c, count, v[i][0]);
+                }
               }
-            }
-            store_blend(out + c, count, v, weights, s.mask);
-          });
+              store_blend<masked>(out + c, count, v, weights, s.mask);
+            });
+          };
+          s.mask == W(1) ? blend(std::false_type{}) : blend(std::true_type{});
         }
       }
     }

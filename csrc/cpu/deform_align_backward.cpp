@@ -44,11 +44,11 @@ REFINEDET_HD void multiply_run(const Corners<T>& at, const DeformSample<Work<T>>
     for (int i = 0; i < 4; ++i) {
       load_step(at.p[i] + c, count, v[i]);
       for (int part = 0; part < kParts<T>; ++part) {
-        sums[i][part] += grad[part] * v[i][part];
+        sums[i][part] = multiply_add<W>(grad[part], v[i][part], sums[i][part]);
       }
     }
     if constexpr (Replace) {
-      store_blend(columns + c, count, v, weights, s.mask);
+      store_blend<true>(columns + c, count, v, weights, s.mask);
     }
   });
 }
@@ -104,7 +104,8 @@ REFINEDET_HD void add_scaled(const T* from, const Work<T>* weight, int64_t chann
     load_channels(from + c, count, grad);
     for (int i = 0; i < N; ++i) {
       load_channels(to[i] + c, count, sum[i]);
-      store_bytes(to[i] + c, count * static_cast<int64_t>(sizeof(W)), sum[i] + grad * weight[i]);
+      store_bytes(to[i] + c, count * static_cast<int64_t>(sizeof(W)),
+                  multiply_add<W>(grad, all_lanes(weight[i]), sum[i]));
     }
   });
 }

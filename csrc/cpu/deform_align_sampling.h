@@ -41,15 +41,22 @@ REFINEDET_HD Corners<T> corners_of(const DeformSample<Work<T>>& s, const T* imag
   return c;
 }
 
-// A step of columns from its corners.
-template <class T>
+// A step of columns from its corners. A mask of 1 need not be multiplied with.
+template <bool masked, class T>
 REFINEDET_HD void store_blend(T* to, int64_t count, const Lanes<Work<T>> (&corner)[4][kParts<T>],
                               const CornerWeights<Work<T>>& weights, Work<T> mask) {
-  Lanes<Work<T>> sum[kParts<T>];
+  using W = Work<T>;
+  // as store_step wants NaN; the corners' and the processor's own are so
+  const W factor = mask == mask ? mask : static_cast<W>(__builtin_nan(""));
+  Lanes<W> sum[kParts<T>];
   for (int i = 0; i < kParts<T>; ++i) {
-    sum[i] = ((corner[0][i] * weights.w[0] + corner[1][i] * weights.w[1]) +
-              (corner[2][i] * weights.w[2] + corner[3][i] * weights.w[3])) *
-             mask;
+    sum[i] = corner[0][i] * weights.w[0];
+    for (int j = 1; j < 4; ++j) {
+      sum[i] = multiply_add<W>(corner[j][i], all_lanes(weights.w[j]), sum[i]);
+    }
+    if constexpr (masked) {
+      sum[i] *= factor;
+    }
   }
   store_step(to, count, sum);
 }

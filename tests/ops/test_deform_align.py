@@ -175,6 +175,15 @@ def test_one_bad_offset_spoils_nothing_else(rng):
     assert torch.equal(got, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=lambda d: str(d)[6:])
+def test_any_nan_in_a_mask_gives_nan(rng, dtype):
+    inputs = make(rng, maps="mask", kernel=(1, 1), padding=(0, 0), bias=False, dtype=dtype, map_dtype=torch.float32)
+    bits = torch.tensor([0x7FFFFFFF, 0x7F800001, -1, 0x7FC00000], dtype=torch.int32)
+    inputs.mask[0, 0, 0, :4] = bits.view(torch.float32)
+    isnan = inputs().isnan()
+    assert isnan[0, :, 0, :4].all() and isnan.sum() == 4 * isnan.shape[1]
+
+
 def test_infinities_that_no_tap_reads():
     image = torch.tensor([math.inf, 1.0, math.inf]).reshape(1, 1, 3, 1)  # on both edges of the map
     weight = torch.ones(1, 1, 1, 1)
