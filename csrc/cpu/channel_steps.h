@@ -116,26 +116,6 @@ REFINEDET_HD void load_channels(const Half* p, int64_t count, Lanes<float>& v) {
 #endif
 }
 
-// a b + c, rounded once at the levels that have it.
-template <class W>
-REFINEDET_HD Lanes<W> multiply_add(const Lanes<W>& a, const Lanes<W>& b, const Lanes<W>& c) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(W) == 4) {
-    return _mm512_fmadd_ps(a, b, c);
-  } else {
-    return _mm512_fmadd_pd(a, b, c);
-  }
-#elif defined(__FMA__)
-  if constexpr (sizeof(W) == 4) {
-    return _mm256_fmadd_ps(a, b, c);
-  } else {
-    return _mm256_fmadd_pd(a, b, c);
-  }
-#else
-  return a * b + c;
-#endif
-}
-
 template <class W>
 REFINEDET_HD W sum_lanes(const Lanes<W>& v) {
   constexpr int64_t lanes = kStep<W>;

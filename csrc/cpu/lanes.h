@@ -55,6 +55,26 @@ REFINEDET_HD Lanes<W> all_lanes(W x) {
   return x - Lanes<W>{};
 }
 
+// a b + c, rounded once at the levels that have it.
+template <class W>
+REFINEDET_HD Lanes<W> multiply_add(const Lanes<W>& a, const Lanes<W>& b, const Lanes<W>& c) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(W) == 4) {
+    return _mm512_fmadd_ps(a, b, c);
+  } else {
+    return _mm512_fmadd_pd(a, b, c);
+  }
+#elif defined(__FMA__)
+  if constexpr (sizeof(W) == 4) {
+    return _mm256_fmadd_ps(a, b, c);
+  } else {
+    return _mm256_fmadd_pd(a, b, c);
+  }
+#else
+  return a * b + c;
+#endif
+}
+
 // kLanes<W> numbers of any floating type.
 template <class T>
 REFINEDET_HD Lanes<Work<T>> load_wide(const T* p) {

@@ -27,16 +27,6 @@ inline int64_t tile_rows(int64_t channels) {
   return best;
 }
 
-REFINEDET_HD Floats multiply_add(Floats a, Floats b, Floats c) {
-#if defined(__AVX512F__)
-  return _mm512_fmadd_ps(a, b, c);
-#elif defined(__FMA__)
-  return _mm256_fmadd_ps(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
-
 // Bias, ReLU, shortcut, ReLU.
 struct PanelFinish {
   const float* bias;      // of the tile's first channel, or null
@@ -78,7 +68,7 @@ void panel_tile(const PanelTile& t, const PanelFinish& finish) {
       const Floats w = all_lanes(weight[r]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        sums[r][v] = multiply_add(w, x[v], sums[r][v]);
+        sums[r][v] = multiply_add<float>(w, x[v], sums[r][v]);
       }
     }
     weight += kRows;
