@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ def cases() -> Iterator[Case]:
             "panel_conv",
             f"{kernel}x{kernel}/{stride}, {channels} to {outputs} in {groups} groups, {side}x{side}",
             ours,
-            lambda shape=shape: inputs(*shape),
+            partial(inputs, *shape),
             expected,
             {"oneDNN, packed": Peer(onednn, with_packed) if torch.backends.mkldnn.is_available() else None},
             compare=same,
@@ -81,5 +82,5 @@ def cases() -> Iterator[Case]:
         )
 
 
-def test_panel_conv(benchmark, contestant):
+def test_panel_conv(benchmark: Any, contestant: Any) -> None:
     contestant.time(benchmark)
