@@ -2,62 +2,61 @@
 // that does it.
 #pragma once
 
-#include <cstdint>
 #include <cstring>
 
-#include "level.h"
+#include "register_transpose.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
-typedef uint16_t TurnShorts __attribute__((vector_size(16)));
-typedef uint32_t TurnWords __attribute__((vector_size(16)));
-typedef uint64_t TurnPairs __attribute__((vector_size(16)));
-
-// The low and the high halves of a and b, in turn.
-template <class V>
-REFINEDET_HD void interleave(const V& a, const V& b, V& low, V& high) {
-  if constexpr (sizeof(a[0]) == 2) {
-    low = __builtin_shuffle(a, b, V{0, 8, 1, 9, 2, 10, 3, 11});
-    high = __builtin_shuffle(a, b, V{4, 12, 5, 13, 6, 14, 7, 15});
-  } else if constexpr (sizeof(a[0]) == 4) {
-    low = __builtin_shuffle(a, b, V{0, 4, 1, 5});
-    high = __builtin_shuffle(a, b, V{2, 6, 3, 7});
-  } else {
-    low = __builtin_shuffle(a, b, V{0, 2});
-    high = __builtin_shuffle(a, b, V{1, 3});
+// to[j][i] = from[i][j] for a square of as many lines as a register has elements.
+template <class T>
+REFINEDET_HD void turn_square(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  using R = RegisterOf<sizeof(T)>;
+  typename R::type lines[R::lanes];
+  for (int i = 0; i < R::lanes; ++i) {
+    memcpy(&lines[i], from + i * from_stride, kLaneBytes);
+  }
+  transpose<sizeof(T)>(lines);
+  for (int i = 0; i < R::lanes; ++i) {
+    memcpy(to + i * to_stride, &lines[i], kLaneBytes);
   }
 }
 
-// to[j][i] = from[i][j] for a square of 16 bytes each way: line i meets line i + n/2 again and again, until all have
-// met.
-template <class V, class T>
-REFINEDET_HD void turn_block(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
-  constexpr int n = 16 / static_cast<int>(sizeof(T));
-  V lines[n], next[n];
-  for (int i = 0; i < n; ++i) {
-    memcpy(&lines[i], from + i * from_stride, 16);
-  }
-  for (int step = 1; step < n; step *= 2) {
-    for (int i = 0; i < n / 2; ++i) {
-      interleave(lines[i], lines[i + n / 2], next[2 * i], next[2 * i + 1]);
+// The same for two-byte elements: two lines become words of neighbors, since compilers do well with words, but not with
+// halves of them.
+template <class T>
+REFINEDET_HD void turn_halves(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  using Words = RegisterOf<4>::type;
+  constexpr int words = RegisterOf<4>::lanes;
+  for (int odd = 0; odd < 2; ++odd) {
+    Words lines[words];
+#pragma GCC unroll 16
+    for (int i = 0; i < words; ++i) {
+      Words first, second;
+      memcpy(&first, from + 2 * i * from_stride, kLaneBytes);
+      memcpy(&second, from + (2 * i + 1) * from_stride, kLaneBytes);
+      lines[i] = odd == 0 ? (first & 0xffffu) | (second << 16) : (first >> 16) | (second & 0xffff0000u);
     }
-    for (int i = 0; i < n; ++i) {
-      lines[i] = next[i];
+    transpose<4>(lines);
+#pragma GCC unroll 16
+    for (int i = 0; i < words; ++i) {
+      memcpy(to + (2 * i + odd) * to_stride, &lines[i], kLaneBytes);
     }
-  }
-  for (int i = 0; i < n; ++i) {
-    memcpy(to + i * to_stride, &lines[i], 16);
   }
 }
 
-// to[j][i] = from[i][j]; n is a multiple of 8.
+// to[j][i] = from[i][j]; a line of n elements is whole registers.
 template <class T, int64_t n>
 REFINEDET_HD void turn_tile(const T (&from)[n][n], T (&to)[n][n]) {
-  using V = std::conditional_t<sizeof(T) == 2, TurnShorts, std::conditional_t<sizeof(T) == 4, TurnWords, TurnPairs>>;
-  constexpr int64_t side = 16 / static_cast<int64_t>(sizeof(T));
+  constexpr int64_t side = kLaneBytes / static_cast<int64_t>(sizeof(T));
+  static_assert(n % side == 0);
   for (int64_t i = 0; i < n; i += side) {
     for (int64_t j = 0; j < n; j += side) {
-      turn_block<V>(&from[i][j], n, &to[j][i], n);
+      if constexpr (sizeof(T) == 2) {
+        turn_halves(&from[i][j], n, &to[j][i], n);
+      } else {
+        turn_square(&from[i][j], n, &to[j][i], n);
+      }
     }
   }
 }

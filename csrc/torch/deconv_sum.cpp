@@ -87,7 +87,7 @@ Tensor deconv_sum(const Tensor& input, const Tensor& weight, const std::optional
   args.lateral = lateral.const_data_ptr();
   args.relu = relu;
   args.out = out.mutable_data_ptr();
-  sum_tiles(DeconvSumProduct(input, weight, lateral, channels_last, /*by_channels=*/true), args,
+  sum_tiles(DeconvSumProduct(input, weight, lateral, channels_last, /*forward=*/true), args,
             static_cast<int64_t>(input.element_size()));
   return out;
 }
@@ -107,9 +107,9 @@ class GradWeight {
   // `grad_columns` (pixels, 4 Co) and the same pixels of the input.
   void add(const DeconvSumProduct& product, const Tensor& grad_columns) {
     const int64_t rows = sum_.size(0), columns = grad_columns.size(1);
-    const Tensor input = torch::stable::transpose(product.input(), 0, 1);
     Tensor& target = started_ || sum_.scalar_type() != product.type() ? term_ : sum_;
-    multiply(input, grad_columns, view_of(target.const_data_ptr(), {rows, columns}, {columns, 1}, product.type()));
+    multiply(product.input_transposed(), grad_columns,
+             view_of(target.const_data_ptr(), {rows, columns}, {columns, 1}, product.type()));
     if (&target == &term_) {
       cpu::deconv_sum_add({product.tile().dtype, term_.const_data_ptr(), sum_.mutable_data_ptr(), rows * columns},
                           torch_threads());

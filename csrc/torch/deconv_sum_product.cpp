@@ -10,7 +10,7 @@ namespace {
 
 // Columns at a time. They stay in the cache between the product and the maps; and the product is large enough that
 // the call, the threads' meeting and packing the weight once more do not show.
-constexpr int64_t kTileElements = 400 << 10;
+constexpr int64_t kTileBytes = 1600 << 10;
 constexpr int64_t kMinTilePixels = 96;
 constexpr int64_t kLargePlane = 256;  // pixels of an image that are enough for a product of their own
 // Tiles of some channels of a large plane: their columns stay in L2, and threads find tiles of their own. The product
@@ -52,15 +52,16 @@ cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Ten
 }
 
 DeconvSumProduct::DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last,
-                                   bool by_channels)
+                                   bool forward)
     : type_(input.scalar_type() == ScalarType::Half ? ScalarType::Float : input.scalar_type()),
       input_(ordered(input, type_, channels_last)),
       weight_(ordered(weight, type_, channels_last && is_channels_last(weight))),
       batch_(input.size(0)),
       in_channels_(input.size(1)),
-      channels_(weight.size(1)) {
+      channels_(weight.size(1)),
+      forward_(forward) {
   tile_ = no_lines(input, weight_, maps, channels_last);
-  plan_tiles(by_channels);
+  plan_tiles();
   new_columns();
 }
 
@@ -72,17 +73,18 @@ DeconvSumProduct DeconvSumProduct::twin() const {
 
 void DeconvSumProduct::new_columns() {
   columns_ = new_tensor({4 * tile_channels_ * tile_lines_ * tile_.in_width}, type_);
-  if (packs()) {
+  if (packs() || (in_bfloat16() && !forward_)) {
     packed_ = new_tensor({in_channels_ * tile_lines_ * tile_.in_width}, type_);
   }
 }
 
-void DeconvSumProduct::plan_tiles(bool by_channels) {
+void DeconvSumProduct::plan_tiles() {
   const int64_t width = std::max<int64_t>(1, tile_.in_width), height = tile_.in_height;
-  const int64_t line_elements = 4 * std::max<int64_t>(1, tile_.channels) * width;
-  const int64_t lines = std::max({int64_t{1}, kMinTilePixels / width, kTileElements / line_elements});
+  const int64_t element_size = static_cast<int64_t>(input_.element_size());
+  const int64_t line_bytes = 4 * std::max<int64_t>(1, tile_.channels) * width * element_size;
+  const int64_t lines = std::max({int64_t{1}, kMinTilePixels / width, kTileBytes / line_bytes});
   if (!tile_.channels_last && lines >= height) {
-    const int64_t images = height * width >= kLargePlane ? 1 : lines / std::max<int64_t>(1, height);
+    const int64_t images = height * width >= kLargePlane && !in_bfloat16() ? 1 : lines / std::max<int64_t>(1, height);
     tile_lines_ = height * std::min(batch_, images);
   } else {
     const int64_t all = tile_.channels_last ? batch_ * height : height;
@@ -90,9 +92,8 @@ void DeconvSumProduct::plan_tiles(bool by_channels) {
     tile_lines_ = divide_up(all, tiles);  // of even sizes
   }
   tile_channels_ = channels_;
-  if (by_channels && !tile_.channels_last && type_ != ScalarType::BFloat16 && tile_lines_ <= height &&
-      height * width >= kLargePlane) {
-    const int64_t channel_bytes = 4 * tile_lines_ * width * input_.element_size();
+  if (forward_ && !tile_.channels_last && !in_bfloat16() && tile_lines_ <= height && height * width >= kLargePlane) {
+    const int64_t channel_bytes = 4 * tile_lines_ * width * element_size;
     const int64_t size = std::max(kMinBlockChannels, kBlockBytes / channel_bytes / 32 * 32);
     tile_channels_ = std::min(channels_, size);
   }
@@ -145,9 +146,19 @@ Tensor DeconvSumProduct::input() const {
   if (!packs()) {
     return pixels_in_place(input_);
   }
-  const cpu::MatrixLayout<void> from = planes(input_), to = packed_rows();
-  copy({from.data, from.dtype, from.matrix_stride, from.row_stride, from.column_stride}, to);
+  copy(image_pixels_of(input_), packed_rows());
   return packed_pixels();
+}
+
+Tensor DeconvSumProduct::input_transposed() const {
+  if (!in_bfloat16()) {
+    return torch::stable::transpose(input(), 0, 1);
+  }
+  if (!tile_.channels_last && !several_images()) {
+    return torch::stable::transpose(pixels_in_place(input_), 0, 1);
+  }
+  copy(image_pixels_of(input_), packed_columns());
+  return view_of(packed_.const_data_ptr(), {in_channels_, pixels()}, {pixels(), 1}, type_);
 }
 
 void DeconvSumProduct::write_grad_input(const Tensor& grad_input) const {
@@ -156,8 +167,7 @@ void DeconvSumProduct::write_grad_input(const Tensor& grad_input) const {
     return multiply(columns(), transposed, pixels_in_place(grad_input));
   }
   multiply(columns(), transposed, packed_pixels());
-  const cpu::MatrixLayout<void> from = packed_rows();
-  copy({from.data, from.dtype, from.matrix_stride, from.row_stride, from.column_stride}, planes(grad_input));
+  copy(packed_rows(), image_pixels_of(grad_input));
 }
 
 // Where the tile begins in contiguous maps of the input's shape.
@@ -180,18 +190,32 @@ Tensor DeconvSumProduct::packed_pixels() const {
 }
 
 // The tile's pixels of maps of the input's shape: a matrix (pixel, channel) per image.
-cpu::MatrixLayout<void> DeconvSumProduct::planes(const Tensor& maps) const {
-  const int64_t plane = tile_.in_height * tile_.in_width;
-  return {const_cast<char*>(element(maps, first_in_planes())), dtype_of(maps, "input"), in_channels_ * plane, 1, plane};
+cpu::MatrixLayout<void> DeconvSumProduct::image_pixels_of(const Tensor& maps) const {
+  const int64_t plane = image_pixels();
+  const bool rows = tile_.channels_last;
+  const char* data = rows ? element(maps, line_ * tile_.in_width * in_channels_) : element(maps, first_in_planes());
+  return {const_cast<char*>(data), dtype_of(maps, "input"), in_channels_ * plane, rows ? in_channels_ : 1,
+          rows ? 1 : plane};
 }
 
 cpu::MatrixLayout<void> DeconvSumProduct::packed_rows() const {
   return {packed_.mutable_data_ptr(), dtype_of(packed_, "input"), image_pixels() * in_channels_, in_channels_, 1};
 }
 
-void DeconvSumProduct::copy(const cpu::MatrixLayout<const void>& from, const cpu::MatrixLayout<void>& to) const {
-  const int64_t images = tile_.lines / tile_.in_height;
-  cpu::copy_matrices({from, to, images, image_pixels(), in_channels_, false, false}, torch_threads());
+cpu::MatrixLayout<void> DeconvSumProduct::packed_columns() const {
+  return {packed_.mutable_data_ptr(), dtype_of(packed_, "input"), image_pixels(), 1, pixels()};
+}
+
+void DeconvSumProduct::copy(const cpu::MatrixLayout<void>& from, const cpu::MatrixLayout<void>& to) const {
+  const int64_t images = tile_.channels_last ? 1 : std::max<int64_t>(1, tile_.lines / tile_.in_height);
+  cpu::copy_matrices({{from.data, from.dtype, from.matrix_stride, from.row_stride, from.column_stride},
+                      to,
+                      images,
+                      pixels() / images,
+                      in_channels_,
+                      false,
+                      false},
+                     torch_threads());
 }
 
 }  // namespace refinedet::torch_ops

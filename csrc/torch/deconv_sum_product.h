@@ -22,10 +22,10 @@ cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Ten
 // pixels lie side by side in memory: torch's product takes both.
 class DeconvSumProduct {
  public:
-  // `maps` is the lateral map or anything of its shape, in the order that channels_last says. With `by_channels` tiles
-  // of planes that are large enough hold some channels only.
+  // `maps` is the lateral map or anything of its shape, in the order that channels_last says. The
+  // forward multiplies only `input()`; tiles of planes that are large enough hold some channels only there.
   DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last,
-                   bool by_channels = false);
+                   bool forward = false);
 
   // Tiles, none without pixels; and to one of them. Sums over tiles have one order only if they are gone to in theirs.
   int64_t tiles() const;
@@ -46,29 +46,35 @@ class DeconvSumProduct {
   Tensor columns() const;
   Tensor weight() const;
   Tensor input() const;
+  Tensor input_transposed() const;  // (Ci, pixels), for the gradient of the weight
 
   // The tile's part of the input's gradient, from the columns' gradient that is in `columns`.
   void write_grad_input(const Tensor& grad_input) const;
 
  private:
-  void plan_tiles(bool by_channels);
+  void plan_tiles();
   void new_columns();
   int64_t line_tiles() const;
   int64_t pixels() const { return tile_.lines * tile_.in_width; }
-  // Small planes of several images in one product: they are copied to rows of channels.
-  bool packs() const { return !tile_.channels_last && tile_lines_ > tile_.in_height; }
+  // Planes of several images are copied to rows of channels for one product. In bfloat16 every matrix is brought to
+  // the order of the product: torch's takes longer over that itself.
+  bool packs() const { return !tile_.channels_last && (in_bfloat16() || several_images()); }
+  bool several_images() const { return tile_lines_ > tile_.in_height; }
+  bool in_bfloat16() const { return type_ == ScalarType::BFloat16; }
   int64_t image_pixels() const { return tile_.in_height * tile_.in_width; }
   Tensor pixels_in_place(const Tensor& maps) const;
   Tensor packed_pixels() const;
   int64_t first_in_planes() const;
-  cpu::MatrixLayout<void> planes(const Tensor& maps) const;
+  cpu::MatrixLayout<void> image_pixels_of(const Tensor& maps) const;
   cpu::MatrixLayout<void> packed_rows() const;
-  void copy(const cpu::MatrixLayout<const void>& from, const cpu::MatrixLayout<void>& to) const;
+  cpu::MatrixLayout<void> packed_columns() const;
+  void copy(const cpu::MatrixLayout<void>& from, const cpu::MatrixLayout<void>& to) const;
 
   cpu::DeconvSumTile tile_{};
   ScalarType type_;
   Tensor input_, weight_, columns_, packed_;
   int64_t batch_, in_channels_, channels_;
+  bool forward_;
   int64_t tile_lines_ = 0, tile_channels_ = 0;
   int64_t line_ = 0;  // the tile's first one in the batch
   int64_t first_channel_ = 0, maps_offset_ = 0;
