@@ -148,7 +148,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
   const bool channels_last = is_channels_last(input) || is_channels_last(out_in.value_or(grad_in));
   const Tensor grad = ordered(grad_in, dtype, channels_last);
   const bool relu = out_in.has_value();
-  const std::optional<Tensor> out = relu ? std::optional(ordered(*out_in, dtype, channels_last)) : std::nullopt;
+  std::optional<Tensor> out;
+  if (relu) {
+    out = ordered(*out_in, dtype, channels_last);
+  }
   const Place place = place_of(input, "input");
   const auto none = [&] { return new_tensor({0}, dtype, place); };
 #if defined(REFINEDET_WITH_CUDA)
