@@ -8,7 +8,7 @@ namespace refinedet::torch_ops {
 namespace {
 
 constexpr uintptr_t kHugePage = uintptr_t{2} << 20;  // of x86-64, and of 64-bit Arm with pages of 4 KiB
-constexpr uintptr_t kLarge = 4 * kHugePage;
+constexpr uintptr_t kLarge = 16 * kHugePage;         // what glibc maps afresh in every call; it keeps what is smaller
 
 // The whole huge pages within a large tensor. Only advice: where the system gives none, nothing changes.
 void ask_for_huge_pages([[maybe_unused]] const Tensor& t) {
