@@ -216,7 +216,7 @@ class OptimizedDetector(Detector):
         graphs = [self._build(shape, way) for way in ((False, True) if self.panels is None else (self.panels,))]
         note = ""
         if len(graphs) > 1 and graphs[1].report.panel_convolutions > 0:
-            times = machine.race([partial(graph, torch.zeros(shape)) for graph in graphs])
+            times = machine.race([partial(graph, torch.zeros(shape, dtype=self.dtype)) for graph in graphs])
             plain, own = times
             note = f"convolutions on panels of pixels: {own * 1e3:.1f} ms against {plain * 1e3:.1f} without"
             graphs = [graphs[times.index(min(times))]]

@@ -30,11 +30,11 @@ def panel_convolutions(captured: Captured, report: OptimizationReport, *, winogr
     stands between them. Those before it, those that the kernel does not know and those that Winograd's filtering serves
     better become what `fuse_convolutions` makes of them."""
     before = _before_last_pool(captured.graph)
-    convolutions = [node for node in captured.graph.nodes if node.target is CONVOLUTION]
-    others = {n for n in convolutions if n in before or not _serves(captured, n, winograd=winograd)}
-    fuse_convolutions(captured, report, winograd=winograd, only=others)
+    convolutions = {node for node in captured.graph.nodes if node.target is CONVOLUTION}
+    own = {n for n in convolutions - before if _serves(captured, n, winograd=winograd)}
+    fuse_convolutions(captured, report, winograd=winograd, only=convolutions - own)
     before = _before_last_pool(captured.graph)
-    panels = _Panels(captured, report)
+    panels = _Panels(captured, report, own)
     for node in [n for n in captured.graph.nodes if n.op == "call_function" and n not in before]:
         panels.visit(node)
     panels.finish()
@@ -43,8 +43,7 @@ def panel_convolutions(captured: Captured, report: OptimizationReport, *, winogr
 
 def _before_last_pool(graph: fx.Graph) -> set[fx.Node]:
     """All that the last max pooling depends on."""
-    found = {node for node in graph.nodes if node.target is MAX_POOL}
-    left = list(found)[-1:]
+    left = [node for node in graph.nodes if node.target is MAX_POOL][-1:]
     found = set(left)
     while left:
         new = [n for n in left.pop().all_input_nodes if n not in found]
@@ -77,20 +76,19 @@ def _serves(captured: Captured, node: Any, *, winograd: bool) -> bool:
 class _Panels:
     """twins: nodes for values in panels, by the node that has the value as maps, which stays until all is written.
 
-    absorbed: nodes that went into the call of a convolution.
+    own: the convolutions to replace. absorbed: nodes that went into the call of a convolution.
     """
 
-    def __init__(self, captured: Captured, report: OptimizationReport) -> None:
-        self.captured, self.graph, self.report = captured, captured.graph, report
+    def __init__(self, captured: Captured, report: OptimizationReport, own: set[fx.Node]) -> None:
+        self.captured, self.graph, self.report, self.own = captured, captured.graph, report, own
         self.order = {node: number for number, node in enumerate(self.graph.nodes)}
         self.twins: dict[fx.Node, fx.Node] = {}
         self.absorbed: set[fx.Node] = set()
-        self.placed: set[fx.Node] = set()  # results that are part of a concatenation already
 
     def visit(self, node: Any) -> None:
         if node in self.absorbed or node in self.twins:
             return
-        if node.target is CONVOLUTION:
+        if node in self.own:
             self._convolution(node)
         elif node.target in ELEMENTWISE and self._same_maps(node):
             with self.graph.inserting_before(node):
@@ -117,7 +115,7 @@ class _Panels:
         call."""
         x, weight, bias = node.args[:3]
         geometry = _geometry(node)
-        assert geometry is not None  # others are no longer convolutions of this name
+        assert geometry is not None  # `_serves` asked for it
         kernel, stride, groups = geometry
         nodes = [node, *_relu_after(node)]
         relu, last_relu = len(nodes) > 1, False
@@ -130,7 +128,7 @@ class _Panels:
             last_relu = len(after) > 0
             nodes += after
         addend = None
-        if kernel == 3 and x.target is ADD and len(x.users) == 1 and self._same_maps(x):
+        if kernel == 3 and x.target is ADD and len(x.users) == 1 and self._same_maps(x) and _plain_sum(x):
             x, addend = x.args
         self.report.fused_activations += relu + last_relu
         self.report.fused_sums += (shortcut is not None) + (addend is not None)
@@ -148,12 +146,13 @@ class _Panels:
         """A concatenation whose convolutions write their part of it themselves."""
         channels = [int(n.meta["val"].shape[1]) for n in parts]
         twins = [self.twins[n] for n in parts]
-        writers = {i for i, n in enumerate(twins) if n.target is CONV and n not in self.placed and n not in twins[:i]}
+        writers = {i for i, n in enumerate(twins) if n.target is CONV and n not in twins[:i]}
         batch, pixels = int(cat.meta["val"].shape[0]), int(cat.meta["val"].shape[2:].numel())
         panel = OPS._panel_size()
         first = min((twins[i] for i in writers), key=list(self.graph.nodes).index, default=cat)
         with self.graph.inserting_before(first):
-            whole = self.graph.call_function(torch.empty, ((batch, -(-pixels // panel), sum(channels), panel),))
+            size = (batch, -(-pixels // panel), sum(channels), panel)
+            whole = self.graph.call_function(torch.empty, (size,), {"dtype": torch.float32})
         written: list[fx.Node] = []
         for i, twin in enumerate(twins):
             with self.graph.inserting_before(twin if i in writers else cat):
@@ -162,7 +161,7 @@ class _Panels:
                     args = (place, *twin.args[:4], *twin.args[5:])
                     written.append(self.graph.call_function(written_to, args))
                 else:
-                    written.append(self.graph.call_function(copied_to, (place, twin)))
+                    written.append(self.graph.call_function(copied_to, (place, self.twins[parts[i]])))
             if i in writers:
                 twin.replace_all_uses_with(written[-1])
                 self.twins[parts[i]] = written[-1]
@@ -197,8 +196,13 @@ class _Panels:
     def _same_maps(self, node: Any) -> bool:
         """Whether an operation goes pixel by pixel over maps of one shape, of which some are there in panels."""
         inputs = node.all_input_nodes
-        shapes = {tuple(n.meta["val"].shape) for n in (*inputs, node)}
-        return len(shapes) == 1 and node.meta["val"].dim() == 4 and any(n in self.twins for n in inputs)
+        kinds = {(tuple(n.meta["val"].shape), n.meta["val"].dtype) for n in (*inputs, node)}
+        return len(kinds) == 1 and node.meta["val"].dim() == 4 and any(n in self.twins for n in inputs)
+
+
+def _plain_sum(add: Any) -> bool:
+    """Of two maps, not of a map and a number, nor of one and a multiple of the other."""
+    return not add.kwargs and len(add.args) == 2 and all(isinstance(n, fx.Node) for n in add.args)
 
 
 def _relu_after(node: Any) -> list[Any]:

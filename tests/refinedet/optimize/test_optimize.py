@@ -128,6 +128,42 @@ def test_without_winograd():
     assert result.report.winograd_convolutions == 0
 
 
+class Odd(torch.nn.Module):
+    """What panels have no place for, or only almost: sums with a number and with a multiple, a transposed and a strided
+    1x1 convolution, two parts of one concatenation that are the same map."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.first, self.second = (torch.nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.third = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.up = torch.nn.ConvTranspose2d(channels, channels, 2, 2)
+        self.down = torch.nn.Conv2d(channels, channels, 1, 2)
+        self.last = torch.nn.Conv2d(3 * channels, channels, 1)
+
+    def forward(self, x):
+        a = self.first(x).relu()
+        b = self.second(a + 0.5)
+        c = self.third(torch.add(a, b, alpha=0.25))
+        return x + self.last(torch.cat((b, c, b), 1)) + self.down(self.up(c))
+
+
+@pytest.mark.parametrize("default", [torch.float32, torch.float64], ids=str)
+def test_panels_leave_what_they_do_not_know(default):
+    model = build("refinedet320_small")
+    (conv,) = model.arm.cls[:1]
+    model.arm.cls[0] = torch.nn.Sequential(Odd(conv.in_channels), conv).requires_grad_(False).eval()
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(default)
+        result = optimize_for_inference(model, dtype="float32", panels=True)
+        outputs = result.head_outputs(images(model).float())
+    finally:
+        torch.set_default_dtype(before)
+    assert_as_near(model, result, images(model), farther=WITH_WINOGRAD)
+    assert all(t.dtype == torch.float32 for t in outputs[:4])
+    assert result.report.plain_convolutions == 1 and result.report.panel_convolutions > 5
+
+
 @pytest.mark.parametrize("faster", [0, 1])
 def test_the_faster_convolutions_are_kept(small, monkeypatch, faster):
     def race(contestants, **options):
