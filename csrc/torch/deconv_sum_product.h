@@ -22,8 +22,8 @@ cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Ten
 // pixels lie side by side in memory: torch's product takes both.
 class DeconvSumProduct {
  public:
-  // `maps` is the lateral map or anything of its shape, in the order that channels_last says. The
-  // forward multiplies only `input()`; tiles of planes that are large enough hold some channels only there.
+  // `maps` is the lateral map or anything of its shape, in the order that channels_last says. The forward pass needs no
+  // `input_transposed()`, and its tiles of planes that are large enough hold some channels only.
   DeconvSumProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last,
                    bool forward = false);
 

@@ -105,7 +105,7 @@ def test_every_detector_gives_the_same_outputs(name, panels):
     assert (report.kept_norms, report.folded_norms) == (kept, norms - in_blocks - kept)
     assert report.packed_convolutions + report.panel_convolutions > 20 or not machine.can_pack()
     assert (report.panel_convolutions > 0) == panels or not machine.can_pack()
-    assert report.operations[1] < report.operations[0] or panels
+    assert report.operations[1] < report.operations[0] + panels  # copies to panels and back count, too
 
 
 @pytest.mark.parametrize("name", FAMILIES)
