@@ -46,19 +46,19 @@ test-python: venv
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 	for level in baseline avx2; do \
 	    REFINEDET_EXT_CPU_LEVEL=$$level $(BIN)/python -c 'import refinedet_ext as rx; rx.build_info()' || continue; \
-	    OMP_NUM_THREADS=1 REFINEDET_EXT_CPU_LEVEL=$$level $(BIN)/python -m pytest -n auto -q tests/ops -k agrees -m "not cuda" || exit 1; \
+	    OMP_NUM_THREADS=1 REFINEDET_EXT_CPU_LEVEL=$$level $(BIN)/python -m pytest -n auto -q tests/refinedet_ext/ops -k agrees -m "not cuda" || exit 1; \
 	done
 
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	find csrc tests/cpp tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
+	find csrc tests/csrc tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
 
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	find csrc tests/cpp tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+	find csrc tests/csrc tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 bench: venv
 	mkdir -p runs/bench

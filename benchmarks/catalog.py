@@ -1,4 +1,4 @@
-"""Which cases there are: those of every `bench_*.py` beside this file."""
+"""Which cases there are: those of every `bench_*.py` in the folders below."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from .case import Case
 
 def modules() -> list[ModuleType]:
     """The bench files, by name."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("bench_*.py"))
+    here = Path(__file__).parent
+    paths = sorted(here.rglob("bench_*.py"), key=lambda path: path.stem)
+    names = (".".join(path.relative_to(here).with_suffix("").parts) for path in paths)
     return [importlib.import_module(f"{__package__}.{name}") for name in names]
 
 

@@ -24,19 +24,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING or _has_torch:
     from . import nn, reference
-    from .batched_nms import batched_nms, batched_nms_padded, nms
-    from .decode_boxes import decode_boxes
-    from .decode_cascade import decode_cascade
-    from .deconv_sum import deconv_sum
-    from .deform_align import deform_align
-    from .detect import detect
-    from .encode_boxes import encode_boxes
-    from .filter_anchors import filter_anchors, filter_anchors_mask
-    from .match_anchors import match_anchors
-    from .mine_hard_negatives import mine_hard_negatives
-    from .mined_cross_entropy import mined_cross_entropy
-    from .multiclass_nms import multiclass_nms
-    from .smooth_l1_box_loss import smooth_l1_box_loss
+    from .ops.batched_nms import batched_nms, batched_nms_padded, nms
+    from .ops.decode_boxes import decode_boxes
+    from .ops.decode_cascade import decode_cascade
+    from .ops.deconv_sum import deconv_sum
+    from .ops.deform_align import deform_align
+    from .ops.detect import detect
+    from .ops.encode_boxes import encode_boxes
+    from .ops.filter_anchors import filter_anchors, filter_anchors_mask
+    from .ops.match_anchors import match_anchors
+    from .ops.mine_hard_negatives import mine_hard_negatives
+    from .ops.mined_cross_entropy import mined_cross_entropy
+    from .ops.multiclass_nms import multiclass_nms
+    from .ops.smooth_l1_box_loss import smooth_l1_box_loss
 
 __all__ = [
     "Detections",

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 import refinedet_ext as rx
 
-from ..bench_match_anchors import plain_box_iou
-from ..bench_mine_hard_negatives import two_sorts
-from ..bench_mined_cross_entropy import inputs as loss_inputs
-from ..bench_mined_cross_entropy import plain_loss
 from ..case import Op, Peer, on_cpu, size_of
 from ..inputs import detections, detector_outputs, ground_truth, pyramid_anchors
+from ..ops.losses.bench_mine_hard_negatives import two_sorts
+from ..ops.losses.bench_mined_cross_entropy import inputs as loss_inputs
+from ..ops.losses.bench_mined_cross_entropy import plain_loss
+from ..ops.matching.bench_match_anchors import plain_box_iou
 from ..peers import torchvision_ops
 from .case import GpuCase, to
 

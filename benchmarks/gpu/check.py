@@ -19,7 +19,7 @@ from typing import IO
 
 ROOT = Path(__file__).parents[2]
 BUDGET = 8 * 60.0
-TESTS = ("tests/ops", "tests/cuda", "tests/refinedet/detectors/test_cuda_kernels.py")
+TESTS = ("tests/refinedet_ext/ops", "tests/refinedet_ext/cuda", "tests/refinedet/detectors/test_cuda_kernels.py")
 
 
 class Check:

@@ -1,4 +1,4 @@
-#include "../cpu/batched_nms.h"
+#include "ops/batched_nms.h"
 
 #include "common.h"
 
@@ -12,7 +12,7 @@ Indices batched_nms(const py::array& boxes, const py::array& scores, const std::
                     double iou_threshold) {
   check_array(boxes, "boxes", 4);
   check_array(scores, "scores");
-  cpu::BatchedNmsArgs args{};
+  BatchedNmsArgs args{};
   args.box_dtype = dtype_of(boxes, "boxes");
   args.score_dtype = dtype_of(scores, "scores");
   args.count = boxes.size() / 4;

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "../geometry/dtype.h"
+#include "core/dtype.h"
 #include "thread_pool.h"
 
 namespace refinedet::numpy {

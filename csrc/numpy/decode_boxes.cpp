@@ -1,4 +1,4 @@
-#include "../cpu/decode_boxes.h"
+#include "ops/decode_boxes.h"
 
 #include "common.h"
 
@@ -9,7 +9,7 @@ py::array decode_boxes(const py::array& deltas, const py::array& anchors, const 
                        const std::optional<std::array<double, 2>>& clip_to) {
   check_array(deltas, "deltas", 4);
   check_array(anchors, "anchors", 4);
-  cpu::DecodeBoxesArgs args{};
+  DecodeBoxesArgs args{};
   args.dtype = dtype_of(deltas, "deltas");
   args.count = deltas.size() / 4;
   args.anchor_count = anchors.size() / 4;

@@ -1,4 +1,4 @@
-#include "../cpu/decode_cascade.h"
+#include "ops/decode_cascade.h"
 
 #include "common.h"
 
@@ -35,7 +35,7 @@ py::array decode_cascade(const py::array& arm_deltas, const py::array& odm_delta
   check_array(arm_deltas, "arm_deltas", 4);
   check_array(odm_deltas, "odm_deltas", 4);
   check_array(anchors, "anchors", 4);
-  cpu::DecodeCascadeArgs args{};
+  DecodeCascadeArgs args{};
   args.dtype = dtype_of(arm_deltas, "arm_deltas");
   if (dtype_of(odm_deltas, "odm_deltas") != args.dtype || dtype_of(anchors, "anchors") != args.dtype) {
     throw py::type_error("odm_deltas, anchors: expected the dtype of arm_deltas");

@@ -1,4 +1,4 @@
-#include "../cpu/detect.h"
+#include "ops/detect.h"
 
 #include "common.h"
 
@@ -28,7 +28,7 @@ py::tuple detect(const py::array& arm_logits, const py::array& arm_deltas, const
   if (arm_logits.ndim() != 3) {
     throw py::value_error("arm_logits: expected shape (B, A, 2)");
   }
-  cpu::DetectArgs args{};
+  DetectArgs args{};
   args.dtype = dtype_of(arm_logits, "arm_logits");
   check_table(arm_deltas, args.dtype, arm_logits, "arm_deltas");
   check_table(odm_logits, args.dtype, arm_logits, "odm_logits");
@@ -55,8 +55,8 @@ py::tuple detect(const py::array& arm_logits, const py::array& arm_deltas, const
     args.height = (*clip_to)[1];
   }
   args.score_threshold = score_threshold;
-  args.settings = {iou_threshold, top_k_per_class.value_or(cpu::kNoLimit),     top_k.value_or(cpu::kNoLimit),
-                   keep_top_k,    static_cast<cpu::SuppressionMethod>(method), sigma,
+  args.settings = {iou_threshold, top_k_per_class.value_or(kNoLimit),     top_k.value_or(kNoLimit),
+                   keep_top_k,    static_cast<SuppressionMethod>(method), sigma,
                    min_score};
   const py::dtype work = args.dtype == DType::f64 ? py::dtype::of<double>() : py::dtype::of<float>();
   py::array boxes(work, std::vector<py::ssize_t>{args.batch, keep_top_k, 4});

@@ -1,4 +1,4 @@
-#include "../cpu/encode_boxes.h"
+#include "ops/encode_boxes.h"
 
 #include "common.h"
 
@@ -8,7 +8,7 @@ namespace {
 py::array encode_boxes(const py::array& boxes, const py::array& anchors, const std::array<double, 4>& variances) {
   check_array(boxes, "boxes", 4);
   check_array(anchors, "anchors", 4);
-  cpu::EncodeBoxesArgs args{};
+  EncodeBoxesArgs args{};
   args.dtype = dtype_of(boxes, "boxes");
   args.count = boxes.size() / 4;
   args.anchor_count = anchors.size() / 4;

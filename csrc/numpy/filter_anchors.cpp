@@ -1,4 +1,4 @@
-#include "../cpu/filter_anchors.h"
+#include "ops/filter_anchors.h"
 
 #include "common.h"
 
@@ -17,9 +17,8 @@ std::pair<py::array, py::array> filter_anchors(const py::array& logits, double t
   const py::ssize_t batch = logits.shape(0), count = logits.shape(1);
   py::array_t<int64_t> index({batch, count});
   py::array_t<int64_t> index_count(batch);
-  const cpu::FilterAnchorsArgs args{
-      dtype_of(logits, "arm_logits"), logits.data(), batch, count, theta, index.mutable_data(),
-      index_count.mutable_data()};
+  const FilterAnchorsArgs args{dtype_of(logits, "arm_logits"), logits.data(), batch, count, theta, index.mutable_data(),
+                               index_count.mutable_data()};
   {
     const py::gil_scoped_release unlocked;
     cpu::filter_anchors(args, ThreadPool::instance().parallel_for());
@@ -31,7 +30,7 @@ py::array filter_anchors_mask(const py::array& logits, double theta) {
   check(logits);
   const py::ssize_t batch = logits.shape(0), count = logits.shape(1);
   py::array_t<bool> mask({batch, count});
-  const cpu::FilterAnchorsMaskArgs args{
+  const FilterAnchorsMaskArgs args{
       dtype_of(logits, "arm_logits"), logits.data(), batch, count, theta, mask.mutable_data()};
   {
     const py::gil_scoped_release unlocked;

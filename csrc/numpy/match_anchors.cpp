@@ -1,7 +1,7 @@
-#include "../cpu/match_anchors.h"
+#include "ops/match_anchors.h"
 
-#include "../cpu/match_checks.h"
 #include "common.h"
+#include "ops/match_checks.h"
 
 namespace refinedet::numpy {
 namespace {
@@ -24,7 +24,7 @@ py::tuple match_anchors(const py::array& anchors, const py::array& gt_boxes, con
                         double negative_iou, double ignore_iof, const std::string& force_match) {
   check_array(anchors, "anchors", 4);
   check_array(gt_boxes, "gt_boxes", 4);
-  cpu::MatchAnchorsArgs args{};
+  MatchAnchorsArgs args{};
   args.batch = gt_offsets.size() - 1;
   args.gt_count = gt_boxes.size() / 4;
   args.shared = anchors.ndim() == 2;
@@ -37,7 +37,7 @@ py::tuple match_anchors(const py::array& anchors, const py::array& gt_boxes, con
   if (!args.shared && (anchors.ndim() != 3 || anchors.shape(0) != args.batch)) {
     throw py::value_error("anchors: expected shape (A, 4) or (" + std::to_string(args.batch) + ", A, 4)");
   }
-  const std::optional<cpu::ForceMatch> force = cpu::force_match_of(force_match);
+  const std::optional<ForceMatch> force = force_match_of(force_match);
   if (!force.has_value()) {
     throw py::value_error("force_match: expected bipartite, argmax or none, got " + force_match);
   }
@@ -53,7 +53,7 @@ py::tuple match_anchors(const py::array& anchors, const py::array& gt_boxes, con
   args.negative_iou = negative_iou;
   args.ignore_iof = ignore_iof;
   args.force = *force;
-  for (const auto& look_for : {cpu::match_problem, cpu::match_data_problem}) {
+  for (const auto& look_for : {match_problem, match_data_problem}) {
     if (const std::string problem = look_for(args); !problem.empty()) {
       throw py::value_error(problem);
     }

@@ -1,6 +1,6 @@
 // The module refinedet_ext._numpy_ops: the box ops on NumPy arrays, with no torch in the process.
-#include "../cpu/level.h"
 #include "common.h"
+#include "cpu/runtime/level.h"
 
 namespace refinedet::numpy {
 

@@ -1,4 +1,4 @@
-#include "../cpu/multiclass_nms.h"
+#include "ops/multiclass_nms.h"
 
 #include "common.h"
 
@@ -15,7 +15,7 @@ py::tuple multiclass_nms(const py::array& boxes, const py::array& scores, double
       scores.shape(1) != boxes.shape(1)) {
     throw py::value_error("boxes, scores: expected shapes (B, A, 4) and (B, A, C)");
   }
-  cpu::MulticlassNmsArgs args{};
+  MulticlassNmsArgs args{};
   args.box_dtype = dtype_of(boxes, "boxes");
   args.score_dtype = dtype_of(scores, "scores");
   args.images = boxes.shape(0);
@@ -30,8 +30,8 @@ py::tuple multiclass_nms(const py::array& boxes, const py::array& scores, double
   args.score_image_stride = args.anchors * args.classes;
   args.score_row_stride = args.classes;
   args.score_threshold = score_threshold;
-  args.settings = {iou_threshold, top_k_per_class.value_or(cpu::kNoLimit),     top_k.value_or(cpu::kNoLimit),
-                   keep_top_k,    static_cast<cpu::SuppressionMethod>(method), sigma,
+  args.settings = {iou_threshold, top_k_per_class.value_or(kNoLimit),     top_k.value_or(kNoLimit),
+                   keep_top_k,    static_cast<SuppressionMethod>(method), sigma,
                    min_score};
   py::array out_boxes(boxes.dtype(), std::vector<py::ssize_t>{args.images, keep_top_k, 4});
   py::array out_scores(scores.dtype(), std::vector<py::ssize_t>{args.images, keep_top_k});

@@ -32,14 +32,14 @@ ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::set_threads(int64_t threads) { threads_.store(std::max<int64_t>(1, threads)); }
 
-cpu::ParallelFor ThreadPool::parallel_for() {
-  const auto run = [](void* pool, int64_t n, int64_t grain, cpu::ParallelFor::Body body, void* context) {
+ParallelFor ThreadPool::parallel_for() {
+  const auto run = [](void* pool, int64_t n, int64_t grain, ParallelFor::Body body, void* context) {
     static_cast<ThreadPool*>(pool)->run(n, grain, body, context);
   };
   return {run, this, threads()};
 }
 
-void ThreadPool::run(int64_t n, int64_t grain, cpu::ParallelFor::Body body, void* context) {
+void ThreadPool::run(int64_t n, int64_t grain, ParallelFor::Body body, void* context) {
   std::unique_lock<std::mutex> call(call_mutex_, std::try_to_lock);
   const int64_t threads = std::min(threads_.load(), (n + grain - 1) / std::max<int64_t>(1, grain));
   if (!call.owns_lock() || threads <= 1) {

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "../cpu/parallel.h"
+#include "core/parallel.h"
 
 namespace refinedet::numpy {
 
@@ -20,13 +20,13 @@ class ThreadPool {
   void set_threads(int64_t threads);
   int64_t threads() const { return threads_.load(); }
 
-  cpu::ParallelFor parallel_for();
+  ParallelFor parallel_for();
 
   ~ThreadPool();
 
  private:
   ThreadPool();
-  void run(int64_t n, int64_t grain, cpu::ParallelFor::Body body, void* context);
+  void run(int64_t n, int64_t grain, ParallelFor::Body body, void* context);
   void work(uint64_t seen);  // waits for the call after number `seen`
   void take_chunks();
   void stop();
@@ -42,7 +42,7 @@ class ThreadPool {
 
   int64_t n_ = 0, chunk_ = 0;
   std::atomic<int64_t> next_{0};
-  cpu::ParallelFor::Body body_ = nullptr;
+  ParallelFor::Body body_ = nullptr;
   void* context_ = nullptr;
 };
 

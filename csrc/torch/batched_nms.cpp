@@ -1,9 +1,8 @@
-#include "../cpu/batched_nms.h"
+#include "ops/batched_nms.h"
 
 #include <cmath>
 #include <cstring>
 
-#include "../cuda/batched_nms.h"
 #include "as_contiguous.h"
 #include "common.h"
 
@@ -14,16 +13,16 @@ namespace {
 struct Inputs {
   Tensor boxes, scores;
   std::optional<Tensor> idxs;
-  cpu::BatchedNmsArgs args{};
+  BatchedNmsArgs args{};
 
   Inputs(const Tensor& boxes_in, const Tensor& scores_in, const Tensor* idxs_in, double iou_threshold)
       : boxes(as_contiguous(boxes_in)), scores(as_contiguous(scores_in)) {
-    check_no_double_on_gpu(boxes, place(), "boxes");
+    check_no_double_on_gpu(boxes, device(), "boxes");
     REFINEDET_CHECK(boxes.dim() == 2 && boxes.size(1) == 4, "boxes: expected shape (N, 4), got ", shape_of(boxes));
     const int64_t count = boxes.size(0);
     REFINEDET_CHECK(count <= INT32_MAX, "boxes: expected at most 2147483647 rows, got ", count);
-    check_place(scores, place(), "scores");
-    check_no_double_on_gpu(scores, place(), "scores");
+    check_device(scores, device(), "scores");
+    check_no_double_on_gpu(scores, device(), "scores");
     REFINEDET_CHECK(scores.dim() == 1 && scores.size(0) == count, "scores: expected shape (", count, ",), got ",
                     shape_of(scores));
     args.box_dtype = dtype_of(boxes, "boxes");
@@ -34,7 +33,7 @@ struct Inputs {
     REFINEDET_CHECK(!std::isnan(iou_threshold), "iou_threshold: expected a number, got nan");
     args.iou_threshold = iou_threshold;
     if (idxs_in != nullptr) {
-      check_place(*idxs_in, place(), "idxs");
+      check_device(*idxs_in, device(), "idxs");
       check_dtype(*idxs_in, ScalarType::Long, "idxs");
       REFINEDET_CHECK(idxs_in->dim() == 1 && idxs_in->size(0) == count, "idxs: expected shape (", count, ",), got ",
                       shape_of(*idxs_in));
@@ -43,29 +42,29 @@ struct Inputs {
     }
   }
 
-  Place place() const { return place_of(boxes, "boxes"); }
+  Device device() const { return device_of(boxes, "boxes"); }
 
   // The kept rows, then -1 on a GPU and anything on the CPU; their number goes where args.keep_count says.
-  Tensor run() {
-    const Tensor index = new_tensor({args.count}, ScalarType::Long, place());
+  Tensor suppress() {
+    const Tensor index = new_tensor({args.count}, ScalarType::Long, device());
     args.keep = data<int64_t>(index);
-    REFINEDET_RUN_WITH_WORKSPACE(place(), batched_nms, args);
+    run<cpu::batched_nms, cuda::batched_nms, cuda::batched_nms_workspace>(device(), args);
     return index;
   }
 };
 
 std::tuple<Tensor, Tensor> padded(Inputs& in) {
-  const Tensor count = new_tensor({}, ScalarType::Long, in.place());
+  const Tensor count = new_tensor({}, ScalarType::Long, in.device());
   in.args.keep_count = data<int64_t>(count);
-  const Tensor index = in.run();
-  if (!in.place().on_gpu()) {
+  const Tensor index = in.suppress();
+  if (!in.device().on_gpu()) {
     std::fill(in.args.keep + *in.args.keep_count, in.args.keep + in.args.count, int64_t{-1});
   }
   return {index, count};
 }
 
 Tensor kept_of(Inputs in) {
-  if (in.place().on_gpu()) {
+  if (in.device().on_gpu()) {
     auto [index, count] = padded(in);
     int64_t kept = 0;
     STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_item_int64(count.get(), &kept));  // waits for the device
@@ -73,7 +72,7 @@ Tensor kept_of(Inputs in) {
   }
   int64_t kept = 0;
   in.args.keep_count = &kept;
-  const Tensor index = in.run();
+  const Tensor index = in.suppress();
   Tensor keep = new_tensor({kept}, ScalarType::Long);
   if (kept > 0) {
     std::memcpy(data<int64_t>(keep), in.args.keep, static_cast<size_t>(kept) * sizeof(int64_t));

@@ -59,9 +59,9 @@ void check_last_dim(const Tensor& t, int64_t last, const char* name) {
                   shape_of(t));
 }
 
-Place check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors) {
-  const Place place = place_of(rows, name);
-  check_place(anchors, place, "anchors");
+Device check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors) {
+  const Device device = device_of(rows, name);
+  check_device(anchors, device, "anchors");
   check_last_dim(rows, 4, name);
   check_last_dim(anchors, 4, "anchors");
   check_dtype(anchors, rows.scalar_type(), "anchors");
@@ -70,17 +70,17 @@ Place check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors
                        std::equal(anchor_sizes.begin(), anchor_sizes.end(), row_sizes.end() - anchor_sizes.size());
   REFINEDET_CHECK(repeats, "anchors: expected rows that repeat over those of ", name, " ", shape_of(rows), ", got ",
                   shape_of(anchors));
-  return place;
+  return device;
 }
 
-cpu::ParallelFor torch_threads() {
-  const auto run = [](void*, int64_t n, int64_t grain, cpu::ParallelFor::Body body, void* context) {
+ParallelFor torch_threads() {
+  const auto run = [](void*, int64_t n, int64_t grain, ParallelFor::Body body, void* context) {
     torch::stable::parallel_for(0, n, grain, [=](int64_t begin, int64_t end) { body(context, begin, end); });
   };
   return {run, nullptr, static_cast<int64_t>(torch::stable::get_num_threads())};
 }
 
-Tensor new_tensor(Sizes sizes, ScalarType dtype, Place place) {
+Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device) {
   // not torch::stable::empty, which asks the dispatcher: most of a microsecond per result
   constexpr size_t kUsual = 8;
   int64_t usual[kUsual];
@@ -93,7 +93,7 @@ Tensor new_tensor(Sizes sizes, ScalarType dtype, Place place) {
   const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
   AtenTensorHandle handle = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides,
-                                                         number, place.device_type(), place.device_index(), &handle));
+                                                         number, device.type(), device.index(), &handle));
   return Tensor(handle);
 }
 

@@ -1,6 +1,5 @@
-#include "../cpu/decode_boxes.h"
+#include "ops/decode_boxes.h"
 
-#include "../cuda/decode_boxes.h"
 #include "as_contiguous.h"
 #include "common.h"
 
@@ -8,12 +7,12 @@ namespace refinedet::torch_ops {
 namespace {
 
 // `deltas` (..., 4) and `anchors` of that shape or of its last dimensions; same dtype (the Python face sees to both).
-cpu::DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, const std::vector<double>& variances,
-                               const std::optional<std::vector<double>>& clip_to) {
+DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, const std::vector<double>& variances,
+                          const std::optional<std::vector<double>>& clip_to) {
   check_box_rows(deltas, "deltas", anchors);
   check_variances(variances);
   check_clip_to(clip_to);
-  cpu::DecodeBoxesArgs args{};
+  DecodeBoxesArgs args{};
   args.dtype = dtype_of(deltas, "deltas");
   args.deltas = deltas.const_data_ptr();
   args.anchors = anchors.const_data_ptr();
@@ -31,11 +30,11 @@ cpu::DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, cons
 Tensor decode_boxes(const Tensor& deltas_in, const Tensor& anchors_in, std::vector<double> variances,
                     std::optional<std::vector<double>> clip_to) {
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
-  cpu::DecodeBoxesArgs args = make_args(deltas, anchors, variances, clip_to);
-  const Place place = place_of(deltas, "deltas");
-  Tensor boxes = new_tensor(deltas.sizes(), deltas.scalar_type(), place);
+  DecodeBoxesArgs args = make_args(deltas, anchors, variances, clip_to);
+  const Device device = device_of(deltas, "deltas");
+  Tensor boxes = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
   args.boxes = boxes.mutable_data_ptr();
-  REFINEDET_RUN(place, decode_boxes, args);
+  run<cpu::decode_boxes, cuda::decode_boxes>(device, args);
   return boxes;
 }
 
@@ -44,18 +43,18 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Te
                                                  std::optional<std::vector<double>> clip_to) {
   const Tensor grad = as_contiguous(grad_in);
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
-  cpu::DecodeBoxesBackwardArgs args{make_args(deltas, anchors, variances, clip_to), nullptr, nullptr, nullptr};
-  const Place place = place_of(deltas, "deltas");
-  check_place(grad, place, "grad");
+  DecodeBoxesBackwardArgs args{make_args(deltas, anchors, variances, clip_to), nullptr, nullptr, nullptr};
+  const Device device = device_of(deltas, "deltas");
+  check_device(grad, device, "grad");
   check_dtype(grad, deltas.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad) == sizes_of(deltas), "grad: expected shape ", shape_of(deltas), ", got ",
                   shape_of(grad));
-  Tensor grad_deltas = new_tensor(deltas.sizes(), deltas.scalar_type(), place);
-  Tensor grad_anchors = new_tensor(deltas.sizes(), deltas.scalar_type(), place);
+  Tensor grad_deltas = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
+  Tensor grad_anchors = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
   args.grad_boxes = grad.const_data_ptr();
   args.grad_deltas = grad_deltas.mutable_data_ptr();
   args.grad_anchors = grad_anchors.mutable_data_ptr();
-  REFINEDET_RUN(place, decode_boxes_backward, args);
+  run<cpu::decode_boxes_backward, cuda::decode_boxes_backward>(device, args);
   return {grad_deltas, grad_anchors};
 }
 

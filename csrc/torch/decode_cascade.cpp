@@ -1,6 +1,5 @@
-#include "../cpu/decode_cascade.h"
+#include "ops/decode_cascade.h"
 
-#include "../cuda/decode_cascade.h"
 #include "as_contiguous.h"
 #include "common.h"
 
@@ -10,23 +9,23 @@ namespace {
 using OptionalTensor = std::optional<Tensor>;
 
 void check_like(const Tensor& t, const Tensor& model, const char* name) {
-  check_place(t, place_of(model, "arm_deltas"), name);
+  check_device(t, device_of(model, "arm_deltas"), name);
   check_dtype(t, model.scalar_type(), name);
   REFINEDET_CHECK(t.sizes().equals(model.sizes()), name, ": expected shape ", shape_of(model), ", got ", shape_of(t));
 }
 
 // The kernel writes to the rows that `index` names, so that these must exist. On a GPU the kernel itself sees to that:
 // reading them here would make the host wait.
-void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t anchors, Place place) {
-  check_place(index, place, "kept.index");
-  check_place(count, place, "kept.count");
+void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t anchors, Device device) {
+  check_device(index, device, "kept.index");
+  check_device(count, device, "kept.count");
   check_dtype(index, ScalarType::Long, "kept.index");
   check_dtype(count, ScalarType::Long, "kept.count");
   REFINEDET_CHECK(index.dim() == 2 && index.size(0) == batch && index.size(1) == anchors,
                   "kept.index: expected shape (", batch, ", ", anchors, "), got ", shape_of(index));
   REFINEDET_CHECK(count.dim() == 1 && count.size(0) == batch, "kept.count: expected shape (", batch, ",), got ",
                   shape_of(count));
-  if (place.on_gpu()) {
+  if (device.on_gpu()) {
     return;
   }
   const int64_t* rows = const_data<int64_t>(index);
@@ -56,11 +55,11 @@ struct Inputs {
     }
   }
 
-  Place place() const { return place_of(arm_deltas, "arm_deltas"); }
-  Tensor like() const { return new_tensor(arm_deltas.sizes(), arm_deltas.scalar_type(), place()); }
+  Device device() const { return device_of(arm_deltas, "arm_deltas"); }
+  Tensor like() const { return new_tensor(arm_deltas.sizes(), arm_deltas.scalar_type(), device()); }
 
-  cpu::DecodeCascadeArgs args(const std::vector<double>& variances) const {
-    check_place(anchors, place(), "anchors");
+  DecodeCascadeArgs args(const std::vector<double>& variances) const {
+    check_device(anchors, device(), "anchors");
     check_last_dim(arm_deltas, 4, "arm_deltas");
     REFINEDET_CHECK(arm_deltas.dim() == 3, "arm_deltas: expected shape (B, A, 4), got ", shape_of(arm_deltas));
     check_like(odm_deltas, arm_deltas, "odm_deltas");
@@ -70,7 +69,7 @@ struct Inputs {
     const int64_t shared[] = {count, 4};
     REFINEDET_CHECK(anchors.sizes().equals(shared) || anchors.sizes().equals(arm_deltas.sizes()),
                     "anchors: expected shape (", count, ", 4) or ", shape_of(arm_deltas), ", got ", shape_of(anchors));
-    cpu::DecodeCascadeArgs args{};
+    DecodeCascadeArgs args{};
     args.dtype = dtype_of(arm_deltas, "arm_deltas");
     args.arm_deltas = arm_deltas.const_data_ptr();
     args.odm_deltas = odm_deltas.const_data_ptr();
@@ -80,7 +79,7 @@ struct Inputs {
     args.count = count;
     std::copy(variances.begin(), variances.end(), args.variances);
     if (kept_index.has_value()) {
-      check_kept(*kept_index, *kept_count, batch, count, place());
+      check_kept(*kept_index, *kept_count, batch, count, device());
       args.kept_index = const_data<int64_t>(*kept_index);
       args.kept_count = const_data<int64_t>(*kept_count);
     }
@@ -91,10 +90,10 @@ struct Inputs {
 Tensor decode_cascade(const Tensor& arm, const Tensor& odm, const Tensor& anchors, OptionalTensor kept_index,
                       OptionalTensor kept_count, std::vector<double> variances) {
   const Inputs in(arm, odm, anchors, kept_index, kept_count);
-  cpu::DecodeCascadeArgs args = in.args(variances);
+  DecodeCascadeArgs args = in.args(variances);
   Tensor boxes = in.like();
   args.boxes = boxes.mutable_data_ptr();
-  REFINEDET_RUN(in.place(), decode_cascade, args);
+  run<cpu::decode_cascade, cuda::decode_cascade>(in.device(), args);
   return boxes;
 }
 
@@ -103,14 +102,14 @@ std::tuple<Tensor, Tensor, Tensor> decode_cascade_backward(const Tensor& grad_in
                                                            OptionalTensor kept_count, std::vector<double> variances) {
   const Inputs in(arm, odm, anchors, kept_index, kept_count);
   const Tensor grad = as_contiguous(grad_in);
-  cpu::DecodeCascadeBackwardArgs args{in.args(variances), nullptr, nullptr, nullptr, nullptr};
+  DecodeCascadeBackwardArgs args{in.args(variances), nullptr, nullptr, nullptr, nullptr};
   check_like(grad, in.arm_deltas, "grad");
   Tensor grad_arm = in.like(), grad_odm = in.like(), grad_anchors = in.like();
   args.grad_boxes = grad.const_data_ptr();
   args.grad_arm_deltas = grad_arm.mutable_data_ptr();
   args.grad_odm_deltas = grad_odm.mutable_data_ptr();
   args.grad_anchors = grad_anchors.mutable_data_ptr();
-  REFINEDET_RUN(in.place(), decode_cascade_backward, args);
+  run<cpu::decode_cascade_backward, cuda::decode_cascade_backward>(in.device(), args);
   return {grad_arm, grad_odm, grad_anchors};
 }
 

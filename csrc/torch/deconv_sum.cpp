@@ -1,4 +1,4 @@
-#include "../cpu/deconv_sum.h"
+#include "ops/deconv_sum.h"
 
 #include "as_contiguous.h"
 #include "deconv_sum_cuda.h"
@@ -9,7 +9,7 @@ namespace {
 
 // `maps` are the lateral map, or something of its shape: (B, Co, h, w).
 void check_maps(const Tensor& input, const Tensor& weight, const Tensor& maps, const char* name) {
-  check_place(maps, place_of(input, "input"), name);
+  check_device(maps, device_of(input, "input"), name);
   check_dtype(maps, input.scalar_type(), name);
   const auto doubles = [](int64_t fine, int64_t coarse) { return fine == 2 * coarse || fine == 2 * coarse - 1; };
   REFINEDET_CHECK(maps.dim() == 4 && maps.size(0) == input.size(0) && maps.size(1) == weight.size(1) &&
@@ -19,7 +19,7 @@ void check_maps(const Tensor& input, const Tensor& weight, const Tensor& maps, c
 }
 
 void check_operands(const Tensor& input, const Tensor& weight) {
-  check_place(weight, place_of(input, "input"), "weight");
+  check_device(weight, device_of(input, "input"), "weight");
   dtype_of(input, "input");
   check_dtype(weight, input.scalar_type(), "weight");
   REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, Ci, H, W), got ", shape_of(input));
@@ -28,15 +28,15 @@ void check_operands(const Tensor& input, const Tensor& weight) {
 }
 
 // Some tiles, one after the other.
-void sum_tiles(DeconvSumProduct& product, const cpu::DeconvSumArgs& all, int64_t element_size, int64_t begin,
-               int64_t end, const cpu::ParallelFor& parallel) {
+void sum_tiles(DeconvSumProduct& product, const DeconvSumArgs& all, int64_t element_size, int64_t begin, int64_t end,
+               const ParallelFor& parallel) {
   const auto further = [](const void* p, int64_t bytes) {
     return p == nullptr ? nullptr : static_cast<const char*>(p) + bytes;
   };
   for (int64_t i = begin; i < end; ++i) {
     product.go_to(i);
     multiply(product.input(), product.weight(), product.columns());
-    cpu::DeconvSumArgs args = all;
+    DeconvSumArgs args = all;
     args.tile = product.tile();
     args.columns = product.columns_data();
     args.bias = further(all.bias, product.first_channel() * element_size);
@@ -48,14 +48,14 @@ void sum_tiles(DeconvSumProduct& product, const cpu::DeconvSumArgs& all, int64_t
 
 // All tiles. Each thread has its own where that keeps all of them busy: they meet once, not twice per tile. Else they
 // work together on one after the other.
-void sum_tiles(DeconvSumProduct product, const cpu::DeconvSumArgs& args, int64_t element_size) {
+void sum_tiles(DeconvSumProduct product, const DeconvSumArgs& args, int64_t element_size) {
   const int64_t tiles = product.tiles(), threads = static_cast<int64_t>(torch::stable::get_num_threads());
   if (threads == 1 || (tiles % threads != 0 && tiles < 4 * threads)) {
     return sum_tiles(product, args, element_size, 0, tiles, torch_threads());
   }
   torch::stable::parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {
     DeconvSumProduct own = product.twin();
-    sum_tiles(own, args, element_size, begin, end, cpu::ParallelFor(nullptr, nullptr, 1));
+    sum_tiles(own, args, element_size, begin, end, ParallelFor(nullptr, nullptr, 1));
   });
 }
 
@@ -65,7 +65,7 @@ Tensor deconv_sum(const Tensor& input, const Tensor& weight, const std::optional
   check_maps(input, weight, lateral_in, "lateral");
   std::optional<Tensor> bias;
   if (bias_in.has_value()) {
-    check_place(*bias_in, place_of(input, "input"), "bias");
+    check_device(*bias_in, device_of(input, "input"), "bias");
     check_dtype(*bias_in, input.scalar_type(), "bias");
     REFINEDET_CHECK(bias_in->dim() == 1 && bias_in->size(0) == weight.size(1), "bias: expected shape (", weight.size(1),
                     ",), got ", shape_of(*bias_in));
@@ -74,7 +74,7 @@ Tensor deconv_sum(const Tensor& input, const Tensor& weight, const std::optional
   const bool channels_last = is_channels_last(input) || is_channels_last(lateral_in);
   const Tensor lateral = ordered(lateral_in, input.scalar_type(), channels_last);
 #if defined(REFINEDET_WITH_CUDA)
-  if (place_of(input, "input").on_gpu()) {
+  if (device_of(input, "input").on_gpu()) {
     return deconv_sum_on_gpu(input, weight, bias, lateral, relu, channels_last);
   }
 #endif
@@ -82,7 +82,7 @@ Tensor deconv_sum(const Tensor& input, const Tensor& weight, const std::optional
   if (out.numel() == 0) {
     return out;
   }
-  cpu::DeconvSumArgs args{};
+  DeconvSumArgs args{};
   args.bias = bias.has_value() ? bias->const_data_ptr() : nullptr;
   args.lateral = lateral.const_data_ptr();
   args.relu = relu;
@@ -152,10 +152,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
   if (relu) {
     out = ordered(*out_in, dtype, channels_last);
   }
-  const Place place = place_of(input, "input");
-  const auto none = [&] { return new_tensor({0}, dtype, place); };
+  const Device device = device_of(input, "input");
+  const auto none = [&] { return new_tensor({0}, dtype, device); };
 #if defined(REFINEDET_WITH_CUDA)
-  if (place.on_gpu()) {
+  if (device.on_gpu()) {
     const DeconvSumGrads grads =
         deconv_sum_backward_on_gpu(grad, input, weight, out, need_input, need_weight, need_bias, channels_last);
     return {grads.input.value_or(none()), grads.weight.value_or(none()), grads.bias.value_or(none()),
@@ -176,7 +176,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
   if (grad.numel() == 0) {
     torch::stable::zero_(grad_input);
   } else if (relu || need_input || need_weight || need_bias) {
-    cpu::DeconvSumBackwardArgs args{};
+    DeconvSumBackwardArgs args{};
     args.grad = grad.const_data_ptr();
     args.out = relu ? out->const_data_ptr() : nullptr;
     args.columns = product.columns_data();

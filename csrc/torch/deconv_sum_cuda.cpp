@@ -3,7 +3,7 @@
 #if defined(REFINEDET_WITH_CUDA)
 #include <algorithm>
 
-#include "../cuda/deconv_sum.h"
+#include "cuda/features/deconv_sum.h"
 
 namespace refinedet::torch_ops {
 namespace {
@@ -19,7 +19,7 @@ class GpuProduct {
  public:
   GpuProduct(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last)
       : type_(input.scalar_type()),
-        place_(place_of(input, "input")),
+        device_(device_of(input, "input")),
         input_(ordered(input, type_, channels_last)),
         weight_(ordered(weight, type_, channels_last && is_channels_last(weight))),
         batch_(input.size(0)),
@@ -29,7 +29,7 @@ class GpuProduct {
     const int64_t line_bytes = 4 * tile_.channels * tile_.in_width * static_cast<int64_t>(input.element_size());
     const int64_t lines = std::max<int64_t>(1, kTileBytes / std::max<int64_t>(1, line_bytes));
     tile_lines_ = lines < height ? lines : std::min(batch_, lines / height) * height;
-    columns_ = new_tensor({4 * tile_.channels * tile_lines_ * tile_.in_width}, type_, place_);
+    columns_ = new_tensor({4 * tile_.channels * tile_lines_ * tile_.in_width}, type_, device_);
   }
 
   // Goes on to the next tile; false after the last.
@@ -44,7 +44,7 @@ class GpuProduct {
   bool first() const { return tile_.first_line == 0; }
   bool last() const { return tile_.first_line + tile_.lines == lines(); }
 
-  const cpu::DeconvSumTile& tile() const { return tile_; }
+  const DeconvSumTile& tile() const { return tile_; }
   void* columns_data() const { return columns_.mutable_data_ptr(); }
 
   void write_columns() const { multiply(input(input_), weight(), columns()); }
@@ -76,8 +76,8 @@ class GpuProduct {
                   int64_t row_step, int64_t column_step) const {
     const char* data =
         static_cast<const char*>(memory.const_data_ptr()) + first * static_cast<int64_t>(memory.element_size());
-    return count == 1 ? view_of(data, {rows, columns}, {row_step, column_step}, type_, place_)
-                      : view_of(data, {count, rows, columns}, {step, row_step, column_step}, type_, place_);
+    return count == 1 ? view_of(data, {rows, columns}, {row_step, column_step}, type_, device_)
+                      : view_of(data, {count, rows, columns}, {step, row_step, column_step}, type_, device_);
   }
 
   // Of maps of the input's shape.
@@ -101,9 +101,9 @@ class GpuProduct {
     return matrices(weight_, 0, terms(), in_channels_, n, 0, n, 1);
   }
 
-  cpu::DeconvSumTile tile_{};
+  DeconvSumTile tile_{};
   ScalarType type_;
-  Place place_;
+  Device device_;
   Tensor input_, weight_, columns_;
   int64_t batch_, in_channels_;
   int64_t tile_lines_ = 0;
@@ -112,22 +112,22 @@ class GpuProduct {
 // The sum over tiles and images of the weight's gradient, of half types in float32.
 class GradWeight {
  public:
-  GradWeight(const GpuProduct& product, const Tensor& weight, Place place)
-      : result_(new_maps(sizes_of(weight), weight.scalar_type(), !product.tile().taps_inner, place)) {
+  GradWeight(const GpuProduct& product, const Tensor& weight, Device device)
+      : result_(new_maps(sizes_of(weight), weight.scalar_type(), !product.tile().taps_inner, device)) {
     if (!product.one_term()) {
       const ScalarType wide = weight.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-      terms_ = new_tensor({product.most_terms() * weight.numel()}, weight.scalar_type(), place);
-      sum_ = new_tensor({weight.numel()}, wide, place);
+      terms_ = new_tensor({product.most_terms() * weight.numel()}, weight.scalar_type(), device);
+      sum_ = new_tensor({weight.numel()}, wide, device);
     }
   }
 
-  void add(const GpuProduct& product, Place place) {
+  void add(const GpuProduct& product, Device device) {
     product.write_grad_weight(terms_.has_value() ? *terms_ : result_);
     if (terms_.has_value()) {
       cuda::DeconvSumAddArgs args{product.tile().dtype, terms_->const_data_ptr(), product.terms(), result_.numel(),
                                   product.first(),      sum_->mutable_data_ptr(), nullptr};
       args.result = product.last() ? result_.mutable_data_ptr() : nullptr;
-      cuda::deconv_sum_add(args, CudaScope(place).stream());
+      cuda::deconv_sum_add(args, CudaScope(device).stream());
     }
   }
 
@@ -138,8 +138,8 @@ class GradWeight {
   std::optional<Tensor> terms_, sum_;
 };
 
-Tensor sum_of_channels(const Tensor& maps, bool channels_last, Place place) {
-  Tensor result = new_tensor({maps.size(1)}, maps.scalar_type(), place);
+Tensor sum_of_channels(const Tensor& maps, bool channels_last, Device device) {
+  Tensor result = new_tensor({maps.size(1)}, maps.scalar_type(), device);
   const cuda::DeconvSumBiasArgs args{dtype_of(maps, "grad"),
                                      channels_last,
                                      maps.size(0),
@@ -147,8 +147,8 @@ Tensor sum_of_channels(const Tensor& maps, bool channels_last, Place place) {
                                      maps.size(2) * maps.size(3),
                                      maps.const_data_ptr(),
                                      result.mutable_data_ptr()};
-  Tensor workspace = new_tensor({cuda::deconv_sum_bias_workspace(args)}, ScalarType::Byte, place);
-  cuda::deconv_sum_bias(args, workspace.mutable_data_ptr(), CudaScope(place).stream());
+  Tensor workspace = new_tensor({cuda::deconv_sum_bias_workspace(args)}, ScalarType::Byte, device);
+  cuda::deconv_sum_bias(args, workspace.mutable_data_ptr(), CudaScope(device).stream());
   return result;
 }
 
@@ -156,10 +156,10 @@ Tensor sum_of_channels(const Tensor& maps, bool channels_last, Place place) {
 
 Tensor deconv_sum_on_gpu(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
                          const Tensor& lateral, bool relu, bool channels_last) {
-  const Place place = place_of(input, "input");
-  Tensor out = new_maps(sizes_of(lateral), input.scalar_type(), channels_last, place);
+  const Device device = device_of(input, "input");
+  Tensor out = new_maps(sizes_of(lateral), input.scalar_type(), channels_last, device);
   GpuProduct product(input, weight, lateral, channels_last);
-  cpu::DeconvSumArgs args{};
+  DeconvSumArgs args{};
   args.columns = product.columns_data();
   args.bias = bias.has_value() ? bias->const_data_ptr() : nullptr;
   args.lateral = lateral.const_data_ptr();
@@ -168,7 +168,7 @@ Tensor deconv_sum_on_gpu(const Tensor& input, const Tensor& weight, const std::o
   while (product.next()) {
     product.write_columns();
     args.tile = product.tile();
-    cuda::deconv_sum_scatter(args, CudaScope(place).stream());
+    cuda::deconv_sum_scatter(args, CudaScope(device).stream());
   }
   return out;
 }
@@ -176,32 +176,32 @@ Tensor deconv_sum_on_gpu(const Tensor& input, const Tensor& weight, const std::o
 DeconvSumGrads deconv_sum_backward_on_gpu(const Tensor& grad, const Tensor& input, const Tensor& weight,
                                           const std::optional<Tensor>& out, bool need_input, bool need_weight,
                                           bool need_bias, bool channels_last) {
-  const Place place = place_of(input, "input");
+  const Device device = device_of(input, "input");
   const ScalarType dtype = input.scalar_type();
   DeconvSumGrads grads;
   GpuProduct product(input, weight, grad, channels_last);
-  cpu::DeconvSumBackwardArgs args{};
+  DeconvSumBackwardArgs args{};
   args.grad = grad.const_data_ptr();
   if (out.has_value()) {
-    grads.lateral = new_maps(sizes_of(grad), dtype, channels_last, place);
+    grads.lateral = new_maps(sizes_of(grad), dtype, channels_last, device);
     args.out = out->const_data_ptr();
     args.grad_lateral = grads.lateral->mutable_data_ptr();
   }
   std::optional<GradWeight> grad_weight;
   if (need_weight) {
-    grad_weight.emplace(product, weight, place);
+    grad_weight.emplace(product, weight, device);
   }
   if (need_input) {
-    grads.input = new_maps(sizes_of(input), dtype, channels_last, place);
+    grads.input = new_maps(sizes_of(input), dtype, channels_last, device);
   }
   args.columns = need_input || need_weight ? product.columns_data() : nullptr;
   bool any = false;
   while ((args.columns != nullptr || out.has_value()) && product.next()) {
     any = true;
     args.tile = product.tile();
-    cuda::deconv_sum_gather(args, CudaScope(place).stream());
+    cuda::deconv_sum_gather(args, CudaScope(device).stream());
     if (need_weight) {
-      grad_weight->add(product, place);
+      grad_weight->add(product, device);
     }
     if (need_input) {
       product.write_grad_input(*grads.input);
@@ -214,7 +214,7 @@ DeconvSumGrads deconv_sum_backward_on_gpu(const Tensor& grad, const Tensor& inpu
     }
   }
   if (need_bias) {
-    grads.bias = sum_of_channels(out.has_value() ? *grads.lateral : grad, channels_last, place);
+    grads.bias = sum_of_channels(out.has_value() ? *grads.lateral : grad, channels_last, device);
   }
   return grads;
 }

@@ -34,12 +34,12 @@ Tensor ordered(const Tensor& t, ScalarType dtype, bool channels_last) {
   return is_channels_last(converted) ? converted : torch::stable::contiguous(converted, MemoryFormat::ChannelsLast);
 }
 
-Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place) {
-  return new_image(sizes, dtype, channels_last, place);
+Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Device device) {
+  return new_image(sizes, dtype, channels_last, device);
 }
 
-cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last) {
-  cpu::DeconvSumTile tile{};
+DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last) {
+  DeconvSumTile tile{};
   tile.dtype = dtype_of(maps, "lateral");
   tile.channels_last = channels_last;
   tile.taps_inner = !is_channels_last(weight);

@@ -1,9 +1,9 @@
 // The matrix product inside deconv_sum and its backward, cut into tiles.
 #pragma once
 
-#include "../cpu/copy_matrices.h"
-#include "../cpu/deconv_sum.h"
+#include "cpu/features/copy_matrices.h"
 #include "gemm.h"
+#include "ops/deconv_sum.h"
 
 namespace refinedet::torch_ops {
 
@@ -11,10 +11,10 @@ using torch::headeronly::MemoryFormat;
 
 // The same values in that order and type; `t` itself where it has them.
 Tensor ordered(const Tensor& t, ScalarType dtype, bool channels_last);
-Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place = Place::cpu());
+Tensor new_maps(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Device device = Device::cpu());
 
 // The tile before the first one: all that a tile says but its lines. `weight` as the product takes it.
-cpu::DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last);
+DeconvSumTile no_lines(const Tensor& input, const Tensor& weight, const Tensor& maps, bool channels_last);
 
 // input (pixels, Ci) x weight (Ci, 4 Co) = columns (pixels, 4 Co), for the pixels of one tile after the other.
 //
@@ -36,7 +36,7 @@ class DeconvSumProduct {
 
   // Of a tile of some channels: as if those were all that an image has. In the maps it begins `maps_offset()` elements
   // further, in the bias `first_channel()`.
-  const cpu::DeconvSumTile& tile() const { return tile_; }
+  const DeconvSumTile& tile() const { return tile_; }
   int64_t maps_offset() const { return maps_offset_; }
   int64_t first_channel() const { return first_channel_; }
   ScalarType type() const { return type_; }  // of all matrices
@@ -70,7 +70,7 @@ class DeconvSumProduct {
   cpu::MatrixLayout<void> packed_columns() const;
   void copy(const cpu::MatrixLayout<void>& from, const cpu::MatrixLayout<void>& to) const;
 
-  cpu::DeconvSumTile tile_{};
+  DeconvSumTile tile_{};
   ScalarType type_;
   Tensor input_, weight_, columns_, packed_;
   int64_t batch_, in_channels_, channels_;

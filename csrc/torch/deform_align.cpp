@@ -17,8 +17,8 @@ bool multiplies_bfloat16() {
 #endif
 }
 
-ScalarType compute_dtype(const Tensor& input, Place place) {
-  if (place.on_gpu()) {
+ScalarType compute_dtype(const Tensor& input, Device device) {
+  if (device.on_gpu()) {
     return input.scalar_type();
   }
   switch (dtype_of(input, "input")) {
@@ -39,7 +39,7 @@ void check_pair(const std::array<int64_t, 2>& pair, int64_t low, const char* nam
 
 // Throws unless `t` is (B, channels, Ho, Wo).
 void check_map(const Tensor& t, const DeformCall& call, int64_t channels, const char* name) {
-  check_place(t, call.place, name);
+  check_device(t, call.device, name);
   dtype_of(t, name);
   const std::array<int64_t, 4> expected{call.batch, channels, call.geometry.out_height, call.geometry.out_width};
   const Sizes sizes = t.sizes();
@@ -86,10 +86,10 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
                        const DeformSteps& steps) {
   const auto& [stride, padding, dilation] = steps;
   DeformCall call;
-  call.place = place_of(input, "input");
+  call.device = device_of(input, "input");
   call.dtype = input.scalar_type();
-  check_place(weight, call.place, "weight");
-  check_no_double_on_gpu(input, call.place, "input");
+  check_device(weight, call.device, "weight");
+  check_no_double_on_gpu(input, call.device, "input");
   REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, C, H, W), got ", shape_of(input));
   REFINEDET_CHECK(weight.dim() == 4 && weight.size(1) > 0 && weight.size(2) > 0 && weight.size(3) > 0,
                   "weight: expected shape (Co, C / groups, kh, kw), got ", shape_of(weight));
@@ -146,7 +146,7 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   call.offset = contiguous(offset);
   call.center = contiguous(center);
   call.mask = contiguous(mask);
-  call.compute = compute_dtype(input, call.place);
+  call.compute = compute_dtype(input, call.device);
   call.sampling = call.compute == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   return call;
 }
@@ -167,14 +167,14 @@ Tensor forward(const Tensor& input, const Tensor& weight, const std::optional<Te
                const DeformSteps& steps) {
   const DeformCall call = deform_call(input, weight, offset, center, mask, steps);
   if (bias) {
-    check_place(*bias, call.place, "bias");
+    check_device(*bias, call.device, "bias");
     check_dtype(*bias, input.scalar_type(), "bias");
     REFINEDET_CHECK(bias->dim() == 1 && bias->size(0) == call.out_channels, "bias: expected shape (", call.out_channels,
                     ",), got ", shape_of(*bias));
     bias = as_contiguous(*bias);
   }
 #if defined(REFINEDET_WITH_CUDA)
-  if (call.place.on_gpu()) {
+  if (call.device.on_gpu()) {
     return deform_align_on_gpu(call, bias);
   }
 #endif
@@ -200,7 +200,7 @@ Tensor forward(const Tensor& input, const Tensor& weight, const std::optional<Te
         const auto there =
             rows_in_place(out, call.channels_last, range, work.first_output(), call.compute, /*planes=*/true);
         const PixelRows rows = there ? *there : work.scratch_rows();
-        multiply(work.columns(), work.weights().transposed(), work.out_rows(rows), call.compute, call.place,
+        multiply(work.columns(), work.weights().transposed(), work.out_rows(rows), call.compute, call.device,
                  add && there);
         if (!there) {
           write_rows(rows, call.compute, out, call.channels_last, range, work.first_output(), work.outputs(), add,

@@ -6,8 +6,8 @@
 // are sampled by all threads, then multiplied with the weights by one product of torch's.
 #pragma once
 
-#include "../cpu/copy_matrices.h"
-#include "../cpu/deform_align.h"
+#include "cpu/features/copy_matrices.h"
+#include "ops/deform_align.h"
 #include "scratch_memory.h"
 
 namespace refinedet::torch_ops {
@@ -25,7 +25,7 @@ struct DeformCall {
   Tensor input;                                // contiguous or channels last
   Tensor weight;                               // contiguous or channels last
   std::optional<Tensor> offset, center, mask;  // contiguous
-  Place place = Place::cpu();
+  Device device = Device::cpu();
   DeformGeometry geometry;
   int64_t batch, channels, out_channels, groups;
   bool channels_last;  // the input, and so the output
@@ -106,8 +106,8 @@ struct Matrices {
 };
 
 // out = a b, by torch's own product; on the CPU also out += a b.
-void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Place place = Place::cpu(),
-              bool add = false);
+void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype,
+              Device device = Device::cpu(), bool add = false);
 
 // Pixels of `images` as rows of channels.
 struct PixelRows {
@@ -148,7 +148,7 @@ class DeformBlock {
 
   void load_images(int64_t image, int64_t images);
   void locate(const TileRange& range);  // makes the samples of the tile that follows
-  cpu::DeformTile tile() const;
+  DeformTile tile() const;
 
   Matrices weights() const;  // per group (output channels, taps * channels)
   // Of the tile: per group (rows, taps * channels), in the order of weights().
@@ -180,7 +180,7 @@ class DeformBlock {
   int64_t line_;         // from row to row of the columns
   int64_t weight_line_;  // and of the weights
   int64_t tile_rows_;
-  std::vector<cpu::ChannelRun> runs_;
+  std::vector<ChannelRun> runs_;
   std::optional<ScratchMemory> memory_;
   char *weights_, *columns_, *multiplied_, *samples_, *zeros_, *copy_, *rows_;  // in memory_, or the weight's own
   PixelRows source_{};
@@ -191,6 +191,6 @@ int64_t element_size(ScalarType dtype);
 DType kernel_dtype(ScalarType dtype);
 int64_t round_up(int64_t n, int64_t unit);
 Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last,
-                      Place place = Place::cpu());
+                      Device device = Device::cpu());
 
 }  // namespace refinedet::torch_ops

@@ -55,7 +55,7 @@ class WeightGrad {
   void add_tile(const Matrices& grad, const Matrices& columns) {
     void* const data = product_ ? product_->data() : to_.data;
     multiply(grad.transposed(), columns, {data, block_.groups, outputs_, depth_, outputs_ * depth_, depth_, 1},
-             call_.compute, call_.place, /*add=*/!first_ && !sum_);
+             call_.compute, call_.device, /*add=*/!first_ && !sum_);
     if (sum_) {
       copy(product_->data(), call_.compute, {sum_->data(), kernel_dtype(call_.sampling), 0, depth_, 1},
            /*add=*/!first_);
@@ -124,7 +124,7 @@ class InputGrad {
       rows_ = packed_rows(sum_->data(), images_, block_.channels);
     }
   }
-  void add_tile(const cpu::DeformTile& tile) const {
+  void add_tile(const DeformTile& tile) const {
     cpu::deform_grad_source({tile, rows_.data, rows_.image_stride, rows_.row_stride}, torch_threads());
   }
   void end() const {
@@ -251,7 +251,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
     std::optional<Tensor> center, std::optional<Tensor> mask, std::vector<int64_t> stride, std::vector<int64_t> padding,
     std::vector<int64_t> dilation, std::vector<bool> output_mask, [[maybe_unused]] bool deterministic) {
   const DeformCall call = deform_call(input, weight, offset, center, mask, deform_steps(stride, padding, dilation));
-  check_place(grad_in, call.place, "grad");
+  check_device(grad_in, call.device, "grad");
   check_dtype(grad_in, input.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad_in) == call.out_sizes(), "grad: expected the shape of the output, got ",
                   shape_of(grad_in));
@@ -263,13 +263,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
   }
   const bool channels_last = is_channels_last(grad_in);
   const Tensor grad = channels_last ? grad_in : torch::stable::contiguous(grad_in);
-  Tensor grad_bias = new_tensor({0}, input.scalar_type(), call.place);
+  Tensor grad_bias = new_tensor({0}, input.scalar_type(), call.device);
   if (output_mask[5]) {
     const std::array<int64_t, 3> dims{0, 2, 3};
     grad_bias = torch::stable::sum(grad, dims);
   }
 #if defined(REFINEDET_WITH_CUDA)
-  const DeformGradients grads = call.place.on_gpu()
+  const DeformGradients grads = call.device.on_gpu()
                                     ? gradients_on_gpu(call, grad, channels_last, output_mask, deterministic)
                                     : gradients_on_cpu(call, grad, channels_last, output_mask);
 #else

@@ -5,9 +5,9 @@
 namespace refinedet::torch_ops {
 namespace {
 
-std::vector<cpu::ChannelRun> channel_runs(const DeformCall& call, const ChannelBlock& block, int64_t group_stride) {
+std::vector<ChannelRun> channel_runs(const DeformCall& call, const ChannelBlock& block, int64_t group_stride) {
   const int64_t per_offset_group = call.channels / call.geometry.offset_groups;
-  std::vector<cpu::ChannelRun> runs;
+  std::vector<ChannelRun> runs;
   for (int64_t c = 0; c < block.channels;) {
     const int64_t group = c / block.group_channels(), offset_group = (block.channel + c) / per_offset_group;
     const int64_t end =
@@ -144,7 +144,7 @@ void DeformBlock::load_images(int64_t image, int64_t images) {
 void DeformBlock::locate(const TileRange& range) {
   range_ = range;
   const auto map = [](const std::optional<Tensor>& t, const char* name) {
-    return t ? cpu::DeformMap{t->const_data_ptr(), dtype_of(*t, name)} : cpu::DeformMap{nullptr, DType::f32};
+    return t ? DeformMap{t->const_data_ptr(), dtype_of(*t, name)} : DeformMap{nullptr, DType::f32};
   };
   cpu::deform_samples({call_.geometry,
                        map(call_.offset, "offset"),
@@ -156,8 +156,8 @@ void DeformBlock::locate(const TileRange& range) {
                       torch_threads());
 }
 
-cpu::DeformTile DeformBlock::tile() const {
-  cpu::DeformTile tile{};
+DeformTile DeformBlock::tile() const {
+  DeformTile tile{};
   tile.dtype = kernel_dtype(call_.compute);
   tile.range = {range_.image * call_.out_pixels() + range_.pixel, range_.rows()};
   tile.out_pixels = call_.out_pixels();

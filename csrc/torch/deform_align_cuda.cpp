@@ -44,15 +44,15 @@ DeformOnGpu::DeformOnGpu(const DeformCall& call, const GpuPlan& plan, const std:
       ones_(bias.has_value()),
       stream_(stream),
       weights_(call.weight),
-      columns_(new_tensor({plan.rows * call.groups * plan.line}, call.compute, call.place)) {
+      columns_(new_tensor({plan.rows * call.groups * plan.line}, call.compute, call.device)) {
   if (reads && !call.channels_last) {
-    copy_ = new_tensor({plan.images * call.channels * call.geometry.in_pixels()}, call.compute, call.place);
+    copy_ = new_tensor({plan.images * call.channels * call.geometry.in_pixels()}, call.compute, call.device);
   }
   const bool in_order = call.weight_channels_last || call.taps() == 1;
   if (in_order && plan.line == call.taps() * weight_shape().channels) {
     return;
   }
-  weights_ = new_tensor({call.out_channels * plan.line}, call.compute, call.place);
+  weights_ = new_tensor({call.out_channels * plan.line}, call.compute, call.device);
   cuda::deform_pack_weights(weight_shape(), call.weight.const_data_ptr(), bias ? bias->const_data_ptr() : nullptr,
                             weights_.mutable_data_ptr(), kernel_dtype(call), stream);
 }
@@ -75,9 +75,9 @@ void DeformOnGpu::load_images(int64_t image, int64_t images) {
   }
 }
 
-cuda::DeformTile DeformOnGpu::tile(cpu::PixelRange range) const {
+cuda::DeformTile DeformOnGpu::tile(PixelRange range) const {
   const auto map = [](const std::optional<Tensor>& t, const char* name) {
-    return t ? cpu::DeformMap{t->const_data_ptr(), dtype_of(*t, name)} : cpu::DeformMap{nullptr, DType::f32};
+    return t ? DeformMap{t->const_data_ptr(), dtype_of(*t, name)} : DeformMap{nullptr, DType::f32};
   };
   cuda::DeformTile tile{};
   tile.geometry = call_.geometry;
@@ -96,7 +96,7 @@ cuda::DeformTile DeformOnGpu::tile(cpu::PixelRange range) const {
   return tile;
 }
 
-Matrices DeformOnGpu::columns(cpu::PixelRange range) const {
+Matrices DeformOnGpu::columns(PixelRange range) const {
   return {columns_.mutable_data_ptr(), call_.groups, range.count, plan_.line, plan_.line, call_.groups * plan_.line, 1};
 }
 
@@ -105,28 +105,28 @@ Matrices DeformOnGpu::weights() const {
   return {data_of(weights_), call_.groups, outputs, plan_.line, outputs * plan_.line, plan_.line, 1};
 }
 
-Matrices DeformOnGpu::out_rows(void* data, cpu::PixelRange range) const {
+Matrices DeformOnGpu::out_rows(void* data, PixelRange range) const {
   const int64_t outputs = call_.out_channels / call_.groups;
   return {data, call_.groups, range.count, outputs, outputs, call_.out_channels, 1};
 }
 
 Tensor deform_align_on_gpu(const DeformCall& call, const std::optional<Tensor>& bias) {
   const ScalarType dtype = call.input.scalar_type();
-  Tensor out = new_like_image(call.out_sizes(), dtype, call.channels_last, call.place);
+  Tensor out = new_like_image(call.out_sizes(), dtype, call.channels_last, call.device);
   if (out.numel() == 0) {
     return out;
   }
-  const CudaScope scope(call.place);
+  const CudaScope scope(call.device);
   const int64_t copied = call.channels_last ? 0 : call.channels * call.geometry.in_pixels() * element_size(dtype);
   const GpuPlan plan = gpu_plan(call, copied, bias.has_value());
   DeformOnGpu work(call, plan, bias, /*reads=*/true, scope.stream());
-  Tensor scratch = new_tensor({call.channels_last ? 0 : plan.rows * call.out_channels}, dtype, call.place);
+  Tensor scratch = new_tensor({call.channels_last ? 0 : plan.rows * call.out_channels}, dtype, call.device);
   work.for_steps([&](int64_t image, int64_t images) {
     work.load_images(image, images);
-    work.for_tiles(image, images, [&](cpu::PixelRange range) {
+    work.for_tiles(image, images, [&](PixelRange range) {
       cuda::deform_columns(work.tile(range), scope.stream());
       void* const rows = call.channels_last ? pixel_of(out, range.begin) : scratch.mutable_data_ptr();
-      multiply(work.columns(range), work.weights().transposed(), work.out_rows(rows, range), dtype, call.place);
+      multiply(work.columns(range), work.weights().transposed(), work.out_rows(rows, range), dtype, call.device);
       if (!call.channels_last) {
         cuda::rows_to_planes({call.out_channels, call.out_pixels(), range}, rows, kernel_dtype(call),
                              out.mutable_data_ptr(), kernel_dtype(call), scope.stream());

@@ -6,9 +6,9 @@
 // input's type; groups lie side by side in a row.
 #pragma once
 
-#include "../cuda/deform_align.h"
-#include "../cuda/deform_weights.h"
-#include "../cuda/pixel_planes.h"
+#include "cuda/features/deform_align.h"
+#include "cuda/features/deform_weights.h"
+#include "cuda/features/pixel_planes.h"
 #include "deform_align.h"
 
 namespace refinedet::torch_ops {
@@ -49,17 +49,17 @@ class DeformOnGpu {
   void for_tiles(int64_t image, int64_t images, const F& f) const {
     const int64_t pixels = call_.out_pixels(), end = (image + images) * pixels;
     for (int64_t pixel = image * pixels; pixel < end; pixel += plan_.rows) {
-      f(cpu::PixelRange{pixel, std::min(plan_.rows, end - pixel)});
+      f(PixelRange{pixel, std::min(plan_.rows, end - pixel)});
     }
   }
 
   void load_images(int64_t image, int64_t images);
-  cuda::DeformTile tile(cpu::PixelRange range) const;
+  cuda::DeformTile tile(PixelRange range) const;
 
-  Matrices columns(cpu::PixelRange range) const;  // per group (rows, line)
-  Matrices weights() const;                       // per group (output channels, line)
+  Matrices columns(PixelRange range) const;  // per group (rows, line)
+  Matrices weights() const;                  // per group (output channels, line)
   // Dense rows of all output channels, per group (rows, output channels).
-  Matrices out_rows(void* data, cpu::PixelRange range) const;
+  Matrices out_rows(void* data, PixelRange range) const;
   cuda::DeformWeights weight_shape() const;
 
  private:

@@ -15,9 +15,9 @@ class WeightGradOnGpu {
         shape_(shape),
         stream_(stream),
         dtype_(dtype_of(call.weight, "weight")),
-        part_(new_tensor({shape.outputs * shape.line}, call.compute, call.place)) {
+        part_(new_tensor({shape.outputs * shape.line}, call.compute, call.device)) {
     if (several) {
-      sum_ = new_tensor({shape.outputs * shape.line}, ScalarType::Float, call.place);
+      sum_ = new_tensor({shape.outputs * shape.line}, ScalarType::Float, call.device);
     }
   }
 
@@ -26,7 +26,7 @@ class WeightGradOnGpu {
     const int64_t outputs = shape_.outputs / call_.groups;
     const Matrices part{part_.mutable_data_ptr(), call_.groups, outputs, shape_.line,
                         outputs * shape_.line,    shape_.line,  1};
-    multiply(grad.transposed(), columns, part, call_.compute, call_.place);
+    multiply(grad.transposed(), columns, part, call_.compute, call_.device);
     if (sum_) {
       cuda::deform_add_weights(part.data, dtype_, shape_.outputs * shape_.line, first_, data<float>(*sum_), stream_);
       first_ = false;
@@ -59,14 +59,14 @@ class InputGradOnGpu {
         dtype_(dtype_of(call.input, "input")),
         stream_(stream) {
     if (fixed) {
-      unit_ = new_tensor({kUnitBytes}, ScalarType::Byte, call.place);
+      unit_ = new_tensor({kUnitBytes}, ScalarType::Byte, call.device);
     }
     if (is_direct(call, fixed)) {
       torch::stable::zero_(grad_input_);
     } else {
-      sums_ = new_tensor({plan.images * size_}, fixed ? ScalarType::Long : ScalarType::Float, call.place);
+      sums_ = new_tensor({plan.images * size_}, fixed ? ScalarType::Long : ScalarType::Float, call.device);
       if (fixed && !call.channels_last) {
-        rounded_ = new_tensor({plan.images * size_}, call.compute, call.place);
+        rounded_ = new_tensor({plan.images * size_}, call.compute, call.device);
       }
     }
   }
@@ -83,9 +83,8 @@ class InputGradOnGpu {
   void find_unit(const Tensor& grad) {
     if (unit_) {
       const DeformGeometry& g = call_.geometry;
-      const cpu::DeformMap mask = call_.mask
-                                      ? cpu::DeformMap{call_.mask->const_data_ptr(), dtype_of(*call_.mask, "mask")}
-                                      : cpu::DeformMap{nullptr, DType::f32};
+      const DeformMap mask = call_.mask ? DeformMap{call_.mask->const_data_ptr(), dtype_of(*call_.mask, "mask")}
+                                        : DeformMap{nullptr, DType::f32};
       cuda::deform_fixed_point(
           {dtype_, grad.const_data_ptr(), call_.weight.const_data_ptr(), grad.numel(), call_.weight.numel(),
            call_.out_channels / call_.groups, mask, call_.mask ? call_.mask->numel() : 0, g.taps() * g.out_pixels(),
@@ -135,8 +134,8 @@ class InputGradOnGpu {
   std::optional<Tensor> sums_, rounded_, unit_;
 };
 
-Tensor new_map_grad(const std::optional<Tensor>& map, bool wanted, Place place) {
-  return wanted ? new_tensor(sizes_of(*map), map->scalar_type(), place) : new_tensor({0}, ScalarType::Float, place);
+Tensor new_map_grad(const std::optional<Tensor>& map, bool wanted, Device device) {
+  return wanted ? new_tensor(sizes_of(*map), map->scalar_type(), device) : new_tensor({0}, ScalarType::Float, device);
 }
 
 cuda::DeformMapOut out_of(const Tensor& grad, bool wanted) {
@@ -147,16 +146,16 @@ cuda::DeformMapOut out_of(const Tensor& grad, bool wanted) {
 
 DeformGradients gradients_on_gpu(const DeformCall& call, const Tensor& grad, bool grad_channels_last,
                                  const std::vector<bool>& wanted, bool deterministic) {
-  const Place place = call.place;
+  const Device device = call.device;
   const ScalarType dtype = call.input.scalar_type();
   const std::vector<int64_t> none{0};
   const bool want_input = wanted[0], want_weight = wanted[1], want_samples = wanted[2] || wanted[3] || wanted[4];
-  DeformGradients grads{want_input ? new_like_image(sizes_of(call.input), dtype, call.channels_last, place)
-                                   : new_tensor(none, dtype, place),
-                        want_weight ? new_like_image(sizes_of(call.weight), dtype, call.weight_channels_last, place)
-                                    : new_tensor(none, dtype, place),
-                        new_map_grad(call.offset, wanted[2], place), new_map_grad(call.center, wanted[3], place),
-                        new_map_grad(call.mask, wanted[4], place)};
+  DeformGradients grads{want_input ? new_like_image(sizes_of(call.input), dtype, call.channels_last, device)
+                                   : new_tensor(none, dtype, device),
+                        want_weight ? new_like_image(sizes_of(call.weight), dtype, call.weight_channels_last, device)
+                                    : new_tensor(none, dtype, device),
+                        new_map_grad(call.offset, wanted[2], device), new_map_grad(call.center, wanted[3], device),
+                        new_map_grad(call.mask, wanted[4], device)};
   if (grad.numel() == 0) {
     for (Tensor* t : {&grads.input, &grads.weight, &grads.offset, &grads.center, &grads.mask}) {
       torch::stable::zero_(*t);
@@ -166,7 +165,7 @@ DeformGradients gradients_on_gpu(const DeformCall& call, const Tensor& grad, boo
   if (!want_input && !want_weight && !want_samples) {
     return grads;
   }
-  const CudaScope scope(place);
+  const CudaScope scope(device);
   const cuda::Stream stream = scope.stream();
   const bool reads = want_weight || want_samples;  // the input's pixels
   const int64_t copied =
@@ -184,16 +183,16 @@ DeformGradients gradients_on_gpu(const DeformCall& call, const Tensor& grad, boo
     input.emplace(call, plan, grads.input, deterministic, stream);
     input->find_unit(grad);
   }
-  Tensor scratch = new_tensor({grad_channels_last ? 0 : plan.rows * call.out_channels}, dtype, place);
+  Tensor scratch = new_tensor({grad_channels_last ? 0 : plan.rows * call.out_channels}, dtype, device);
   const int64_t samples = plan.rows * call.taps() * call.geometry.offset_groups;
-  Tensor sample_grads = new_tensor({want_samples ? 3 * samples : 0}, ScalarType::Float, place);
+  Tensor sample_grads = new_tensor({want_samples ? 3 * samples : 0}, ScalarType::Float, device);
 
   work.for_steps([&](int64_t image, int64_t images) {
     work.load_images(image, images);
     if (input) {
       input->begin(image);
     }
-    work.for_tiles(image, images, [&](cpu::PixelRange range) {
+    work.for_tiles(image, images, [&](PixelRange range) {
       void* rows = grad_channels_last ? pixel_of(grad, range.begin) : scratch.mutable_data_ptr();
       if (!grad_channels_last) {
         cuda::planes_to_rows({call.out_channels, call.out_pixels(), range}, grad.const_data_ptr(), rows,
@@ -201,7 +200,7 @@ DeformGradients gradients_on_gpu(const DeformCall& call, const Tensor& grad, boo
       }
       const Matrices grad_rows = work.out_rows(rows, range);
       if (input || want_samples) {
-        multiply(grad_rows, work.weights(), work.columns(range), dtype, place);  // the columns' gradient
+        multiply(grad_rows, work.weights(), work.columns(range), dtype, device);  // the columns' gradient
         cuda::deform_grads(work.tile(range),
                            {weight.has_value(), want_samples ? data<float>(sample_grads) : nullptr,
                             input ? input->sums() : nullptr, input ? input->unit() : nullptr},

@@ -16,10 +16,10 @@ constexpr int64_t kTinyProduct = 1024;  // multiplications: they take less time 
 // Without telling torch of a write: tensors that are written are new ones.
 char* bytes(const Tensor& t) { return const_cast<char*>(static_cast<const char*>(t.const_data_ptr())); }
 
-Tensor view(const Matrices& m, ScalarType dtype, Place place = Place::cpu()) {
-  return m.count == 1 ? view_of(m.data, {m.rows, m.columns}, {m.row_stride, m.column_stride}, dtype, place)
+Tensor view(const Matrices& m, ScalarType dtype, Device device = Device::cpu()) {
+  return m.count == 1 ? view_of(m.data, {m.rows, m.columns}, {m.row_stride, m.column_stride}, dtype, device)
                       : view_of(m.data, {m.count, m.rows, m.columns}, {m.matrix_stride, m.row_stride, m.column_stride},
-                                dtype, place);
+                                dtype, device);
 }
 
 // A tensor's pixels as matrices (pixel, channel), one per image.
@@ -70,8 +70,8 @@ int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit;
 
 int64_t element_size(ScalarType dtype) { return dtype == ScalarType::Double ? 8 : dtype == ScalarType::Float ? 4 : 2; }
 
-Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place) {
-  return new_image(sizes, dtype, channels_last, place);
+Tensor new_like_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Device device) {
+  return new_image(sizes, dtype, channels_last, device);
 }
 
 ScalarType forward_source(const DeformCall& call) {
@@ -110,16 +110,16 @@ DeformPlan deform_plan(const DeformCall& call, ScalarType source, int64_t copied
   return plan;
 }
 
-void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Place place, bool add) {
+void multiply(const Matrices& a, const Matrices& b, const Matrices& out, ScalarType dtype, Device device, bool add) {
   const bool tiny = out.count * out.rows * out.columns * a.columns <= kTinyProduct;
-  if (tiny && !place.on_gpu()) {
+  if (tiny && !device.on_gpu()) {
     return dtype == ScalarType::Double     ? multiply_here<double>(a, b, out, add)
            : dtype == ScalarType::BFloat16 ? multiply_here<BFloat16>(a, b, out, add)
                                            : multiply_here<float>(a, b, out, add);
   }
   const auto product =
       add ? multiply_add : static_cast<void (*)(const Tensor&, const Tensor&, const Tensor&)>(multiply);
-  product(view(a, dtype, place), view(b, dtype, place), view(out, dtype, place));
+  product(view(a, dtype, device), view(b, dtype, device), view(out, dtype, device));
 }
 
 PixelRows packed_rows(void* data, const TileRange& range, int64_t channels) {

@@ -1,8 +1,7 @@
-#include "../cpu/detect.h"
+#include "ops/detect.h"
 
 #include <cmath>
 
-#include "../cuda/detect.h"
 #include "as_contiguous.h"
 #include "common.h"
 #include "suppression.h"
@@ -11,7 +10,7 @@ namespace refinedet::torch_ops {
 namespace {
 
 void check_table(const Tensor& t, const Tensor& model, int64_t last, const char* name) {
-  check_place(t, place_of(model, "arm_logits"), name);
+  check_device(t, device_of(model, "arm_logits"), name);
   check_dtype(t, model.scalar_type(), name);
   REFINEDET_CHECK(t.dim() == 3 && t.size(0) == model.size(0) && t.size(1) == model.size(1) && t.size(2) == last, name,
                   ": expected shape (", model.size(0), ", ", model.size(1), ", ", last, "), got ", shape_of(t));
@@ -29,9 +28,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
   const Tensor odm_logits = as_contiguous(odm_logits_in);
   const Tensor odm_deltas = as_contiguous(odm_deltas_in);
   const Tensor anchors = as_contiguous(anchors_in);
-  const Place place = place_of(arm_logits, "arm_logits");
-  check_no_double_on_gpu(arm_logits, place, "arm_logits");
-  check_place(anchors, place, "anchors");
+  const Device device = device_of(arm_logits, "arm_logits");
+  check_no_double_on_gpu(arm_logits, device, "arm_logits");
+  check_device(anchors, device, "anchors");
   REFINEDET_CHECK(arm_logits.dim() == 3 && arm_logits.size(2) == 2, "arm_logits: expected shape (B, A, 2), got ",
                   shape_of(arm_logits));
   check_table(arm_deltas, arm_logits, 4, "arm_deltas");
@@ -46,7 +45,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
   check_variances(variances);
   check_clip_to(clip_to);
 
-  cpu::DetectArgs args{};
+  DetectArgs args{};
   args.dtype = dtype_of(arm_logits, "arm_logits");
   args.arm_logits = arm_logits.const_data_ptr();
   args.arm_deltas = arm_deltas.const_data_ptr();
@@ -70,15 +69,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
   args.settings = suppression_settings(iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score);
 
   const ScalarType work = args.dtype == DType::f64 ? ScalarType::Double : ScalarType::Float;
-  Tensor boxes = new_tensor({args.batch, keep_top_k, 4}, work, place);
-  Tensor scores = new_tensor({args.batch, keep_top_k}, work, place);
-  Tensor labels = new_tensor({args.batch, keep_top_k}, ScalarType::Long, place);
-  Tensor count = new_tensor({args.batch}, ScalarType::Long, place);
+  Tensor boxes = new_tensor({args.batch, keep_top_k, 4}, work, device);
+  Tensor scores = new_tensor({args.batch, keep_top_k}, work, device);
+  Tensor labels = new_tensor({args.batch, keep_top_k}, ScalarType::Long, device);
+  Tensor count = new_tensor({args.batch}, ScalarType::Long, device);
   args.out_boxes = boxes.mutable_data_ptr();
   args.out_scores = scores.mutable_data_ptr();
   args.out_labels = data<int64_t>(labels);
   args.out_counts = data<int64_t>(count);
-  REFINEDET_RUN_WITH_WORKSPACE(place, detect, args);
+  run<cpu::detect, cuda::detect, cuda::detect_workspace>(device, args);
   return {boxes, scores, labels, count};
 }
 

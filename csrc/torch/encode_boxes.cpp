@@ -1,6 +1,5 @@
-#include "../cpu/encode_boxes.h"
+#include "ops/encode_boxes.h"
 
-#include "../cuda/encode_boxes.h"
 #include "as_contiguous.h"
 #include "common.h"
 
@@ -8,10 +7,10 @@ namespace refinedet::torch_ops {
 namespace {
 
 // `boxes` (..., 4) and `anchors` of that shape or of its last dimensions; same dtype (the Python face sees to both).
-cpu::EncodeBoxesArgs make_args(const Tensor& boxes, const Tensor& anchors, const std::vector<double>& variances) {
+EncodeBoxesArgs make_args(const Tensor& boxes, const Tensor& anchors, const std::vector<double>& variances) {
   check_box_rows(boxes, "boxes", anchors);
   check_variances(variances);
-  cpu::EncodeBoxesArgs args{};
+  EncodeBoxesArgs args{};
   args.dtype = dtype_of(boxes, "boxes");
   args.boxes = boxes.const_data_ptr();
   args.anchors = anchors.const_data_ptr();
@@ -23,11 +22,11 @@ cpu::EncodeBoxesArgs make_args(const Tensor& boxes, const Tensor& anchors, const
 
 Tensor encode_boxes(const Tensor& boxes_in, const Tensor& anchors_in, std::vector<double> variances) {
   const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
-  cpu::EncodeBoxesArgs args = make_args(boxes, anchors, variances);
-  const Place place = place_of(boxes, "boxes");
-  Tensor deltas = new_tensor(boxes.sizes(), boxes.scalar_type(), place);
+  EncodeBoxesArgs args = make_args(boxes, anchors, variances);
+  const Device device = device_of(boxes, "boxes");
+  Tensor deltas = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
   args.deltas = deltas.mutable_data_ptr();
-  REFINEDET_RUN(place, encode_boxes, args);
+  run<cpu::encode_boxes, cuda::encode_boxes>(device, args);
   return deltas;
 }
 
@@ -35,18 +34,18 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Te
                                                  const Tensor& anchors_in, std::vector<double> variances) {
   const Tensor grad = as_contiguous(grad_in);
   const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
-  cpu::EncodeBoxesBackwardArgs args{make_args(boxes, anchors, variances), nullptr, nullptr, nullptr};
-  const Place place = place_of(boxes, "boxes");
-  check_place(grad, place, "grad");
+  EncodeBoxesBackwardArgs args{make_args(boxes, anchors, variances), nullptr, nullptr, nullptr};
+  const Device device = device_of(boxes, "boxes");
+  check_device(grad, device, "grad");
   check_dtype(grad, boxes.scalar_type(), "grad");
   REFINEDET_CHECK(sizes_of(grad) == sizes_of(boxes), "grad: expected shape ", shape_of(boxes), ", got ",
                   shape_of(grad));
-  Tensor grad_boxes = new_tensor(boxes.sizes(), boxes.scalar_type(), place);
-  Tensor grad_anchors = new_tensor(boxes.sizes(), boxes.scalar_type(), place);
+  Tensor grad_boxes = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
+  Tensor grad_anchors = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
   args.grad_deltas = grad.const_data_ptr();
   args.grad_boxes = grad_boxes.mutable_data_ptr();
   args.grad_anchors = grad_anchors.mutable_data_ptr();
-  REFINEDET_RUN(place, encode_boxes_backward, args);
+  run<cpu::encode_boxes_backward, cuda::encode_boxes_backward>(device, args);
   return {grad_boxes, grad_anchors};
 }
 

@@ -1,40 +1,39 @@
-#include "../cpu/filter_anchors.h"
+#include "ops/filter_anchors.h"
 
-#include "../cuda/filter_anchors.h"
 #include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
 namespace {
 
-Place check(const Tensor& logits, double theta) {
-  const Place place = place_of(logits, "arm_logits");
+Device check(const Tensor& logits, double theta) {
+  const Device device = device_of(logits, "arm_logits");
   check_last_dim(logits, 2, "arm_logits");
   REFINEDET_CHECK(logits.dim() == 3, "arm_logits: expected shape (B, A, 2), got ", shape_of(logits));
   REFINEDET_CHECK(theta >= 0 && theta <= 1, "theta: expected a number from 0 to 1, got ", theta);
-  return place;
+  return device;
 }
 
 std::tuple<Tensor, Tensor> filter_anchors(const Tensor& logits_in, double theta) {
   const Tensor logits = as_contiguous(logits_in);
-  const Place place = check(logits, theta);
+  const Device device = check(logits, theta);
   const int64_t batch = logits.size(0), count = logits.size(1);
-  Tensor index = new_tensor({batch, count}, ScalarType::Long, place);
-  Tensor index_count = new_tensor({batch}, ScalarType::Long, place);
-  const cpu::FilterAnchorsArgs args{dtype_of(logits, "arm_logits"), logits.const_data_ptr(),   batch, count, theta,
-                                    data<int64_t>(index),           data<int64_t>(index_count)};
-  REFINEDET_RUN_WITH_WORKSPACE(place, filter_anchors, args);
+  Tensor index = new_tensor({batch, count}, ScalarType::Long, device);
+  Tensor index_count = new_tensor({batch}, ScalarType::Long, device);
+  const FilterAnchorsArgs args{dtype_of(logits, "arm_logits"), logits.const_data_ptr(),   batch, count, theta,
+                               data<int64_t>(index),           data<int64_t>(index_count)};
+  run<cpu::filter_anchors, cuda::filter_anchors, cuda::filter_anchors_workspace>(device, args);
   return {index, index_count};
 }
 
 Tensor filter_anchors_mask(const Tensor& logits_in, double theta) {
   const Tensor logits = as_contiguous(logits_in);
-  const Place place = check(logits, theta);
+  const Device device = check(logits, theta);
   const int64_t batch = logits.size(0), count = logits.size(1);
-  Tensor mask = new_tensor({batch, count}, ScalarType::Bool, place);
-  const cpu::FilterAnchorsMaskArgs args{
+  Tensor mask = new_tensor({batch, count}, ScalarType::Bool, device);
+  const FilterAnchorsMaskArgs args{
       dtype_of(logits, "arm_logits"), logits.const_data_ptr(), batch, count, theta, data<bool>(mask)};
-  REFINEDET_RUN(place, filter_anchors_mask, args);
+  run<cpu::filter_anchors_mask, cuda::filter_anchors_mask>(device, args);
   return mask;
 }
 

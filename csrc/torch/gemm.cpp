@@ -5,9 +5,9 @@
 namespace refinedet::torch_ops {
 
 Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
-               ScalarType dtype, Place place) {
+               ScalarType dtype, Device device) {
   return torch::stable::from_blob(const_cast<void*>(data), {sizes.begin(), sizes.size()},
-                                  {strides.begin(), strides.size()}, place.device(), dtype);
+                                  {strides.begin(), strides.size()}, device.stable(), dtype);
 }
 
 void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {

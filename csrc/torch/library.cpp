@@ -1,7 +1,7 @@
 // The op library itself: creates the namespace and the ops that tell about the build. Each op adds its own schema in
 // a file of its own name.
-#include "../cpu/level.h"
 #include "common.h"
+#include "cpu/runtime/level.h"
 
 namespace refinedet::torch_ops {
 namespace {

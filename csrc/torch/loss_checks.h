@@ -7,8 +7,8 @@ namespace refinedet::torch_ops {
 
 // Throws unless `t` is (B, A) of `dtype` where `rows`, called `rows_name`, is (B, A, ...).
 inline void check_anchor_values(const Tensor& t, const char* name, ScalarType dtype, const Tensor& rows,
-                                const char* rows_name, Place place) {
-  check_place(t, place, name);
+                                const char* rows_name, Device device) {
+  check_device(t, device, name);
   check_dtype(t, dtype, name);
   REFINEDET_CHECK(t.dim() == 2 && t.size(0) == rows.size(0) && t.size(1) == rows.size(1), name, ": expected shape (",
                   rows.size(0), ", ", rows.size(1), ") as ", rows_name, " has, got ", shape_of(t));
@@ -16,8 +16,8 @@ inline void check_anchor_values(const Tensor& t, const char* name, ScalarType dt
 
 // Throws unless all values of a contiguous int64 tensor are below `bound`. Only on the CPU: elsewhere reading them
 // would make the host wait, and the kernels look themselves.
-inline void check_below(const Tensor& t, const char* name, int64_t bound, Place place) {
-  if (place.on_gpu()) {
+inline void check_below(const Tensor& t, const char* name, int64_t bound, Device device) {
+  if (device.on_gpu()) {
     return;
   }
   const int64_t *values = const_data<int64_t>(t), count = t.numel();
@@ -36,8 +36,8 @@ inline ScalarType sum_dtype(const Tensor& t) {
 }
 
 // Throws unless `t` is (B,) of the sums' dtype where `rows` is (B, ...).
-inline void check_image_sums(const Tensor& t, const char* name, const Tensor& rows, Place place) {
-  check_place(t, place, name);
+inline void check_image_sums(const Tensor& t, const char* name, const Tensor& rows, Device device) {
+  check_device(t, device, name);
   check_dtype(t, sum_dtype(rows), name);
   REFINEDET_CHECK(t.dim() == 1 && t.size(0) == rows.size(0), name, ": expected shape (", rows.size(0), "), got ",
                   shape_of(t));

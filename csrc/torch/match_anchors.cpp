@@ -1,17 +1,16 @@
-#include "../cpu/match_anchors.h"
+#include "ops/match_anchors.h"
 
-#include "../cpu/match_checks.h"
-#include "../cuda/match_anchors.h"
 #include "as_contiguous.h"
 #include "common.h"
+#include "ops/match_checks.h"
 
 namespace refinedet::torch_ops {
 namespace {
 
 using Matches = std::tuple<Tensor, Tensor, Tensor>;
 
-void check_rows(const Tensor& t, int64_t rows, ScalarType dtype, Place place, const char* name) {
-  check_place(t, place, name);
+void check_rows(const Tensor& t, int64_t rows, ScalarType dtype, Device device, const char* name) {
+  check_device(t, device, name);
   check_dtype(t, dtype, name);
   REFINEDET_CHECK(t.dim() == 1 && t.size(0) == rows, name, ": expected shape (", rows, "), got ", shape_of(t));
 }
@@ -21,28 +20,28 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
                       double negative_iou, double ignore_iof, std::string force_match) {
   const Tensor anchors = as_contiguous(anchors_in), gt_boxes = as_contiguous(gt_boxes_in);
   const Tensor gt_labels = as_contiguous(gt_labels_in), gt_offsets = as_contiguous(gt_offsets_in);
-  const Place place = place_of(anchors, "anchors");
-  check_place(gt_boxes, place, "gt_boxes");
+  const Device device = device_of(anchors, "anchors");
+  check_device(gt_boxes, device, "gt_boxes");
   check_last_dim(anchors, 4, "anchors");
   check_last_dim(gt_boxes, 4, "gt_boxes");
   REFINEDET_CHECK(gt_boxes.dim() == 2, "gt_boxes: expected shape (G, 4), got ", shape_of(gt_boxes));
   REFINEDET_CHECK(gt_offsets.dim() == 1 && gt_offsets.size(0) > 0, "gt_offsets: expected shape (B+1,), got ",
                   shape_of(gt_offsets));
-  cpu::MatchAnchorsArgs args{};
+  MatchAnchorsArgs args{};
   args.batch = gt_offsets.size(0) - 1;
   args.gt_count = gt_boxes.size(0);
   args.shared = anchors.dim() == 2;
   REFINEDET_CHECK(args.shared || (anchors.dim() == 3 && anchors.size(0) == args.batch),
                   "anchors: expected shape (A, 4) or (", args.batch, ", A, 4), got ", shape_of(anchors));
-  check_rows(gt_labels, args.gt_count, ScalarType::Long, place, "gt_labels");
-  check_rows(gt_offsets, args.batch + 1, ScalarType::Long, place, "gt_offsets");
+  check_rows(gt_labels, args.gt_count, ScalarType::Long, device, "gt_labels");
+  check_rows(gt_offsets, args.batch + 1, ScalarType::Long, device, "gt_offsets");
   Tensor gt_ignore;
   if (gt_ignore_in.has_value()) {
     gt_ignore = as_contiguous(*gt_ignore_in);
-    check_rows(gt_ignore, args.gt_count, ScalarType::Bool, place, "gt_ignore");
+    check_rows(gt_ignore, args.gt_count, ScalarType::Bool, device, "gt_ignore");
     args.gt_ignore = const_data<bool>(gt_ignore);
   }
-  const std::optional<cpu::ForceMatch> force = cpu::force_match_of(force_match);
+  const std::optional<ForceMatch> force = force_match_of(force_match);
   REFINEDET_CHECK(force.has_value(), "force_match: expected bipartite, argmax or none, got ", force_match);
   args.anchor_dtype = dtype_of(anchors, "anchors");
   args.anchors = anchors.const_data_ptr();
@@ -55,20 +54,20 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
   args.negative_iou = negative_iou;
   args.ignore_iof = ignore_iof;
   args.force = *force;
-  std::string problem = cpu::match_problem(args);
-  if (problem.empty() && !place.on_gpu()) {  // on a GPU reading them would make the host wait
-    problem = cpu::match_data_problem(args);
+  std::string problem = match_problem(args);
+  if (problem.empty() && !device.on_gpu()) {  // on a GPU reading them would make the host wait
+    problem = match_data_problem(args);
   }
   REFINEDET_CHECK(problem.empty(), problem);
 
   const int64_t sizes[] = {args.batch, args.anchor_count};
-  const Tensor labels = new_tensor(sizes, ScalarType::Long, place);
-  const Tensor gt_index = new_tensor(sizes, ScalarType::Long, place);
-  const Tensor iou = new_tensor(sizes, ScalarType::Float, place);
+  const Tensor labels = new_tensor(sizes, ScalarType::Long, device);
+  const Tensor gt_index = new_tensor(sizes, ScalarType::Long, device);
+  const Tensor iou = new_tensor(sizes, ScalarType::Float, device);
   args.labels = data<int64_t>(labels);
   args.gt_index = data<int64_t>(gt_index);
   args.iou = data<float>(iou);
-  REFINEDET_RUN_WITH_WORKSPACE(place, match_anchors, args);
+  run<cpu::match_anchors, cuda::match_anchors, cuda::match_anchors_workspace>(device, args);
   return {labels, gt_index, iou};
 }
 

@@ -1,8 +1,7 @@
-#include "../cpu/mine_hard_negatives.h"
+#include "ops/mine_hard_negatives.h"
 
 #include <cmath>
 
-#include "../cuda/mine_hard_negatives.h"
 #include "as_contiguous.h"
 #include "common.h"
 
@@ -10,7 +9,7 @@ namespace refinedet::torch_ops {
 namespace {
 
 void check_like(const Tensor& t, const Tensor& loss, ScalarType dtype, const char* name) {
-  check_place(t, place_of(loss, "loss"), name);
+  check_device(t, device_of(loss, "loss"), name);
   check_dtype(t, dtype, name);
   REFINEDET_CHECK(t.sizes().equals(loss.sizes()), name, ": expected shape ", shape_of(loss), " as loss has, got ",
                   shape_of(t));
@@ -19,13 +18,13 @@ void check_like(const Tensor& t, const Tensor& loss, ScalarType dtype, const cha
 Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::optional<Tensor> eligible_in,
                            double ratio, int64_t min_negatives) {
   const Tensor loss = as_contiguous(loss_in), labels = as_contiguous(labels_in);
-  const Place place = place_of(loss, "loss");
+  const Device device = device_of(loss, "loss");
   REFINEDET_CHECK(loss.dim() == 2, "loss: expected shape (B, A), got ", shape_of(loss));
   REFINEDET_CHECK(loss.size(1) < int64_t{1} << 32, "loss: expected fewer than 2^32 anchors, got ", loss.size(1));
   check_like(labels, loss, ScalarType::Long, "labels");
   REFINEDET_CHECK(ratio >= 0 && std::isfinite(ratio), "ratio: expected a finite number of at least 0, got ", ratio);
   REFINEDET_CHECK(min_negatives >= 0, "min_negatives: expected at least 0, got ", min_negatives);
-  cpu::MineHardNegativesArgs args{};
+  MineHardNegativesArgs args{};
   args.dtype = dtype_of(loss, "loss");
   args.loss = loss.const_data_ptr();
   args.labels = const_data<int64_t>(labels);
@@ -39,9 +38,9 @@ Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::
   args.anchor_count = loss.size(1);
   args.ratio = ratio;
   args.min_negatives = min_negatives;
-  const Tensor chosen = new_tensor(loss.sizes(), ScalarType::Bool, place);
+  const Tensor chosen = new_tensor(loss.sizes(), ScalarType::Bool, device);
   args.chosen = data<bool>(chosen);
-  REFINEDET_RUN_WITH_WORKSPACE(place, mine_hard_negatives, args);
+  run<cpu::mine_hard_negatives, cuda::mine_hard_negatives, cuda::mine_hard_negatives_workspace>(device, args);
   return chosen;
 }
 

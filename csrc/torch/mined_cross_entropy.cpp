@@ -1,8 +1,7 @@
-#include "../cpu/mined_cross_entropy.h"
+#include "ops/mined_cross_entropy.h"
 
 #include <cmath>
 
-#include "../cuda/mined_cross_entropy.h"
 #include "as_contiguous.h"
 #include "common.h"
 #include "loss_checks.h"
@@ -11,13 +10,13 @@ namespace refinedet::torch_ops {
 namespace {
 
 // Throws unless logits are (B, A, C) and targets (B, A) of classes.
-Place check_rows(const Tensor& logits, const Tensor& targets, const char* targets_name) {
-  const Place place = place_of(logits, "logits");
+Device check_rows(const Tensor& logits, const Tensor& targets, const char* targets_name) {
+  const Device device = device_of(logits, "logits");
   REFINEDET_CHECK(logits.dim() == 3 && logits.size(2) > 0, "logits: expected shape (B, A, C) with C > 0, got ",
                   shape_of(logits));
   REFINEDET_CHECK(logits.size(1) < int64_t{1} << 32, "logits: expected fewer than 2^32 anchors, got ", logits.size(1));
-  check_anchor_values(targets, targets_name, ScalarType::Long, logits, "logits", place);
-  return place;
+  check_anchor_values(targets, targets_name, ScalarType::Long, logits, "logits", device);
+  return device;
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> mined_cross_entropy(const Tensor& logits_in, const Tensor& labels_in,
@@ -26,12 +25,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mined_cross_entropy(const Tensor& log
                                                                int64_t min_negatives) {
   const Tensor logits = as_contiguous(logits_in), labels = as_contiguous(labels_in);
   const Tensor targets = targets_in.has_value() ? as_contiguous(*targets_in) : labels;
-  const Place place = check_rows(logits, targets, targets_in.has_value() ? "targets" : "labels");
-  check_below(targets, targets_in.has_value() ? "targets" : "labels", logits.size(2), place);
-  check_anchor_values(labels, "labels", ScalarType::Long, logits, "logits", place);
+  const Device device = check_rows(logits, targets, targets_in.has_value() ? "targets" : "labels");
+  check_below(targets, targets_in.has_value() ? "targets" : "labels", logits.size(2), device);
+  check_anchor_values(labels, "labels", ScalarType::Long, logits, "logits", device);
   REFINEDET_CHECK(ratio >= 0 && std::isfinite(ratio), "ratio: expected a finite number of at least 0, got ", ratio);
   REFINEDET_CHECK(min_negatives >= 0, "min_negatives: expected at least 0, got ", min_negatives);
-  cpu::MinedCrossEntropyArgs args{};
+  MinedCrossEntropyArgs args{};
   args.dtype = dtype_of(logits, "logits");
   args.logits = logits.const_data_ptr();
   args.labels = const_data<int64_t>(labels);
@@ -39,7 +38,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mined_cross_entropy(const Tensor& log
   Tensor eligible;
   if (eligible_in.has_value()) {
     eligible = as_contiguous(*eligible_in);
-    check_anchor_values(eligible, "eligible", ScalarType::Bool, logits, "logits", place);
+    check_anchor_values(eligible, "eligible", ScalarType::Bool, logits, "logits", device);
     args.eligible = const_data<bool>(eligible);
   }
   args.batch = logits.size(0);
@@ -47,15 +46,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mined_cross_entropy(const Tensor& log
   args.classes = logits.size(2);
   args.ratio = ratio;
   args.min_negatives = min_negatives;
-  const Tensor loss = new_tensor({args.batch}, sum_dtype(logits), place);
-  const Tensor chosen = new_tensor(sizes_of(labels), ScalarType::Bool, place);
-  const Tensor positives = new_tensor({args.batch}, ScalarType::Long, place);
-  const Tensor negatives = new_tensor({args.batch}, ScalarType::Long, place);
+  const Tensor loss = new_tensor({args.batch}, sum_dtype(logits), device);
+  const Tensor chosen = new_tensor(sizes_of(labels), ScalarType::Bool, device);
+  const Tensor positives = new_tensor({args.batch}, ScalarType::Long, device);
+  const Tensor negatives = new_tensor({args.batch}, ScalarType::Long, device);
   args.loss = loss.mutable_data_ptr();
   args.chosen = data<bool>(chosen);
   args.positives = data<int64_t>(positives);
   args.negatives = data<int64_t>(negatives);
-  REFINEDET_RUN_WITH_WORKSPACE(place, mined_cross_entropy, args);
+  run<cpu::mined_cross_entropy, cuda::mined_cross_entropy, cuda::mined_cross_entropy_workspace>(device, args);
   return {loss, chosen, positives, negatives};
 }
 
@@ -63,15 +62,15 @@ Tensor mined_cross_entropy_backward(const Tensor& grad_in, const Tensor& logits_
                                     const Tensor& chosen_in) {
   const Tensor grad = as_contiguous(grad_in), logits = as_contiguous(logits_in);
   const Tensor targets = as_contiguous(targets_in), chosen = as_contiguous(chosen_in);
-  const Place place = check_rows(logits, targets, "targets");
-  check_anchor_values(chosen, "chosen", ScalarType::Bool, logits, "logits", place);
-  check_image_sums(grad, "grad", logits, place);
-  const Tensor grad_logits = new_tensor(sizes_of(logits), logits.scalar_type(), place);
-  const cpu::MinedCrossEntropyBackwardArgs args{
+  const Device device = check_rows(logits, targets, "targets");
+  check_anchor_values(chosen, "chosen", ScalarType::Bool, logits, "logits", device);
+  check_image_sums(grad, "grad", logits, device);
+  const Tensor grad_logits = new_tensor(sizes_of(logits), logits.scalar_type(), device);
+  const MinedCrossEntropyBackwardArgs args{
       dtype_of(logits, "logits"),    grad.const_data_ptr(), logits.const_data_ptr(), const_data<int64_t>(targets),
       const_data<bool>(chosen),      logits.size(0),        logits.size(1),          logits.size(2),
       grad_logits.mutable_data_ptr()};
-  REFINEDET_RUN(place, mined_cross_entropy_backward, args);
+  run<cpu::mined_cross_entropy_backward, cuda::mined_cross_entropy_backward>(device, args);
   return grad_logits;
 }
 

@@ -1,8 +1,7 @@
-#include "../cpu/multiclass_nms.h"
+#include "ops/multiclass_nms.h"
 
 #include <cmath>
 
-#include "../cuda/multiclass_nms.h"
 #include "common.h"
 #include "suppression.h"
 
@@ -21,16 +20,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
                                                           std::optional<int64_t> top_k_per_class,
                                                           std::optional<int64_t> top_k, int64_t keep_top_k,
                                                           std::string method, double sigma, double min_score) {
-  const Place place = place_of(boxes_in, "boxes");
-  check_place(scores_in, place, "scores");
-  check_no_double_on_gpu(boxes_in, place, "boxes");
-  check_no_double_on_gpu(scores_in, place, "scores");
+  const Device device = device_of(boxes_in, "boxes");
+  check_device(scores_in, device, "scores");
+  check_no_double_on_gpu(boxes_in, device, "boxes");
+  check_no_double_on_gpu(scores_in, device, "scores");
   REFINEDET_CHECK(boxes_in.dim() == 3 && boxes_in.size(2) == 4, "boxes: expected shape (B, A, 4), got ",
                   shape_of(boxes_in));
   REFINEDET_CHECK(
       scores_in.dim() == 3 && scores_in.size(0) == boxes_in.size(0) && scores_in.size(1) == boxes_in.size(1),
       "scores: expected shape (", boxes_in.size(0), ", ", boxes_in.size(1), ", C), got ", shape_of(scores_in));
-  cpu::MulticlassNmsArgs args{};
+  MulticlassNmsArgs args{};
   args.images = boxes_in.size(0);
   args.anchors = boxes_in.size(1);
   args.classes = scores_in.size(2);
@@ -50,15 +49,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
   args.score_image_stride = scores.stride(0);
   args.score_row_stride = scores.stride(1);
 
-  Tensor out_boxes = new_tensor({args.images, keep_top_k, 4}, boxes.scalar_type(), place);
-  Tensor out_scores = new_tensor({args.images, keep_top_k}, scores.scalar_type(), place);
-  Tensor labels = new_tensor({args.images, keep_top_k}, ScalarType::Long, place);
-  Tensor count = new_tensor({args.images}, ScalarType::Long, place);
+  Tensor out_boxes = new_tensor({args.images, keep_top_k, 4}, boxes.scalar_type(), device);
+  Tensor out_scores = new_tensor({args.images, keep_top_k}, scores.scalar_type(), device);
+  Tensor labels = new_tensor({args.images, keep_top_k}, ScalarType::Long, device);
+  Tensor count = new_tensor({args.images}, ScalarType::Long, device);
   args.out_boxes = out_boxes.mutable_data_ptr();
   args.out_scores = out_scores.mutable_data_ptr();
   args.out_labels = data<int64_t>(labels);
   args.out_counts = data<int64_t>(count);
-  REFINEDET_RUN_WITH_WORKSPACE(place, multiclass_nms, args);
+  run<cpu::multiclass_nms, cuda::multiclass_nms, cuda::multiclass_nms_workspace>(device, args);
   return {out_boxes, out_scores, labels, count};
 }
 

@@ -22,23 +22,23 @@ void ask_for_huge_pages([[maybe_unused]] const Tensor& t) {
 #endif
 }
 
-Tensor new_layout(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place) {
+Tensor new_layout(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Device device) {
   if (!channels_last) {
-    return new_tensor(sizes, dtype, place);
+    return new_tensor(sizes, dtype, device);
   }
   const std::vector<int64_t> strides{sizes[1] * sizes[2] * sizes[3], 1, sizes[1] * sizes[3], sizes[1]};
   const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
   AtenTensorHandle handle = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(4, sizes.data(), strides.data(), number, place.device_type(),
-                                                         place.device_index(), &handle));
+  STABLE_TORCH_ERROR_CODE_CHECK(
+      aoti_torch_empty_strided(4, sizes.data(), strides.data(), number, device.type(), device.index(), &handle));
   return Tensor(handle);
 }
 
 }  // namespace
 
-Tensor new_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Place place) {
-  Tensor image = new_layout(sizes, dtype, channels_last, place);
-  if (!place.on_gpu()) {
+Tensor new_image(const std::vector<int64_t>& sizes, ScalarType dtype, bool channels_last, Device device) {
+  Tensor image = new_layout(sizes, dtype, channels_last, device);
+  if (!device.on_gpu()) {
     ask_for_huge_pages(image);
   }
   return image;

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "../cpu/scratch.h"
 #include "common.h"
+#include "cpu/runtime/scratch.h"
 
 namespace refinedet::torch_ops {
 

@@ -1,8 +1,7 @@
-#include "../cpu/smooth_l1_box_loss.h"
+#include "ops/smooth_l1_box_loss.h"
 
 #include <cmath>
 
-#include "../cuda/smooth_l1_box_loss.h"
 #include "as_contiguous.h"
 #include "common.h"
 #include "loss_checks.h"
@@ -11,24 +10,24 @@ namespace refinedet::torch_ops {
 namespace {
 
 // deltas (B, A, 4), anchors (A, 4) or (B, A, 4), gt_boxes (G, 4), all of one dtype; gt_index (B, A).
-cpu::SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, const Tensor& gt_boxes,
-                                   const Tensor& gt_index, const std::vector<double>& variances, double beta,
-                                   Place place) {
+SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, const Tensor& gt_boxes,
+                              const Tensor& gt_index, const std::vector<double>& variances, double beta,
+                              Device device) {
   REFINEDET_CHECK(deltas.dim() == 3, "deltas: expected shape (B, A, 4), got ", shape_of(deltas));
   check_box_rows(deltas, "deltas", anchors);
-  cpu::SmoothL1BoxLossArgs args{};
+  SmoothL1BoxLossArgs args{};
   args.batch = deltas.size(0);
   args.anchor_count = deltas.size(1);
   args.shared = anchors.dim() == 2;
   REFINEDET_CHECK((args.shared && anchors.size(0) == args.anchor_count) || sizes_of(anchors) == sizes_of(deltas),
                   "anchors: expected shape (", args.anchor_count, ", 4) or ", shape_of(deltas), ", got ",
                   shape_of(anchors));
-  check_place(gt_boxes, place, "gt_boxes");
+  check_device(gt_boxes, device, "gt_boxes");
   check_dtype(gt_boxes, deltas.scalar_type(), "gt_boxes");
   REFINEDET_CHECK(gt_boxes.dim() == 2 && gt_boxes.size(1) == 4, "gt_boxes: expected shape (G, 4), got ",
                   shape_of(gt_boxes));
   args.gt_count = gt_boxes.size(0);
-  check_anchor_values(gt_index, "gt_index", ScalarType::Long, deltas, "deltas", place);
+  check_anchor_values(gt_index, "gt_index", ScalarType::Long, deltas, "deltas", device);
   check_variances(variances);
   REFINEDET_CHECK(beta >= 0 && std::isfinite(beta), "beta: expected a finite number of at least 0, got ", beta);
   args.dtype = dtype_of(deltas, "deltas");
@@ -45,12 +44,12 @@ Tensor smooth_l1_box_loss(const Tensor& deltas_in, const Tensor& anchors_in, con
                           const Tensor& gt_index_in, std::vector<double> variances, double beta) {
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   const Tensor gt_boxes = as_contiguous(gt_boxes_in), gt_index = as_contiguous(gt_index_in);
-  const Place place = place_of(deltas, "deltas");
-  cpu::SmoothL1BoxLossArgs args = make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, place);
-  check_below(gt_index, "gt_index", args.gt_count, place);
-  const Tensor loss = new_tensor({args.batch}, sum_dtype(deltas), place);
+  const Device device = device_of(deltas, "deltas");
+  SmoothL1BoxLossArgs args = make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, device);
+  check_below(gt_index, "gt_index", args.gt_count, device);
+  const Tensor loss = new_tensor({args.batch}, sum_dtype(deltas), device);
   args.loss = loss.mutable_data_ptr();
-  REFINEDET_RUN(place, smooth_l1_box_loss, args);
+  run<cpu::smooth_l1_box_loss, cuda::smooth_l1_box_loss>(device, args);
   return loss;
 }
 
@@ -59,14 +58,14 @@ Tensor smooth_l1_box_loss_backward(const Tensor& grad_in, const Tensor& deltas_i
                                    double beta) {
   const Tensor grad = as_contiguous(grad_in), deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   const Tensor gt_boxes = as_contiguous(gt_boxes_in), gt_index = as_contiguous(gt_index_in);
-  const Place place = place_of(deltas, "deltas");
-  cpu::SmoothL1BoxLossBackwardArgs args{make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, place), nullptr,
-                                        nullptr};
-  check_image_sums(grad, "grad", deltas, place);
-  const Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type(), place);
+  const Device device = device_of(deltas, "deltas");
+  SmoothL1BoxLossBackwardArgs args{make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, device), nullptr,
+                                   nullptr};
+  check_image_sums(grad, "grad", deltas, device);
+  const Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type(), device);
   args.grad_loss = grad.const_data_ptr();
   args.grad_deltas = grad_deltas.mutable_data_ptr();
-  REFINEDET_RUN(place, smooth_l1_box_loss_backward, args);
+  run<cpu::smooth_l1_box_loss_backward, cuda::smooth_l1_box_loss_backward>(device, args);
   return grad_deltas;
 }
 

@@ -7,10 +7,12 @@ import torch
 
 import refinedet
 import refinedet_ext as rx
-from benchmarks import bench_call_overhead, bench_deform_align, catalog, inputs
+from benchmarks import catalog, inputs
 from benchmarks.case import Peer
+from benchmarks.ops import bench_call_overhead
+from benchmarks.ops.features import bench_deform_align
+from benchmarks.references import OPS, twins
 from benchmarks.runner import Prepared, with_threads
-from benchmarks.twins import OPS, twins
 
 ALL = list(catalog.all_cases())
 WHOLE = ("bench_detectors", "bench_networks")  # slow; one detector below stands for them

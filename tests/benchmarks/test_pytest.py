@@ -17,7 +17,7 @@ def test_bench_file(tmp_path):
         sys.executable,
         "-m",
         "pytest",
-        "benchmarks/bench_filter_anchors.py",
+        "benchmarks/ops/matching/bench_filter_anchors.py",
         "-q",
         "-rs",
         "-p",

@@ -1,5 +1,6 @@
-// CUDA on the host, for tests: gives csrc/cuda/device.h what it takes from nvcc elsewhere. Each CUDA thread is a fiber
-// of its own; barriers, warp operations and atomics mean what they mean on a GPU, and their misuse is reported:
+// CUDA on the host, for tests: gives csrc/cuda/primitives/device.h what it takes from nvcc elsewhere. Each CUDA thread
+// is a fiber of its own; barriers, warp operations and atomics mean what they mean on a GPU, and their misuse is
+// reported:
 //
 // - barriers that not all threads of a block reach, or at which they stand on different lines;
 // - warp operations of a lane outside its own mask, or of different kinds under one mask;

@@ -11,9 +11,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "csrc/cpu/parallel.h"
-#include "csrc/cuda/device.h"
-#include "csrc/geometry/dtype.h"
+#include "core/dtype.h"
+#include "core/parallel.h"
+#include "cuda/primitives/device.h"
 
 namespace refinedet::harness {
 
@@ -60,8 +60,8 @@ class Array {
   int64_t size_;
 };
 
-inline const cpu::ParallelFor& one_thread() {
-  static const cpu::ParallelFor alone(nullptr, nullptr, 1);
+inline const ParallelFor& one_thread() {
+  static const ParallelFor alone(nullptr, nullptr, 1);
   return alone;
 }
 

@@ -1,9 +1,9 @@
-// The twin of csrc/cuda/sort.cu where kernels run on the CPU.
+// The twin of csrc/cuda/primitives/sort.cu where kernels run on the CPU.
 #include <algorithm>
 #include <numeric>
 #include <vector>
 
-#include "csrc/cuda/sort.h"
+#include "cuda/primitives/sort.h"
 
 namespace refinedet::cuda {
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -20,7 +19,6 @@ from . import machine
 from .capture import capture
 from .fold import fold_batch_norms, fold_constants
 from .fuse import fuse_convolutions, relu_in_place, store_constants
-from .panels import panel_convolutions
 from .report import OptimizationReport
 
 MAX_GRAPHS = 32  # shapes of the input; the oldest graph makes room
@@ -33,7 +31,6 @@ def optimize_for_inference(
     compile: bool = False,
     prepack: bool = True,
     winograd: bool = True,
-    panels: bool | None = None,
     input_size: int | None = None,
     batch_size: int = 1,
 ) -> OptimizedDetector:
@@ -63,10 +60,6 @@ def optimize_for_inference(
     winograd: in float32, 3x3 convolutions of 128 channels or more on maps of 400 pixels or more are computed by
         Winograd's filtering, F(4x4, 3x3), with a quarter of the multiplications: up to twice as fast, with an error
         some five times that of the usual sum. Needs prepack; their weights take four times the memory.
-    panels: in float32, convolutions behind the last pooling may be this project's own, on maps in panels of pixels (see
-        csrc/cpu/panel_conv.h), instead of oneDNN's on channels-last maps: faster for networks of many narrow layers
-        like RefineDetLite, slower where Winograd's filtering serves. True or False decides, None tries both on every
-        new shape and keeps the faster one; their results differ by rounding. Needs prepack.
     input_size, batch_size: of the first shape, which is recorded at once; None is the model's own size.
 
     The result is a `Detector` whose `head_outputs`, `detect` and call take and return what the model's do, the raw
@@ -78,16 +71,13 @@ def optimize_for_inference(
     _check_model(model)
     for name, value in (("compile", compile), ("prepack", prepack), ("winograd", winograd)):
         check_choice(name, value, (True, False))
-    check_choice("panels", panels, (True, False, None))
     chosen, reason = machine.resolve_dtype(dtype)
     size = model.config.input_size if input_size is None else input_size
     check_integer("input_size", size, 1)
     check_integer("batch_size", batch_size, 1)
     if size % model.size_multiple:
         raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
-    if panels and (compile or not prepack or chosen != torch.float32):
-        raise ValueError("panels: True needs dtype float32 and packed weights, and no torch.compile")
-    fast = OptimizedDetector(model, chosen, reason, compile=compile, prepack=prepack, winograd=winograd, panels=panels)
+    fast = OptimizedDetector(model, chosen, reason, compile=compile, prepack=prepack, winograd=winograd)
     fast.prepare((batch_size, 3, size, size))
     return fast
 
@@ -118,7 +108,6 @@ class OptimizedDetector(Detector):
         compile: bool = False,
         prepack: bool = True,
         winograd: bool = True,
-        panels: bool | None = None,
     ) -> None:
         torch.nn.Module.__init__(self)  # what a Detector has is the copy's
         self.detector = copy.deepcopy(model).eval().requires_grad_(False)
@@ -129,7 +118,6 @@ class OptimizedDetector(Detector):
         self.compiled = compile
         self.prepack = prepack and machine.can_pack()
         self.winograd = winograd
-        self.panels = panels if self.prepack and dtype == torch.float32 else False
         label = model.spec.name if model.spec is not None else type(model).__name__
         self.report = OptimizationReport(
             label, str(dtype).removeprefix("torch."), reason, "torch.compile" if compile else "graph"
@@ -208,35 +196,20 @@ class OptimizedDetector(Detector):
                 self._graphs.pop(next(iter(self._graphs)))
             # what is made in inference mode would be of no use outside
             with torch.inference_mode(False), torch.no_grad():
-                self._graphs[shape] = self._best(shape)
+                graph = self._graphs[shape] = self._build(shape)
+            self._packed |= graph.packed
+            if not self.report.input_shapes:  # counts are those of one shape
+                self.report.take_counts(graph.report)
+            self.report.input_shapes.append(shape)
         return self._graphs[shape]
 
-    def _best(self, shape: tuple[int, ...]) -> Graph:
-        """The graph for a shape; where there are two ways to it, the faster one."""
-        graphs = [self._build(shape, way) for way in ((False, True) if self.panels is None else (self.panels,))]
-        note = ""
-        if len(graphs) > 1 and graphs[1].report.panel_convolutions > 0:
-            times = machine.race([partial(graph, torch.zeros(shape, dtype=self.dtype)) for graph in graphs])
-            plain, own = times
-            note = f"convolutions on panels of pixels: {own * 1e3:.1f} ms against {plain * 1e3:.1f} without"
-            graphs = [graphs[times.index(min(times))]]
-        best = graphs[0]
-        self._packed |= best.packed
-        if not self.report.input_shapes:  # counts are those of one shape
-            self.report.take_counts(best.report)
-            self.report.notes += [note] if note else []
-        self.report.input_shapes.append(shape)
-        return best
-
-    def _build(self, shape: tuple[int, ...], panels: bool) -> Graph:
+    def _build(self, shape: tuple[int, ...]) -> Graph:
         captured = capture(self.detector, shape, self.dtype)
         report = OptimizationReport("", "", "")
         before = captured.count()
         fold_constants(captured, report)
         fold_batch_norms(captured, report)
-        if panels:
-            panel_convolutions(captured, report, winograd=self.winograd)
-        elif self.prepack:
+        if self.prepack:
             fuse_convolutions(captured, report, winograd=self.winograd)
         relu_in_place(captured.graph)
         packed = dict(self._packed)

@@ -124,8 +124,6 @@ def relu_in_place(graph: fx.Graph) -> None:
 def _in_form(weight: Tensor, form: str, geometry: Any) -> Tensor:
     if form == "winograd":
         return transform_weight(weight)
-    if form == "panels":
-        return torch.ops.refinedet_ext._panel_conv_pack(weight, geometry)
     return torch.ops.mkldnn._reorder_convolution_weight(weight.contiguous(), *geometry)
 
 

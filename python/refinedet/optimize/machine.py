@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 
 from ..checks import check_choice
@@ -35,18 +31,3 @@ def resolve_dtype(dtype: str) -> tuple[torch.dtype, str]:
     if multiplies_bfloat16():
         return torch.bfloat16, "the CPU multiplies bfloat16"
     return torch.float32, "the CPU has no instructions for bfloat16"
-
-
-def race(contestants: Sequence[Callable[[], Any]], *, rounds: int = 5, seconds: float = 2.0) -> list[float]:
-    """The best time of each, in seconds: they take turns, so that what else the machine does meets all of them."""
-    best = [float("inf")] * len(contestants)
-    stop = time.perf_counter() + seconds
-    for turn in range(rounds + 1):  # the first one warms up
-        for i, run in enumerate(contestants):
-            start = time.perf_counter()
-            run()
-            if turn > 0:
-                best[i] = min(best[i], time.perf_counter() - start)
-        if turn > 0 and time.perf_counter() > stop:
-            break
-    return best

@@ -12,8 +12,8 @@ class OptimizationReport:
     model: its name or class. dtype, dtype_reason: what it computes in, and why. executor: "graph" or "torch.compile".
     folded_norms: batch norms that went into weights. kept_norms: those that could not. fused_activations, fused_sums:
     that became part of a convolution. packed_convolutions: whose weights are stored in oneDNN's order.
-    winograd_convolutions: computed by Winograd's filtering. panel_convolutions: by this project's kernel.
-    plain_convolutions: left as they were. constants: tensors computed once instead of in every call.
+    winograd_convolutions: computed by Winograd's filtering. plain_convolutions: left as they were. constants: tensors
+    computed once instead of in every call.
     operations: calls per run, before and after. input_shapes: those that a graph was made for. notes: what else
     there is to know.
     """
@@ -28,7 +28,6 @@ class OptimizationReport:
     fused_sums: int = 0
     packed_convolutions: int = 0
     winograd_convolutions: int = 0
-    panel_convolutions: int = 0
     plain_convolutions: int = 0
     constants: int = 0
     operations: tuple[int, int] = (0, 0)
@@ -45,15 +44,14 @@ class OptimizationReport:
             f"{self.model}, optimized for inference on the CPU",
             f"  dtype          {self.dtype} ({self.dtype_reason})",
             f"  executor       {self.executor}",
-            f"  layout         channels-last{', then panels of pixels' if self.panel_convolutions else ''}",
+            "  layout         channels-last",
         ]
         if self.executor == "graph":
             kept = f", {self.kept_norms} kept" if self.kept_norms else ""
             quick = f", {self.winograd_convolutions} by Winograd's filtering" if self.winograd_convolutions else ""
-            own = f", {self.panel_convolutions} on panels of pixels" if self.panel_convolutions else ""
             plain = f", {self.plain_convolutions} as they were" if self.plain_convolutions else ""
             lines += [
-                f"  convolutions   {self.packed_convolutions} with packed weights{quick}{own}{plain}",
+                f"  convolutions   {self.packed_convolutions} with packed weights{quick}{plain}",
                 f"  batch norms    {self.folded_norms} folded into weights{kept}",
                 f"  fused          {self.fused_activations} activations, {self.fused_sums} sums",
                 f"  constants      {self.constants} computed once",

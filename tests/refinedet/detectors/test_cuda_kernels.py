@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from ...cuda_kernels import find
+from ...support.cuda_kernels import find
 from .test_refinedet import make_batch, tiny
 
 pytestmark = pytest.mark.cuda

@@ -1,0 +1,150 @@
+// What the kernels on samples share: which samples a block has, where they read, and which lanes have which channels.
+//
+// A block takes some samples (pixel, tap, offset group), in that order: neighbours read neighbouring pixels, from L1
+// mostly. First each thread places one sample in shared memory. Then groups of `lanes` threads take a sample at a time,
+// with N channels per thread and access, so that one set of weights serves all channels.
+#pragma once
+
+#include "cuda/primitives/convert.h"
+#include "deform_align.h"
+
+namespace refinedet::cuda {
+
+inline constexpr int kDeformThreads = 256;
+
+struct DeformSplit {
+  uint32_t total;            // samples of the tile
+  uint32_t samples;          // of a block
+  int lane_bits;             // 2^lane_bits threads work on a sample
+  int64_t image;             // of the first pixel of the tile
+  uint32_t pixel;            // its number in that image
+  int32_t channels;          // of a pixel
+  uint32_t sample_channels;  // channels that share a sample
+  int pack;                  // channels of a thread: 1 or 16 bytes
+};
+
+inline DeformSplit split_tile(const DeformTile& tile) {
+  const DeformGeometry& g = tile.geometry;
+  const int64_t size = tile.dtype == DType::f32 ? 4 : 2, pack = 16 / size;
+  const int64_t channels = tile.channels / g.offset_groups;
+  const bool packed = channels % pack == 0 && tile.group_channels() % pack == 0 && is_aligned(tile.source, 16) &&
+                      is_aligned(tile.columns, 16);
+  DeformSplit split{};
+  split.total = static_cast<uint32_t>(tile.range.count * g.taps() * g.offset_groups);
+  split.image = tile.range.begin / g.out_pixels();
+  split.pixel = static_cast<uint32_t>(tile.range.begin % g.out_pixels());
+  split.channels = static_cast<int32_t>(tile.channels);
+  split.sample_channels = static_cast<uint32_t>(channels);
+  split.pack = packed ? static_cast<int>(pack) : 1;
+  while (split.lane_bits < 5 && (split.pack << split.lane_bits) < channels) {
+    ++split.lane_bits;
+  }
+  // some blocks per multiprocessor, if that leaves each thread a sample or more
+  const uint32_t blocks = 4 * static_cast<uint32_t>(multiprocessors()), least = kDeformThreads >> split.lane_bits;
+  split.samples = kDeformThreads;
+  while (split.samples > max2<uint32_t>(least, 8) && split.total / split.samples < blocks) {
+    split.samples /= 2;
+  }
+  return split;
+}
+
+struct PlacedSample {
+  DeformSample<float> at;
+  uint32_t channel;  // the first that reads so
+  int64_t source;    // index of that channel in the image's pixel 0
+  int64_t column;    // index of the tap's first column
+};
+
+__device__ __forceinline__ float load_map(const DeformMap& map, int64_t index, float missing) {
+  return map.data == nullptr ? missing : load_as(map.dtype, map.data, index);
+}
+
+__device__ __forceinline__ PlacedSample place_sample(const DeformTile& tile, const DeformSplit& split, uint32_t index) {
+  const DeformGeometry& g = tile.geometry;
+  const uint32_t groups = static_cast<uint32_t>(g.offset_groups), taps = static_cast<uint32_t>(g.taps());
+  const uint32_t pixels = static_cast<uint32_t>(g.out_pixels()), width = static_cast<uint32_t>(g.out_width);
+  const uint32_t group = index % groups, tap = index / groups % taps, row = index / groups / taps;
+  const uint32_t pixel = (split.pixel + row) % pixels;
+  const int64_t image = split.image + (split.pixel + row) / pixels;
+  const uint32_t tap_y = tap / static_cast<uint32_t>(g.kernel_w), tap_x = tap % static_cast<uint32_t>(g.kernel_w);
+  const int64_t center = 2 * (image * groups + group) * pixels + pixel;
+  const int64_t mask = ((image * groups + group) * taps + tap) * pixels + pixel, offset = 2 * mask - pixel;
+  const float y = deform_position(static_cast<float>(pixel / width * g.stride_y - g.pad_y),
+                                  static_cast<float>(tap_y * g.dilation_y), load_map(tile.offset, offset, 0),
+                                  load_map(tile.center, center, 0));
+  const float x = deform_position(static_cast<float>(pixel % width * g.stride_x - g.pad_x),
+                                  static_cast<float>(tap_x * g.dilation_x), load_map(tile.offset, offset + pixels, 0),
+                                  load_map(tile.center, center + pixels, 0));
+  PlacedSample placed;
+  placed.at = sample_at(y, x, load_map(tile.mask, mask, 1), g.height, g.width);
+  placed.channel = group * split.sample_channels;
+  placed.source = (image - tile.first_image) * g.in_pixels() * tile.channels + placed.channel;
+  placed.column = static_cast<int64_t>(row) * tile.groups * tile.line + tap * (tile.channels / tile.groups);
+  return placed;
+}
+
+// Places the samples of the block and returns how many there are.
+__device__ __forceinline__ uint32_t place_samples(const DeformTile& tile, const DeformSplit& split,
+                                                  PlacedSample* samples) {
+  const uint32_t begin = blockIdx.x * split.samples, count = min2(split.samples, split.total - begin);
+  if (threadIdx.x < count) {
+    samples[threadIdx.x] = place_sample(tile, split, begin + threadIdx.x);
+  }
+  __syncthreads();
+  return count;
+}
+
+// Index of the column of a sample's channel.
+__device__ __forceinline__ int64_t column_of(const DeformTile& tile, const PlacedSample& sample, uint32_t channel) {
+  channel += sample.channel;
+  if (tile.groups == 1) {
+    return sample.column + channel;
+  }
+  const uint32_t per_group = static_cast<uint32_t>(tile.channels / tile.groups);
+  return sample.column + channel / per_group * tile.line + channel % per_group;
+}
+
+// Where a corner lies from its image's pixel 0.
+__device__ __forceinline__ int64_t corner_offset(const DeformSplit& split, const PlacedSample& sample, int corner) {
+  return static_cast<int64_t>(sample.at.corner[corner]) * split.channels;
+}
+
+// f(corner, values) for the four pixels' channels from the sample's `channel` on: zeros outside the map.
+template <class T, int N, class F>
+__device__ __forceinline__ void for_corners(const DeformTile& tile, const DeformSplit& split,
+                                            const PlacedSample& sample, uint32_t channel, const F& f) {
+  const T* image = static_cast<const T*>(tile.source) + sample.source + channel;
+  Pack<T, N> packs[4];  // read before any is used, so that the four are on their way together
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    packs[i] = Pack<T, N>{};
+    if (sample.at.corner[i] >= 0) {
+      packs[i] = load_pack<N, true>(image + corner_offset(split, sample, i));
+    }
+  }
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    float values[N];
+    widen(packs[i], values);
+    f(i, values);
+  }
+}
+
+// sum += weight * values
+template <int N>
+__device__ __forceinline__ void add_scaled(float (&sum)[N], float weight, const float (&values)[N]) {
+  GPU_UNROLL
+  for (int i = 0; i < N; ++i) {
+    sum[i] = __fmaf_rn(weight, values[i], sum[i]);
+  }
+}
+
+template <int N>
+__device__ __forceinline__ void scale(float (&sum)[N], float by) {
+  GPU_UNROLL
+  for (int i = 0; i < N; ++i) {
+    sum[i] *= by;
+  }
+}
+
+}  // namespace refinedet::cuda

@@ -1,0 +1,136 @@
+"""Non-maximum suppression of boxes, of one class or of several, with the arguments and results of torchvision's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from .. import _library
+from ..checks import check_dtype, check_floating, check_range, check_same_device, check_shape
+from ..results import KeptBoxes
+
+_nms = _library.op("nms")
+_batched_nms = _library.op("batched_nms")
+_batched_nms_padded = _library.op("batched_nms_padded")
+
+INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """Indices of the boxes that greedy suppression keeps, by falling score.
+
+    A box is dropped if its IoU with a kept box of a better score is above iou_threshold. Equal scores: the lower index
+    counts as better. A NaN score counts as better than all others, as in torch.sort.
+
+    boxes: (N, 4) float, (x1, y1, x2, y2) in any unit.
+    scores: (N,) float, of any floating dtype.
+    iou_threshold: any number; from 1 on nothing is dropped, below 0 all but the best box are.
+
+    Returns (K,) int64. The IoU is computed and rounded in float32 (float64 boxes in float64) and then compared in
+    double precision. A negative side counts as zero; a box without area or with a NaN overlaps nothing. Takes memory
+    linear in N. Since K depends on the data, `torch.compile(fullgraph=True)` needs
+    `torch._dynamo.config.capture_dynamic_output_shape_ops = True`, and on a GPU the call ends by waiting for K, which
+    `batched_nms_padded` does not. A GPU takes no float64 boxes or scores.
+
+    Raises TypeError for dtypes and ValueError for shapes, devices and thresholds that do not fit.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+    >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5)
+    tensor([1, 2])
+    """
+    if type(iou_threshold) is float and not is_compiling():
+        try:
+            return _nms(boxes, scores, iou_threshold)
+        except Exception:  # what is wrong is said below
+            pass
+    return _nms(boxes, scores, _checked(boxes, scores, iou_threshold))
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    """As `nms`, but only boxes with equal `idxs` suppress one another.
+
+    idxs: (N,) of an integer dtype, any values: the boxes' classes, or images and classes in one number.
+
+    Returns (K,) int64 over all groups, by falling score, equal scores by index.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+    >>> batched_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([1, 2, 2]), 0.5)
+    tensor([1, 2, 0])
+    """
+    if type(iou_threshold) is float and not is_compiling():
+        try:
+            return _batched_nms(boxes, scores, idxs if idxs.dtype is torch.int64 else _whole(idxs), iou_threshold)
+        except Exception:  # what is wrong is said below
+            pass
+    iou_threshold = _checked(boxes, scores, iou_threshold, idxs)
+    return _batched_nms(boxes, scores, idxs.to(torch.int64), iou_threshold)
+
+
+def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
+    """As `batched_nms`, with results whose shapes do not depend on the data.
+
+    Returns KeptBoxes: index (N,) int64, what batched_nms returns, then -1; count () int64, how many are kept. On a GPU
+    it never waits for the device and can be captured in a CUDA graph.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+    >>> batched_nms_padded(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([2, 2, 2]), 0.5)
+    KeptBoxes(index=tensor([ 1,  2, -1]), count=tensor(2))
+    """
+    if type(iou_threshold) is float and not is_compiling():
+        try:
+            whole = idxs if idxs.dtype is torch.int64 else _whole(idxs)
+            return KeptBoxes._make(_batched_nms_padded(boxes, scores, whole, iou_threshold))
+        except Exception:  # what is wrong is said below
+            pass
+    iou_threshold = _checked(boxes, scores, iou_threshold, idxs)
+    return KeptBoxes(*_batched_nms_padded(boxes, scores, idxs.to(torch.int64), iou_threshold))
+
+
+def _whole(idxs: Tensor) -> Tensor:
+    check_dtype(idxs, "idxs", *INTEGERS)
+    return idxs.to(torch.int64)
+
+
+def _checked(boxes: Tensor, scores: Tensor, iou_threshold: Any, idxs: Tensor | None = None) -> float:
+    """The threshold as a float, if all is well."""
+    sizes: dict[str, int] = {}
+    check_floating(boxes, "boxes")
+    check_shape(boxes, "boxes", ("N", 4), sizes)
+    check_floating(scores, "scores")
+    check_shape(scores, "scores", ("N",), sizes)
+    if idxs is not None:
+        check_shape(idxs, "idxs", ("N",), sizes)
+        check_dtype(idxs, "idxs", *INTEGERS)
+    check_same_device(boxes=boxes, scores=scores, idxs=idxs)
+    return check_range(iou_threshold, "iou_threshold")
+
+
+@_library.register_fake("nms")
+def _fake_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    _checked(boxes, scores, iou_threshold)
+    return _some_indices(boxes)
+
+
+@_library.register_fake("batched_nms")
+def _fake_batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    _checked(boxes, scores, iou_threshold, idxs)
+    return _some_indices(boxes)
+
+
+@_library.register_fake("batched_nms_padded")
+def _fake_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
+    _checked(boxes, scores, iou_threshold, idxs)
+    return boxes.new_empty(boxes.shape[0], dtype=torch.int64), boxes.new_empty((), dtype=torch.int64)
+
+
+def _some_indices(boxes: Tensor) -> Tensor:
+    count = torch.library.get_ctx().new_dynamic_size()
+    return boxes.new_empty(count, dtype=torch.int64)
+
+
+_library.register_not_differentiable("nms")
+_library.register_not_differentiable("batched_nms")
+_library.register_not_differentiable("batched_nms_padded")

@@ -1,0 +1,99 @@
+"""Deltas to boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, is_grad_enabled
+from torch.compiler import is_compiling
+
+from .. import _library
+from ..checks import check_clip_to, check_variances
+from ._boxes import VARIANCES, aligned, check_aligned, sum_repeats
+
+_differentiable = _library.op("decode_boxes")
+_forward = _library.op("_decode_boxes_forward")
+_backward = _library.op("_decode_boxes_backward")
+
+
+def decode_boxes(
+    deltas: Tensor,
+    anchors: Tensor,
+    variances: tuple[float, float, float, float] = VARIANCES,
+    *,
+    clip_to: tuple[float, float] | None = None,
+) -> Tensor:
+    """Boxes from their center-size deltas against anchors; the inverse of `encode_boxes`.
+
+    With an anchor of center (cx, cy) and size (w, h) the decoded box has the center (cx + v0 dx w, cy + v1 dy h) and
+    the size (w exp(v2 dw), h exp(v3 dh)).
+
+    deltas: (..., 4) float, (dx, dy, dw, dh).
+    anchors: (..., 4) float, (x1, y1, x2, y2) in any unit; the shapes broadcast, so (A, 4) serves (B, A, 4) deltas.
+    variances: what the deltas were divided by.
+    clip_to: (width, height) in the anchors' unit to clip the boxes to; None leaves them as they are.
+
+    Returns (..., 4) of the promoted dtype. float16 and bfloat16 are computed in float32. Finite input gives finite
+    boxes: a center moves by at most 1e6 anchor sides, a side changes by a factor of at most e^10, and float16 results
+    stop at 65504. Differentiable in deltas and anchors; where a value was clamped or clipped its gradient is zero.
+
+    Raises TypeError for a dtype that is not floating and ValueError for shapes, devices, variances or clip_to that do
+    not fit.
+
+    Source: SSD (Liu et al. 2016), eq. 2; variances as in RefineDet (Zhang et al. 2018).
+
+    >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    >>> decode_boxes(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), anchors)
+    tensor([[ 1.,  0., 11., 10.]])
+    """
+    if not is_compiling():
+        try:
+            if deltas.dtype is anchors.dtype:
+                grad = is_grad_enabled() and (deltas.requires_grad or anchors.requires_grad)
+                call = _differentiable if grad else _forward
+                if clip_to is None and variances is VARIANCES:
+                    return call(deltas, anchors)
+                return call(deltas, anchors, variances, clip_to)
+        except Exception:  # shapes that are brought into line below, or what is wrong is said there
+            pass
+    deltas, anchors = aligned("deltas", deltas, "anchors", anchors)
+    return _differentiable(deltas, anchors, check_variances(variances), check_clip_to(clip_to))
+
+
+@_library.register_fake("_decode_boxes_forward")
+@_library.register_fake("decode_boxes")
+def _fake(
+    deltas: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES, clip_to: list[float] | None = None
+) -> Tensor:
+    check_aligned("deltas", deltas, "anchors", anchors)
+    check_variances(variances)
+    check_clip_to(clip_to)
+    return torch.empty_like(deltas, memory_format=torch.contiguous_format)
+
+
+@_library.register_fake("_decode_boxes_backward")
+def _fake_backward(
+    grad: Tensor, deltas: Tensor, anchors: Tensor, variances: list[float], clip_to: list[float] | None
+) -> tuple[Tensor, Tensor]:
+    like = torch.empty_like(deltas, memory_format=torch.contiguous_format)
+    return like, torch.empty_like(like)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    deltas, anchors, ctx.variances, ctx.clip_to = inputs
+    ctx.save_for_backward(deltas, anchors)
+
+
+def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    deltas, anchors = ctx.saved_tensors
+    grad_deltas, grad_anchors = _backward(grad, deltas, anchors, ctx.variances, ctx.clip_to)
+    return grad_deltas, sum_repeats(grad_anchors, anchors.shape), None, None
+
+
+_library.register_no_autograd("_decode_boxes_backward", "decode_boxes: a second derivative is not available")
+_library.register_autograd("decode_boxes", _autograd, setup_context=_setup_context)
+_library.register_not_differentiable("_decode_boxes_forward")
+_library.register_autocast("decode_boxes", "float32")
+_library.register_autocast("_decode_boxes_forward", "float32")

@@ -1,0 +1,89 @@
+"""Boxes to deltas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, is_grad_enabled
+from torch.compiler import is_compiling
+
+from .. import _library
+from ..checks import check_variances
+from ._boxes import VARIANCES, aligned, check_aligned, sum_repeats
+
+_differentiable = _library.op("encode_boxes")
+_forward = _library.op("_encode_boxes_forward")
+_backward = _library.op("_encode_boxes_backward")
+
+
+def encode_boxes(
+    boxes: Tensor,
+    anchors: Tensor,
+    variances: tuple[float, float, float, float] = VARIANCES,
+) -> Tensor:
+    """Center-size deltas of boxes against anchors; the inverse of `decode_boxes`.
+
+    With a box of center (bx, by) and size (bw, bh) and an anchor of center (cx, cy) and size (w, h) the deltas are
+    ((bx - cx) / w / v0, (by - cy) / h / v1, log(bw / w) / v2, log(bh / h) / v3).
+
+    boxes: (..., 4) float, (x1, y1, x2, y2) in any unit.
+    anchors: (..., 4) float in the same unit; the shapes broadcast, so (A, 4) serves (B, A, 4) boxes.
+    variances: what the deltas are divided by.
+
+    Returns (..., 4) of the promoted dtype, (dx, dy, dw, dh). float16 and bfloat16 are computed in float32. Boxes and
+    anchors without area are allowed: a side counts as at least 1e-12, a center shift as at most 1e6 anchor sides, a
+    log size as at most 10, so that finite input gives finite deltas; float16 results stop at 65504. Differentiable in
+    boxes and anchors; where a value was clamped its gradient is zero.
+
+    Raises TypeError for a dtype that is not floating and ValueError for shapes, devices or variances that do not fit.
+
+    Source: SSD (Liu et al. 2016), eq. 2; variances as in RefineDet (Zhang et al. 2018).
+
+    >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    >>> encode_boxes(torch.tensor([[1.0, 0.0, 11.0, 10.0]]), anchors)
+    tensor([[1., 0., 0., 0.]])
+    """
+    if not is_compiling():
+        try:
+            if boxes.dtype is anchors.dtype:
+                grad = is_grad_enabled() and (boxes.requires_grad or anchors.requires_grad)
+                call = _differentiable if grad else _forward
+                return call(boxes, anchors) if variances is VARIANCES else call(boxes, anchors, variances)
+        except Exception:  # shapes that are brought into line below, or what is wrong is said there
+            pass
+    boxes, anchors = aligned("boxes", boxes, "anchors", anchors)
+    return _differentiable(boxes, anchors, check_variances(variances))
+
+
+@_library.register_fake("_encode_boxes_forward")
+@_library.register_fake("encode_boxes")
+def _fake(boxes: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES) -> Tensor:
+    check_aligned("boxes", boxes, "anchors", anchors)
+    check_variances(variances)
+    return torch.empty_like(boxes, memory_format=torch.contiguous_format)
+
+
+@_library.register_fake("_encode_boxes_backward")
+def _fake_backward(grad: Tensor, boxes: Tensor, anchors: Tensor, variances: list[float]) -> tuple[Tensor, Tensor]:
+    like = torch.empty_like(boxes, memory_format=torch.contiguous_format)
+    return like, torch.empty_like(like)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    boxes, anchors, ctx.variances = inputs
+    ctx.save_for_backward(boxes, anchors)
+
+
+def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    boxes, anchors = ctx.saved_tensors
+    grad_boxes, grad_anchors = _backward(grad, boxes, anchors, ctx.variances)
+    return grad_boxes, sum_repeats(grad_anchors, anchors.shape), None
+
+
+_library.register_no_autograd("_encode_boxes_backward", "encode_boxes: a second derivative is not available")
+_library.register_autograd("encode_boxes", _autograd, setup_context=_setup_context)
+_library.register_not_differentiable("_encode_boxes_forward")
+_library.register_autocast("encode_boxes", "float32")
+_library.register_autocast("_encode_boxes_forward", "float32")
