@@ -19,7 +19,7 @@ from .timing import measure
 
 COPY_MIB = (0.25, 4.0, 256.0)  # read and written: in the second-level cache, in the third, in memory
 GEMM_SIDE = 1024
-LIBRARIES = ("torchvision", "mmcv", "onnxruntime", "openvino")
+LIBRARIES = ("torchvision", "mmcv", "onnxruntime", "openvino", "lsnms", "powerboxes", "cv2")
 
 
 @dataclass(frozen=True)
