@@ -1,4 +1,4 @@
-"""Whole networks at inference, one picture to its detections, beside the runtimes people use.
+"""Whole networks at inference, one image to its detections, beside the runtimes people use.
 
 ours: `refinedet.optimize_for_inference`. The same network: torch as it is, contiguous and channels-last, torch.compile,
 ONNX Runtime, OpenVINO; for EFGRNet also with torchvision's deformable convolution. All but torchvision's
@@ -21,7 +21,7 @@ import refinedet_ext as rx
 from .. import runtimes
 from ..case import Case, Peer, Target
 from ..peers import optional
-from .bench_detectors import TRAINED_WITH, about_equal, as_trained, model_of, pictures, with_statistics, work
+from .bench_detectors import TRAINED_WITH, about_equal, as_trained, model_of, random_images, with_statistics, work
 
 NAMES = ("refinedet320_vgg16", "refinedet512_vgg16", "efgrnet320_vgg16", "refinedetlite320_res2netlite72")
 SHORT = ("refinedet320_vgg16", "refinedetlite320_res2netlite72")
@@ -44,11 +44,11 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def inputs(name: str, dtype: str) -> tuple[Any, Any, Tensor]:
-    """The model, its optimized copy, checked, and a picture."""
+    """The model, its optimized copy, checked, and an image."""
     import refinedet
 
     model = calm(model_of(name))
-    images = pictures(model, TRAINED_WITH)
+    images = random_images(model, TRAINED_WITH)
     images, model = images[:1], as_trained(with_statistics(model, images), images[:1])
     fast = refinedet.optimize_for_inference(model, dtype=dtype)
     runtimes.agrees(model, fast.head_outputs, images, DTYPES[dtype])
@@ -110,7 +110,7 @@ def ssd_peer(name: str) -> Peer:
         return len(got["scores"]) >= runtimes.LEAST_FOUND and bool(got["scores"].isfinite().all())
 
     return Peer(
-        lambda network, picture: network(picture), lambda model, fast, x: runtimes.ssd(name, x), works, another=True
+        lambda network, image: network(image), lambda model, fast, x: runtimes.ssd(name, x), works, another=True
     )
 
 

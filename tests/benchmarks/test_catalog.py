@@ -11,7 +11,7 @@ from benchmarks import catalog, inputs
 from benchmarks.case import Peer
 from benchmarks.ops import bench_call_overhead
 from benchmarks.ops.features import bench_deform_align
-from benchmarks.references import OPS, twins
+from benchmarks.references import OPS, reference_ops
 from benchmarks.runner import Prepared, with_threads
 
 ALL = list(catalog.all_cases())
@@ -75,9 +75,9 @@ def test_detector(name):
         assert int(prepared.expected.count) > 20
 
 
-def test_twins_are_put_back():
+def test_the_ops_are_put_back():
     before = rx.detect
-    with pytest.raises(KeyError), twins():
+    with pytest.raises(KeyError), reference_ops():
         assert rx.detect is rx.reference.detect
         raise KeyError
     assert rx.detect is before

@@ -117,7 +117,7 @@ def test_plot(tmp_path):
         draw(report(row(peer=None)), tmp_path / "y.png")
 
 
-def test_columns_of_the_picture():
+def test_columns_of_the_plot():
     rows = [row(op=op, case=str(i)) for op in ("b", "a") for i in range(60)]
     columns = columns_of(rows)
     assert len(columns) == 3 and [column[0] for column in columns] == ["a", "a", "b"]

@@ -22,7 +22,9 @@ def test_no_other_file_names_it():
     names = ["pyproject.toml", "setup.py", "CMakeLists.txt"]
     files = [ROOT / name for name in names]
     files += [p for folder in ("csrc", "refinedet_ext", "python") for p in (ROOT / folder).rglob("*.*")]
-    texts = {p: p.read_text(encoding="utf-8") for p in files if p.suffix in (".py", ".toml", ".txt", ".h", ".cpp", ".cu")}
+    texts = {
+        p: p.read_text(encoding="utf-8") for p in files if p.suffix in (".py", ".toml", ".txt", ".h", ".cpp", ".cu")
+    }
     naming = [p.relative_to(ROOT).as_posix() for p, text in texts.items() if f'"{rx.__version__}"' in text]
     assert naming == ["refinedet_ext/__init__.py"]
     assert "VERSION" not in texts[ROOT / "CMakeLists.txt"].split("project(", 1)[1].split(")", 1)[0]
