@@ -37,6 +37,8 @@ def verdict(row: Row, target: Target) -> str:
 
 def cells(row: Row) -> list[str]:
     identity = [row.op, row.case, row.dtype, row.direction, str(row.threads)]
+    if row.skipped:
+        return [*identity, f"not run: {row.skipped}", "", "", "", "", ""]
     if row.ours is None:
         return [*identity, f"FAILED: {row.error}", "", "", "", "", ""]
     best = row.best_peer

@@ -3,7 +3,8 @@
 ours: `refinedet.optimize_for_inference`. The same network: torch as it is, contiguous and channels-last, torch.compile,
 ONNX Runtime, OpenVINO; for EFGRNet also with torchvision's deformable convolution. All but torchvision's
 own detectors, which are other networks, give raw outputs that are compared with the model's before they are timed, and
-end in the same call of `refinedet_ext.detect`. Making them ready takes minutes where torch compiles or exports.
+end in the same call of `refinedet_ext.detect`. Making them ready takes minutes where torch compiles or exports. Where
+the processor does not multiply bfloat16, networks in it are not run: torch refuses or emulates their layers there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 import refinedet_ext as rx
+from refinedet_ext.machine import multiplies_bfloat16
 
 from .. import runtimes
 from ..case import Case, Peer, Target
@@ -41,6 +43,7 @@ TARGETS = {
     "refinedetlite320_res2netlite72": (Target(15.0, "torchvision ssd300_vgg16"),),
 }
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+EMULATED = "this processor has no instructions for bfloat16, torch would refuse or emulate it"
 
 
 def inputs(name: str, dtype: str) -> tuple[Any, Any, Tensor]:
@@ -156,6 +159,7 @@ def cases() -> Iterator[Case]:
                 targets=TARGETS[name] if dtype == "float32" else (),
                 short=name in SHORT,
                 threads=(1, 2),
+                skip=EMULATED if dtype == "bfloat16" and not multiplies_bfloat16() else "",
             )
 
 

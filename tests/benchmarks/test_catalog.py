@@ -9,6 +9,7 @@ import refinedet
 import refinedet_ext as rx
 from benchmarks import catalog, inputs
 from benchmarks.case import Peer
+from benchmarks.detectors import bench_networks
 from benchmarks.ops import bench_call_overhead
 from benchmarks.ops.features import bench_deform_align
 from benchmarks.references import OPS, reference_ops
@@ -73,6 +74,13 @@ def test_detector(name):
     assert case.work(prepared.inputs) > 1e8
     if case.direction == "forward":
         assert int(prepared.expected.count) > 20
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_networks_in_bfloat16_want_instructions_for_it(monkeypatch, fast):
+    monkeypatch.setattr(bench_networks, "multiplies_bfloat16", lambda: fast)
+    skipped = {case.dtype for case in bench_networks.cases() if case.skip}
+    assert skipped == (set() if fast else {"bfloat16"})
 
 
 def test_the_ops_are_put_back():
