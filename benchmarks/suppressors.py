@@ -25,20 +25,20 @@ COMPARE_ALL_PAIRS = ("powerboxes", "OpenCV")  # too slow for hundreds of thousan
 class Suppressor:
     """Of at least one box.
 
-    prepare: (boxes (N, 4), scores (N,), classes (N,) or None for one class) -> what `run` takes.
+    prepare: (boxes (N, 4), scores (N,), classes (N,), or no classes) -> what `run` takes.
     run: -> the rows kept, by score.
     """
 
-    prepare: Callable[[Tensor, Tensor, Tensor | None], Sequence[Any]]
+    prepare: Callable[..., Sequence[Any]]
     run: Callable[..., Tensor]
 
-    def __call__(self, boxes: Tensor, scores: Tensor, classes: Tensor | None) -> Tensor:
-        return self.run(*self.prepare(boxes, scores, classes))
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        return self.run(*self.prepare(*inputs))
 
 
 def suppressors(iou: float) -> dict[str, Suppressor | None]:
     """By the library's name; None stands for one that is not installed."""
-    makers = {
+    makers: dict[str, tuple[Callable[..., Suppressor], tuple[str, ...]]] = {
         "onnxruntime": (_onnxruntime, ("onnxruntime", "onnx")),
         "lsnms": (_lsnms, ("lsnms",)),
         "powerboxes": (partial(_powerboxes, "nms"), ("powerboxes",)),
@@ -62,7 +62,7 @@ def _onnxruntime(onnxruntime: Any, onnx: Any, iou: float) -> Suppressor:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         return onnxruntime.InferenceSession(_network(onnx, iou), options, providers=["CPUExecutionProvider"])
 
-    def prepare(boxes: Tensor, scores: Tensor, classes: Tensor | None) -> Sequence[Any]:
+    def prepare(boxes: Tensor, scores: Tensor, classes: Tensor | None = None) -> Sequence[Any]:
         if classes is None:
             matrix = scores[None]
         else:
@@ -102,7 +102,7 @@ def _network(onnx: Any, iou: float) -> bytes:
 
 
 def _lsnms(lsnms: Any, iou: float) -> Suppressor:
-    def prepare(boxes: Tensor, scores: Tensor, classes: Tensor | None) -> Sequence[Any]:
+    def prepare(boxes: Tensor, scores: Tensor, classes: Tensor | None = None) -> Sequence[Any]:
         return boxes.numpy(), scores.numpy(), None if classes is None else classes.numpy()
 
     def run(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray | None) -> Tensor:
@@ -114,7 +114,7 @@ def _lsnms(lsnms: Any, iou: float) -> Suppressor:
 def _powerboxes(function: str, powerboxes: Any, iou: float) -> Suppressor:
     """It knows no classes: they are moved apart, as torchvision and lsnms do."""
 
-    def prepare(boxes: Tensor, scores: Tensor, classes: Tensor | None) -> Sequence[Any]:
+    def prepare(boxes: Tensor, scores: Tensor, classes: Tensor | None = None) -> Sequence[Any]:
         if classes is not None:
             boxes = boxes + (classes * (boxes.max() - boxes.min() + 1))[:, None]
         return boxes.numpy(), scores.double().numpy()
@@ -128,7 +128,7 @@ def _powerboxes(function: str, powerboxes: Any, iou: float) -> Suppressor:
 def _opencv(cv2: Any, iou: float) -> Suppressor:
     """It takes no score threshold below 0, so that a score of 0 is lost."""
 
-    def prepare(boxes: Tensor, scores: Tensor, classes: Tensor | None) -> Sequence[Any]:
+    def prepare(boxes: Tensor, scores: Tensor, classes: Tensor | None = None) -> Sequence[Any]:
         corner, end = boxes.double().split(2, dim=1)
         rectangles = torch.cat([corner, end - corner], dim=1)
         return rectangles.numpy(), scores.numpy(), None if classes is None else classes.int().numpy()

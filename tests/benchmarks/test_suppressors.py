@@ -22,7 +22,7 @@ def test_keeps_the_same_boxes(name, classes):
         pytest.skip(f"{name} is not installed")
     boxes, scores, idxs = detections(1000, classes, torch.Generator().manual_seed(0))
     expected = rx.nms(boxes, scores, IOU) if classes == 1 else rx.batched_nms(boxes, scores, idxs, IOU)
-    assert torch.equal(suppressor(boxes, scores, None if classes == 1 else idxs), expected)
+    assert torch.equal(suppressor(boxes, scores, *([] if classes == 1 else [idxs])), expected)
 
 
 def test_what_is_not_installed_is_none(monkeypatch):

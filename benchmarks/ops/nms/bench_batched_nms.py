@@ -55,10 +55,9 @@ def mmcv_batched(ops: Any) -> Callable[..., Tensor]:
 
 
 def of_library(suppressor: Suppressor | None) -> Peer | None:
-    def prepare(boxes: Tensor, scores: Tensor, idxs: Tensor | None = None) -> Any:
-        return suppressor.prepare(boxes, scores, idxs) if suppressor else ()
-
-    return suppressor and Peer(suppressor.run, prepare=prepare, agrees=about_as_many)
+    if suppressor is None:
+        return None
+    return Peer(suppressor.run, prepare=suppressor.prepare, agrees=about_as_many)
 
 
 def case(count: int, classes: int, *, stray: float = 0.1, dtype: torch.dtype = torch.float32) -> Case:

@@ -14,7 +14,7 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, Target
 from ...inputs import detections
-from ...peers import mmcv_ops, reference_peer, torchvision_ops
+from ...peers import mmcv_ops, peer_of, reference_peer, torchvision_ops
 from ...suppressors import suppressors
 
 IOU = 0.45
@@ -50,7 +50,7 @@ def inputs(images: int, anchors: int, classes: int, candidates: int, dtype: torc
     return boxes.to(dtype), scores.to(dtype)
 
 
-def around(batched_nms: BatchedNms, settings: dict[str, Any]) -> Callable[..., list[Tensor]]:
+def around(settings: dict[str, Any], batched_nms: BatchedNms) -> Callable[..., list[Tensor]]:
     """The usual torch code around a suppression: scores of each image's detections."""
     top_k, per_class = settings.get("top_k", 400), settings.get("top_k_per_class")
 
@@ -108,14 +108,13 @@ def cases() -> Iterator[Case]:
                 continue
             reference = _with(rx.reference.multiclass_nms, settings)
             peers: dict[str, Peer | None] = {**reference_peer(reference)}
+            around_nms = partial(around, settings)
             if not method:
                 peers["torch + torchvision"] = vision and Peer(
-                    around(partial(vision.batched_nms, iou_threshold=IOU), settings), agrees=about_as_many
+                    around_nms(partial(vision.batched_nms, iou_threshold=IOU)), agrees=about_as_many
                 )
                 for library, suppressor in libraries.items() if dtype == torch.float32 else ():
-                    peers[f"torch + {library}"] = suppressor and Peer(
-                        around(suppressor, settings), agrees=about_as_many
-                    )
+                    peers[f"torch + {library}"] = peer_of(suppressor, around_nms, agrees=about_as_many)
             elif classes == 1:
                 peers["mmcv"] = mmcv and Peer(mmcv_soft(mmcv, method), agrees=same_scores)
             yield Case(
