@@ -19,7 +19,7 @@ trap 'rm -rf "$work"' EXIT
 headers=${XDG_CACHE_HOME:-$HOME/.cache}/refinedet-ext/torch-$oldest-headers
 if [ ! -d "$headers" ]; then
   echo "fetching the headers of torch $oldest"
-  "$bin/python" -m pip download --quiet --no-deps --only-binary :all: --platform macosx_11_0_arm64 --python-version 3.12 \
+  "$bin/python" -m pip download --quiet --no-deps --only-binary :all: --platform macosx_15_0_arm64 --python-version 3.12 \
       --dest "$work" "torch==$oldest"
   "$bin/python" - "$work" <<'PYTHON'
 import glob, sys, zipfile
@@ -35,7 +35,7 @@ fi
 # The CUDA side of the bindings is compiled as for the tests that run the kernels on the CPU.
 "$bin/cmake" -S . -B "$work/build" -G Ninja -DCMAKE_MAKE_PROGRAM="$bin/ninja" -DPython_EXECUTABLE="$bin/python" \
     -DREFINEDET_TORCH=ON -DREFINEDET_TORCH_DIR="$headers" -DREFINEDET_NUMPY=OFF -DREFINEDET_CUDA=OFF \
-    -DREFINEDET_WERROR=ON -DCMAKE_BUILD_TYPE=Debug >"$work/log" || { cat "$work/log" >&2; exit 1; }
+    -DREFINEDET_WERROR=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 >"$work/log" || { cat "$work/log" >&2; exit 1; }
 objects=$("$bin/ninja" -C "$work/build" -t targets all | sed -nE 's#^(.*refinedet_ext_(torch|on_host)\.dir/.*\.o): .*#\1#p')
 [ -n "$objects" ] || { echo "oldest_torch.sh: no object of the torch part found in the build" >&2; exit 1; }
 # shellcheck disable=SC2086

@@ -51,6 +51,11 @@ def test_the_short_selection():
     assert len(short) < 0.4 * len(ALL)
 
 
+def has_no_kernel(name, why):
+    """A peer of another package may lack a dtype; whatever else is wrong with it is ours."""
+    return name.endswith(("torchvision", "mmcv")) and "not implemented" in why
+
+
 @pytest.mark.parametrize("case", smallest(), ids=lambda case: case.title())
 def test_case(case, monkeypatch):
     # the products are the same on a narrow map
@@ -60,10 +65,7 @@ def test_case(case, monkeypatch):
         for name, peer in case.peers.items():
             if isinstance(peer, Peer):
                 ready = prepared.peer(name, compile=False)
-                assert callable(ready) or ready.startswith("not timed") or name in ("torchvision", "mmcv"), (
-                    name,
-                    ready,
-                )
+                assert callable(ready) or ready.startswith("not timed") or has_no_kernel(name, ready), (name, ready)
 
 
 @pytest.mark.parametrize("name", ["refinedet192_small, B=1", "refinedet192_small, B=2, training step"])
