@@ -51,9 +51,10 @@ def test_the_short_selection():
     assert len(short) < 0.4 * len(ALL)
 
 
-def has_no_kernel(name, why):
-    """A peer of another package may lack a dtype; whatever else is wrong with it is ours."""
-    return name.endswith(("torchvision", "mmcv")) and "not implemented" in why
+def excused(name, dtype, why):
+    """Another package may lack bfloat16, or round at every step in it; whatever else is wrong with a peer is ours."""
+    other = name.endswith(("torchvision", "mmcv")) and dtype == "bfloat16"
+    return other and ("not implemented" in why or why.startswith("differs"))
 
 
 @pytest.mark.parametrize("case", smallest(), ids=lambda case: case.title())
@@ -65,7 +66,10 @@ def test_case(case, monkeypatch):
         for name, peer in case.peers.items():
             if isinstance(peer, Peer):
                 ready = prepared.peer(name, compile=False)
-                assert callable(ready) or ready.startswith("not timed") or has_no_kernel(name, ready), (name, ready)
+                assert callable(ready) or ready.startswith("not timed") or excused(name, case.dtype, ready), (
+                    name,
+                    ready,
+                )
 
 
 @pytest.mark.parametrize("name", ["refinedet192_small, B=1", "refinedet192_small, B=2, training step"])
