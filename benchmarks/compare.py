@@ -12,14 +12,14 @@ from .table import markdown, number
 
 LEAST_CHANGE = 0.05  # smaller changes are not worth a line, however steady the times
 FEW_SAMPLES, LEAST_OF_FEW = 5, 0.2  # so few samples do not show their spread
-SAME_MACHINE = 0.1  # rates that differ by less are the same machine in the same mood
+SAME_MACHINE = 0.1  # rates that differ by less are those of one machine, as busy as before
 
 
 def noise(a: Row, b: Row) -> float:
     """The share by which the two medians may differ without meaning anything: both interquartile ranges together.
 
-    The range of n samples says how far single calls lie apart; the median of them is steadier, yet a machine's mood
-    lasts longer than one case, so that the whole range counts.
+    The range of n samples says how far single calls lie apart; the median of them is steadier, yet what else a
+    machine does lasts longer than one case, so that the whole range counts.
     """
     assert a.ours is not None and b.ours is not None
     few = min(a.ours.samples, b.ours.samples) < FEW_SAMPLES
@@ -88,7 +88,7 @@ def machines(old: Machine, new: Machine) -> list[str]:
         for what, was, now in sorted(pairs):
             if abs(math.log(now / was)) > math.log1p(SAME_MACHINE):
                 lines.append(
-                    f"- {what}, {threads} threads: {number(was)} -> {number(now)}: not the same machine or mood"
+                    f"- {what}, {threads} threads: {number(was)} -> {number(now)}: another machine, or a busier one"
                 )
     return lines
 

@@ -31,7 +31,7 @@ def verdict(row: Row, target: Target) -> str:
     if reached and target.over == "best peer":
         # without its strongest peer a case reaches its target easily
         missing = [name for name, time in row.peers.items() if time == MISSING]
-        result += f", without {' and '.join(missing)}" if missing else ""
+        result += f", without {', '.join(missing)}" if missing else ""
     return f"{what}: {result}"
 
 

@@ -66,10 +66,8 @@ def test_case(case, monkeypatch):
         for name, peer in case.peers.items():
             if isinstance(peer, Peer):
                 ready = prepared.peer(name, compile=False)
-                assert callable(ready) or ready.startswith("not timed") or excused(name, case.dtype, ready), (
-                    name,
-                    ready,
-                )
+                if isinstance(ready, str):
+                    assert ready.startswith("not timed") or excused(name, case.dtype, ready), (name, ready)
 
 
 @pytest.mark.parametrize("name", ["refinedet192_small, B=1", "refinedet192_small, B=2, training step"])
