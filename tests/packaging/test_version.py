@@ -1,7 +1,8 @@
-"""The version stands in `refinedet_ext/__init__.py` and nowhere else."""
+"""The version stands in `refinedet_ext/__init__.py` and nowhere else; the oldest torch is one wherever it is named."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +29,17 @@ def test_no_other_file_names_it():
     naming = [p.relative_to(ROOT).as_posix() for p, text in texts.items() if f'"{rx.__version__}"' in text]
     assert naming == ["refinedet_ext/__init__.py"]
     assert "VERSION" not in texts[ROOT / "CMakeLists.txt"].split("project(", 1)[1].split(")", 1)[0]
+
+
+def test_the_oldest_torch_is_what_the_library_is_built_for():
+    texts = {
+        name: (ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "CMakeLists.txt", "README.md")
+    }
+    oldest = rx.build_info()["torch_target"]
+    assert set(re.findall(r'"torch>=([^"]+)"', texts["pyproject.toml"])) == {oldest}
+    assert f"torch_version VERSION_LESS {oldest})" in texts["CMakeLists.txt"]
+    assert f"every torch from {oldest} on" in texts["README.md"]
+    major, minor = map(int, oldest.split("."))
+    for name in ("CMakeLists.txt", "tests/cuda_on_host/CMakeLists.txt"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert f"TORCH_TARGET_VERSION=0x{major:02x}{minor:02x}000000000000" in text
