@@ -233,8 +233,8 @@ def info(name: str | None = None, table: bool = False) -> None:
     """
     import refinedet_ext as rx
 
-    from .cli import list_configs
     from .complexity import markdown_table, measure
+    from .config_files import list_configs
     from .detectors.published import PUBLISHED
     from .registry import list_models, model_entry
 

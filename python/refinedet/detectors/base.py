@@ -15,9 +15,9 @@ from ..backbones.base import Backbone
 from ..checks import check_integer, check_shape
 from ..losses import MultiBoxLoss
 from ..outputs import HeadOutputs
-from ..registry import ModelSpec
 from .config import DetectorConfig, NMSConfig, resolve_nms
 from .per_class import limit_per_class
+from .registration import ModelSpec
 from .soft_after_hard import soft_after_hard
 
 MAX_CACHED_ANCHORS = 32

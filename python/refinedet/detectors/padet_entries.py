@@ -8,8 +8,8 @@ from typing import Any
 from ..backbones import SSDVGG16, ConvStage, ResNet, SmallNet
 from ..backbones.resnet import RESNET101, STYLES
 from ..checks import check_choice, check_integer
-from ..registry import register_model
 from .padet import PADet, PADetConfig
+from .registration import register_model
 
 
 @dataclass(frozen=True)

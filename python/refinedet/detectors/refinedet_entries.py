@@ -21,8 +21,8 @@ from ..backbones.mobilenet import TAPS
 from ..backbones.resnet import RESNET101, STYLES
 from ..backbones.shufflenet import CHANNELS_10X
 from ..checks import check_choice
-from ..registry import register_model
 from .refinedet import RefineDet, RefineDetConfig
+from .registration import register_model
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from ..heads import BoxHeads, LightHead
 from ..init import init_caffe, init_kaiming, init_normal
 from ..necks import BilinearFusion
 from ..outputs import HeadOutputs
-from ..registry import register_model
 from .base import Detector
 from .config import DetectorConfig
+from .registration import register_model
 
 HEADS = ("light", "conv3x3")
 SIZE_MULTIPLE = 64  # of the input: what lies above stride 64 rounds up
