@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import fnmatch
 import os
@@ -48,13 +47,13 @@ def create_model(
     """
     entry = model_entry(name)
     check_integer("num_classes", num_classes, 2)
-    known = [field.name for field in dataclasses.fields(entry.config)]
+    known = list(entry.options)
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
     if backbone_weights is not None:
         options = with_origin_options(backbone_weights, entry.options, options)
-    config = dataclasses.replace(entry.config, **options)
+    config = entry.config.with_options(**options)
     model = entry.build(config, num_classes)
     model.spec = ModelSpec(name, num_classes, config.to_dict())
     if backbone_weights is not None:

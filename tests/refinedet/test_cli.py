@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 import refinedet
-from refinedet.cli import find_config, list_configs, main
+from refinedet.cli import main
+from refinedet.config_files import list_configs, load_config
 from refinedet.data.synthetic import render_dataset
 from refinedet.weights import save_model
 
@@ -35,13 +36,13 @@ def test_every_shipped_configuration_parses(capsys):
             main(["train", "--config", name, "--print_config"])
         assert done.value.code in (0, None), name
         printed = yaml.safe_load(capsys.readouterr().out)
-        assert printed["model"]["name"] == yaml.safe_load(find_config(name).read_text())["model"]["name"]
+        assert printed["model"]["name"] == load_config(name)["model"]["name"]
         assert printed["output"] == f"runs/{Path(name).name}"
 
 
 def test_models_of_shipped_configurations_exist():
     for name in list_configs():
-        content = yaml.safe_load(find_config(name).read_text())
+        content = load_config(name)
         model = content["model"]
         entry = refinedet.model_entry(model["name"])
         assert set(model.get("options", {})) <= set(entry.options), name

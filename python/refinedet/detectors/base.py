@@ -69,7 +69,7 @@ class Detector(nn.Module, ABC):
         check_integer("num_classes", num_classes, 2)
         if config.input_size % size_multiple:
             raise ValueError(f"input_size: expected a multiple of {size_multiple}, got {config.input_size}")
-        config.check_classes(num_classes)
+        config.loss.check_classes(num_classes)
         self.config = config
         self.num_classes = num_classes
         self.size_multiple = size_multiple
@@ -78,18 +78,7 @@ class Detector(nn.Module, ABC):
         self.nms: NMSConfig = resolve_nms(config.nms)
         self.anchor_generator = config.anchor_generator(steps)
         self.criterion = MultiBoxLoss(
-            variances=config.variances,
-            matching=config.matching,
-            arm_iou=(config.arm_pos_iou, config.arm_neg_iou),
-            odm_iou=(config.odm_pos_iou, config.odm_neg_iou),
-            theta=config.theta,
-            filtering=config.filtering,
-            negative_ratio=config.negative_ratio,
-            min_negatives=config.min_negatives,
-            empty_batch_negatives=config.empty_batch_negatives,
-            two_step=two_step,
-            arm=arm,
-            strategies=config,
+            config.loss, variances=config.variances, theta=config.theta, two_step=two_step, arm=arm
         )
         self._anchors: dict[Any, Tensor] = {}
 

@@ -15,6 +15,7 @@ from ..checks import check_choice, check_integer
 from ..heads import BoxHeads, FeatureGuidedRefinement, flatten_maps
 from ..heads.feature_guided import OFFSET_SOURCES
 from ..init import init_default, init_kaiming, init_normal
+from ..losses import LossConfig
 from ..necks import FeatureEnrichment
 from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
@@ -22,7 +23,7 @@ from .config import DetectorConfig, NMSConfig
 
 HEAD_INITS = ("torch", "kaiming")
 # the training rules of the released code, where they differ from the defaults
-PEER_RULES = {"matching": "argmax", "filtering": "peers", "empty_batch_negatives": 45}
+PEER_RULES: dict[str, Any] = {"matching": "argmax", "filtering": "peers", "empty_batch_negatives": 45}
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class EFGRNetConfig(DetectorConfig):
     def __post_init__(self) -> None:
         if self.peer_compat:
             for name, value in PEER_RULES.items():
-                given = getattr(self, name)
-                if given not in (value, getattr(DetectorConfig, name)):
+                given = getattr(self.loss, name)
+                if given not in (value, getattr(LossConfig, name)):
                     raise ValueError(f"{name}: expected {value!r} or nothing beside peer_compat, got {given!r}")
-                object.__setattr__(self, name, value)
+            object.__setattr__(self, "loss", dataclasses.replace(self.loss, **PEER_RULES))
         super().__post_init__()
         check_choice("offset_source", self.offset_source, OFFSET_SOURCES)
         check_choice("head_init", self.head_init, HEAD_INITS)

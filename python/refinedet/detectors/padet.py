@@ -18,6 +18,7 @@ from ..checks import check_choice, check_integer
 from ..heads import BoxHeads, FeatureAlignment, flatten_maps
 from ..heads.feature_alignment import ALIGNMENTS
 from ..init import init_kaiming, init_normal
+from ..losses import LossConfig
 from ..necks import EncoderDecoder
 from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
@@ -45,9 +46,7 @@ class PADetConfig(DetectorConfig):
     """
 
     input_size: int = 384
-    matching: str = "argmax"
-    arm_neg_iou: float = 0.3
-    odm_neg_iou: float = 0.3
+    loss: LossConfig = LossConfig(matching="argmax", arm_neg_iou=0.3, odm_neg_iou=0.3)
     nms: str | Mapping[str, Any] | NMSConfig = "padet"
     promotion: str = "both"
     promotion_score: str = "sigmoid"

@@ -20,7 +20,7 @@ def tiny(**options):
     torch.manual_seed(0)
     backbone = SmallNet(stem=(16, 16), channels=(16, 16, 16, 16), depths=(0, 0, 0, 0))
     options = {"input_size": 128, "decoder_channels": 16, **anchors_of(128, SMALL_SHARES), **options}
-    return PADet(backbone, PADetConfig(**options), num_classes=4)
+    return PADet(backbone, PADetConfig.from_options(**options), num_classes=4)
 
 
 @pytest.mark.parametrize(
