@@ -17,6 +17,8 @@ import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from refinedet_ext.machine import multiplies_bfloat16
+
 from ..backbones.backbone_file import with_origin_options
 from ..data import to_coco_dict
 from ..detectors import Detector
@@ -60,7 +62,7 @@ def train(config: RunConfig) -> TrainResult:
     """
     config.train.check_length()
     if config.train.precision == "auto":
-        precision: Literal["bf16", "32"] = "bf16" if _has_fast_bf16(config.train.accelerator) else "32"
+        precision: Literal["bf16", "32"] = "bf16" if _device_multiplies_bfloat16(config.train.accelerator) else "32"
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
     output = Path(config.output)
     _check_output(config, output)
@@ -199,12 +201,11 @@ def _check_output(config: RunConfig, output: Path) -> None:
         )
 
 
-def _has_fast_bf16(accelerator: str) -> bool:
+def _device_multiplies_bfloat16(accelerator: str) -> bool:
     """Whether the device multiplies bfloat16 matrices by itself."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return multiplies_bfloat16()
 
 
 def _processes(devices: int | str) -> int:

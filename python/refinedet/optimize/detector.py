@@ -116,14 +116,15 @@ class OptimizedDetector(Detector):
         self.anchor_generator, self._anchors = self.detector.anchor_generator, {}
         self.dtype = dtype
         self.compiled = compile
-        self.prepack = prepack and machine.can_pack()
+        obstacle = machine.why_not_packed(dtype)
+        self.prepack = prepack and obstacle is None
         self.winograd = winograd
         label = model.spec.name if model.spec is not None else type(model).__name__
         self.report = OptimizationReport(
             label, str(dtype).removeprefix("torch."), reason, "torch.compile" if compile else "graph"
         )
-        if prepack and not compile and not self.prepack:
-            self.report.notes.append("this torch has no oneDNN: weights are not packed, activations not fused")
+        if prepack and not compile and obstacle is not None:
+            self.report.notes.append(f"{obstacle}: weights are not packed, activations not fused")
         self._graphs: dict[tuple[int, ...], Graph] = {}
         self._packed: dict[str, Tensor] = {}
         self._run: Any = None

@@ -104,7 +104,7 @@ def test_options_of_the_loss_stand_beside_the_others_outside_python():
 
 def test_the_loss_is_made_of_the_configs_own():
     model = refinedet.create_model("refinedet192_small", 4, filtering="paper", class_weights=[1, 2, 3], theta=0.9)
-    assert model.criterion.config is model.config.loss and model.criterion.theta == 0.9
+    assert model.criterion.config == model.config.loss and model.criterion.theta == 0.9
     assert model.spec.options["filtering"] == "paper" and "loss" not in model.spec.options
     with pytest.raises(ValueError, match="has no option 'loss'"):
         refinedet.create_model("refinedet192_small", 4, loss={"filtering": "paper"})
