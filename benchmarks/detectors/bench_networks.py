@@ -9,6 +9,7 @@ end in the same call of `refinedet_ext.detect`. Making them ready takes minutes 
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 import refinedet_ext as rx
+from refinedet_ext.machine import multiplies_bfloat16
 
 from .. import runtimes
 from ..case import Case, Peer, Target
@@ -141,8 +143,12 @@ def channels_last(model: Any, dtype: torch.dtype) -> Any:
 def cases() -> Iterator[Case]:
     if optional("refinedet") is None:
         raise ImportError("bench_networks needs the package refinedet with what it depends on: pip install '.[train]'")
+    dtypes = list(DTYPES)
+    if not multiplies_bfloat16():
+        print("benchmarks: networks in float32 only, as this CPU has no instructions for bfloat16", file=sys.stderr)
+        dtypes.remove("bfloat16")
     for name in NAMES:
-        for dtype in DTYPES:
+        for dtype in dtypes:
             yield Case(
                 "network",
                 f"{name}, B=1",

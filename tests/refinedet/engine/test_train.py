@@ -14,7 +14,7 @@ import yaml
 
 from refinedet.engine import EvalConfig, TrainConfig, train
 from refinedet.engine.module import DetectionModule, NonFiniteLoss
-from refinedet.engine.train import build_model
+from refinedet.engine.train import build_model, with_precision
 from refinedet.predictor import Predictor
 from refinedet.registry import create_model
 from refinedet.weights import load_model, save_model
@@ -105,6 +105,19 @@ def test_bf16_accumulation_and_iterations(config):
     metrics = json.loads((result.output / "metrics.json").read_text())
     assert metrics["step"] == 2 and 0 <= metrics["mAP"] <= 1
     assert all(v.isfinite().all() for v in weights_of(result.last).values())
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_precision_follows_what_the_cpu_multiplies(config, fast, monkeypatch, caplog):
+    monkeypatch.setattr(sys.modules["refinedet.engine.train"], "multiplies_bfloat16", lambda: fast)
+
+    def settle(precision):
+        return with_precision(replace(config, train=replace(config.train, precision=precision))).train.precision
+
+    assert settle("auto") == ("bf16" if fast else "32") and settle("32") == "32"
+    assert not caplog.text
+    assert settle("bf16") == "bf16"
+    assert ("no instructions for bf16" in caplog.text) == (not fast)
 
 
 @pytest.mark.parametrize("length", [{"epochs": 3}, {"iterations": 4}])
