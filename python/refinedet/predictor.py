@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import cv2
 import numpy as np
 import torch
 
 from .checks import check_choice, check_integer, check_range
-from .data.image_io import read_image
+from .data.image_io import read_image, resize_image
 from .evaluation.results import ImageDetections, from_padded
 from .inference import MultiScale, multi_scale_detections
 from .optimize import CHOICES, optimize_for_inference
@@ -85,7 +84,7 @@ class Predictor:
         multi_scale: MultiScale | str | None = None,
         optimize: str = "off",
     ) -> None:
-        check_integer("batch_size", batch_size, 1)
+        check_integer(batch_size, "batch_size", 1)
         if class_names is None:
             class_names = [f"class {label}" for label in range(1, model.num_classes)]
         if len(class_names) != model.num_classes - 1:
@@ -93,11 +92,11 @@ class Predictor:
                 f"class_names: expected {model.num_classes - 1} names, one per foreground class, got {len(class_names)}"
             )
         size = model.config.input_size if input_size is None else input_size
-        check_integer("input_size", size, 1)
+        check_integer(size, "input_size", 1)
         if size % model.size_multiple:
             raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
         self.model = model.eval() if device is None else model.to(device).eval()
-        check_choice("optimize", optimize, OPTIMIZE)
+        check_choice(optimize, "optimize", OPTIMIZE)
         if optimize != "off":
             self.model = optimize_for_inference(self.model, dtype=optimize, input_size=size)
         self.device = next(model.parameters()).device
@@ -155,7 +154,7 @@ class Predictor:
         FileNotFoundError for a missing file, ValueError for an unreadable one or a wrong shape, TypeError for
         anything else, naming the picture.
         """
-        check_range("score_threshold", score_threshold, 0, 1)
+        check_range(score_threshold, "score_threshold", 0, 1)
         if _is_picture(images):
             return self._run([images], score_threshold)[0]
         if not isinstance(images, Iterable):
@@ -198,7 +197,7 @@ class Predictor:
     def _detect(self, pictures: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[ImageDetections]:
         """All in one pass of the network."""
         side = (self.input_size, self.input_size)
-        resized = (cv2.resize(picture, side, interpolation=cv2.INTER_LINEAR) for picture in pictures)
+        resized = (resize_image(picture, side) for picture in pictures)
         images = torch.stack([to_tensor(picture, self.model.normalization) for picture in resized])
         with torch.inference_mode():
             detections = self.model(images.to(self.device))

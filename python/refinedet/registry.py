@@ -46,7 +46,7 @@ def create_model(
     ValueError names an unknown model or option and the closest ones there are.
     """
     entry = model_entry(name)
-    check_integer("num_classes", num_classes, 2)
+    num_classes = check_integer(num_classes, "num_classes", 2)
     known = list(entry.options)
     for option in options:
         if option not in known:

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import torch
 
+from .checks import check_shape
+
 ImageId = int | str
 
 # Mean colour of the VGG-16 weights of the original RefineDet code, in BGR order, pixels 0..255.
@@ -52,14 +54,14 @@ class Sample:
     def check(self) -> None:
         """Raises ValueError or TypeError, naming picture and field, where a field is malformed."""
         where = f"sample {self.image_id!r}"
-        _check_array(f"{where}: image", self.image, np.uint8, "H, W, 3")
+        _check_array(self.image, f"{where}: image", np.uint8, ("H", "W", 3))
         if self.image.size == 0:
             raise ValueError(f"{where}: image: expected at least one pixel, got {self.image.shape}")
-        _check_array(f"{where}: boxes", self.boxes, np.float32, "N, 4")
+        _check_array(self.boxes, f"{where}: boxes", np.float32, ("N", 4))
         count = len(self.boxes)
-        _check_array(f"{where}: labels", self.labels, np.int64, f"{count}")
-        _check_array(f"{where}: difficult", self.difficult, np.bool_, f"{count}")
-        _check_array(f"{where}: crowd", self.crowd, np.bool_, f"{count}")
+        _check_array(self.labels, f"{where}: labels", np.int64, (count,))
+        _check_array(self.difficult, f"{where}: difficult", np.bool_, (count,))
+        _check_array(self.crowd, f"{where}: crowd", np.bool_, (count,))
         if not np.isfinite(self.boxes).all():
             raise ValueError(f"{where}: boxes: expected finite numbers, got {self.boxes.tolist()}")
         if count and self.labels.min() < 1:
@@ -87,11 +89,11 @@ class Batch:
 
     def __post_init__(self) -> None:
         count = len(self.images)
-        _check_shape("images", self.images, "B, 3, H, W")
-        _check_shape("gt_boxes", self.gt_boxes, "G, 4")
-        _check_shape("gt_labels", self.gt_labels, f"{len(self.gt_boxes)}")
-        _check_shape("gt_offsets", self.gt_offsets, f"{count + 1}")
-        _check_shape("gt_ignore", self.gt_ignore, f"{len(self.gt_boxes)}")
+        check_shape(self.images, "images", ("B", 3, "H", "W"))
+        check_shape(self.gt_boxes, "gt_boxes", ("G", 4))
+        check_shape(self.gt_labels, "gt_labels", (len(self.gt_boxes),))
+        check_shape(self.gt_offsets, "gt_offsets", (count + 1,))
+        check_shape(self.gt_ignore, "gt_ignore", (len(self.gt_boxes),))
         for name in ("image_ids", "paths", "original_sizes"):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"{name}: expected {count} entries, got {len(getattr(self, name))}")
@@ -153,7 +155,7 @@ def to_tensor(image: np.ndarray, normalization: Normalization | None = None) -> 
     normalization: None is the default one. The picture may be a view, flipped or read-only, and is
     not changed. Raises TypeError or ValueError for any other array.
     """
-    _check_array("image", image, np.uint8, "H, W, 3")
+    _check_array(image, "image", np.uint8, ("H", "W", 3))
     out = np.empty((3, *image.shape[:2]), np.float32)
     _normalize_into(out, image, normalization or Normalization())
     return torch.from_numpy(out)
@@ -212,18 +214,9 @@ def _normalize_into(out: np.ndarray, image: np.ndarray, normalization: Normaliza
             target /= np.float32(normalization.std[channel])
 
 
-def _check_array(name: str, value: object, dtype: type, shape: str) -> None:
+def _check_array(value: object, name: str, dtype: type, shape: tuple[int | str, ...]) -> None:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array, got {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {np.dtype(dtype)}, got {value.dtype}")
-    _check_shape(name, value, shape)
-
-
-def _check_shape(name: str, value: np.ndarray | torch.Tensor, shape: str) -> None:
-    """shape: what a person reads, "N, 4": a number stands for itself, a letter for any length."""
-    want = shape.split(", ")
-    got = tuple(value.shape)
-    same = len(want) == len(got) and all(not w.isdigit() or int(w) == g for w, g in zip(want, got, strict=True))
-    if not same:
-        raise ValueError(f"{name}: expected shape ({shape}{',' * (len(want) == 1)}), got {got}")
+    check_shape(value, name, shape)

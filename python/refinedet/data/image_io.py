@@ -1,4 +1,4 @@
-"""Reading pictures: the size from a file's header, and the pixels."""
+"""Images: the size from a file's header, the pixels, and bringing them to the size of a network's input."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
+
+from ..checks import check_choice
+
+INTERPOLATIONS = {
+    "linear": cv2.INTER_LINEAR,
+    "area": cv2.INTER_AREA,
+    "nearest": cv2.INTER_NEAREST,
+    "cubic": cv2.INTER_CUBIC,
+    "lanczos4": cv2.INTER_LANCZOS4,
+}
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -63,6 +73,12 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
         raise ImageReadError(f"{path}: {_what_is_wrong(0)}")
     height, width = read_image(path).shape[:2]
     return width, height
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: str = "linear") -> np.ndarray:
+    """(H, W, 3) uint8 resized to (width, height), whatever the aspect ratio was; the original resizes linearly."""
+    check_choice(interpolation, "interpolation", tuple(INTERPOLATIONS))
+    return cv2.resize(image, size, interpolation=INTERPOLATIONS[interpolation])
 
 
 def _what_is_wrong(size: int) -> str:

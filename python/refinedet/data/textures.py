@@ -7,6 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from ..checks import check_choice
+
 _Grid = tuple[np.ndarray, np.ndarray]  # x (1, W) and y (H, 1), or both (H, W)
 
 
@@ -69,8 +71,7 @@ def texture(
     Stripes, checks and dots are a share of the longer side, on small shapes a larger one: they keep
     a period of at least 6 pixels, so that they can be seen.
     """
-    if name not in _TEXTURES:
-        raise ValueError(f"name: expected one of {list(_TEXTURES)}, got {name!r}")
+    check_choice(name, "name", tuple(_TEXTURES))
     height, width = shape
     unit = max(max(shape), 30)  # the textures have at most 4.5 periods a unit
     y, x = np.ogrid[0:height, 0:width]

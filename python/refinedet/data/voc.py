@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..checks import check_choice
 from .annotations import AnnotationTable, ImageRecord
 from .box_checks import check_boxes, describe
 from .checks import CheckImages, OnError, check_class_names, check_options, settle_size
@@ -94,8 +95,7 @@ class VOCDetection(DetectionDataset):
         Raises FileNotFoundError for a missing folder or split; AnnotationError; ValueError.
         """
         check_options(on_error, check_images)
-        if coordinates not in _SHIFTS:
-            raise ValueError(f"coordinates: expected one of {list(_SHIFTS)}, got {coordinates!r}")
+        check_choice(coordinates, "coordinates", tuple(_SHIFTS))
         parts = [(Path(root), split), *((Path(r), s) for r, s in extra_parts)]
         report = AnnotationReport("VOC " + " + ".join(f"{r} {s}" for r, s in parts))
         parsed = list(read_parts(parts, report))

@@ -66,7 +66,7 @@ class Detector(nn.Module, ABC):
         arm: bool = True,
     ) -> None:
         super().__init__()
-        check_integer("num_classes", num_classes, 2)
+        check_integer(num_classes, "num_classes", 2)
         if config.input_size % size_multiple:
             raise ValueError(f"input_size: expected a multiple of {size_multiple}, got {config.input_size}")
         config.loss.check_classes(num_classes)
@@ -140,7 +140,7 @@ class Detector(nn.Module, ABC):
         return self._anchors[key]
 
     def _check_images(self, images: Tensor) -> None:
-        check_shape("images", images, ("B", 3, "H", "W"))
+        check_shape(images, "images", ("B", 3, "H", "W"))
         if not images.is_floating_point():
             raise TypeError(f"images: expected a floating-point tensor, got {images.dtype}")
         for side, size in zip(("height", "width"), images.shape[2:], strict=True):

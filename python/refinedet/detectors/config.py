@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
+
 from ..anchors import AnchorGenerator, AnchorLevel
 from ..checks import check_choice, check_integer, check_range
 from ..losses.config import LossConfig
@@ -40,10 +42,10 @@ class NMSConfig:
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "iou_threshold", "min_score"):
-            check_range(f"nms {name}", getattr(self, name), 0, 1)
-        check_choice("nms method", self.method, NMS_METHODS)
+            check_range(getattr(self, name), f"nms {name}", 0, 1)
+        check_choice(self.method, "nms method", NMS_METHODS)
         if self.hard_iou is not None:
-            check_range("nms hard_iou", self.hard_iou, 0, 1)
+            check_range(self.hard_iou, "nms hard_iou", 0, 1)
             if self.method == "hard":
                 raise ValueError(f"nms hard_iou: expected None beside method 'hard', got {self.hard_iou}")
         if not self.sigma > 0:
@@ -51,7 +53,7 @@ class NMSConfig:
         for name in ("top_k_per_class", "top_k", "keep_top_k", "keep_per_class"):
             value = getattr(self, name)
             if value is not None or name == "keep_top_k":
-                check_integer(f"nms {name}", value, 1)
+                check_integer(value, f"nms {name}", 1)
 
 
 NMS_PRESETS: dict[str, NMSConfig] = {
@@ -78,7 +80,7 @@ def resolve_nms(value: str | NMSConfig | Mapping[str, Any]) -> NMSConfig:
         return value
     changes: dict[str, Any] = {} if isinstance(value, str) else dict(value)
     preset = value if isinstance(value, str) else changes.pop("preset", "code")
-    check_choice("nms", preset, tuple(NMS_PRESETS))
+    check_choice(preset, "nms", tuple(NMS_PRESETS))
     known = [field.name for field in dataclasses.fields(NMSConfig)]
     unknown = sorted(set(changes) - set(known))
     if unknown:
@@ -126,10 +128,10 @@ class DetectorConfig:
     nms: str | Mapping[str, Any] | NMSConfig = "code"
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # lists come from JSON and YAML
+        for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
-        check_integer("input_size", self.input_size, 1)
-        check_range("theta", self.theta, 0, 1)
+        check_integer(self.input_size, "input_size", 1)
+        check_range(self.theta, "theta", 0, 1)
         if len(self.variances) != 4 or not all(v > 0 for v in self.variances):
             raise ValueError(f"variances: expected 4 positive numbers, got {self.variances}")
         resolve_nms(self.nms)  # the rest is for their checks
@@ -166,7 +168,7 @@ class DetectorConfig:
 
     def with_options(self, **options: Any) -> Self:
         """This config with some options changed; those of the loss stand beside the others."""
-        loss = {name: options.pop(name) for name in LOSS_OPTIONS if name in options}
+        loss = {name: _tuples(options.pop(name)) for name in LOSS_OPTIONS if name in options}
         return dataclasses.replace(self, **options, loss=dataclasses.replace(self.loss, **loss))
 
     def to_dict(self) -> dict[str, Any]:
@@ -177,6 +179,9 @@ class DetectorConfig:
 
 
 def _tuples(value: Any) -> Any:
+    """Lists, which come from JSON and YAML, as tuples; NumPy's numbers and arrays as Python's own."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
     return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 

@@ -32,8 +32,8 @@ class ResNetEFGRNetConfig(EFGRNetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("backbone_style", self.backbone_style, STYLES)
-        check_integer("backbone_width", self.backbone_width, 1)
+        check_choice(self.backbone_style, "backbone_style", STYLES)
+        check_integer(self.backbone_width, "backbone_width", 1)
 
 
 PAPER = EFGRNetConfig()

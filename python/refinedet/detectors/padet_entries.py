@@ -26,7 +26,7 @@ class EncoderPADetConfig(PADetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.encoder_maps is not None:
-            check_integer("encoder_maps", self.encoder_maps, 4)
+            check_integer(self.encoder_maps, "encoder_maps", 4)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ResNetPADetConfig(EncoderPADetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("backbone_style", self.backbone_style, STYLES)
+        check_choice(self.backbone_style, "backbone_style", STYLES)
 
 
 # SSD's shares of the input for COCO: the size of each level and of the one above it

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..boxes import box_iou
 from .coco import as_records
 from .ground_truth import GroundTruth
 from .results import ImageDetections
@@ -218,17 +219,9 @@ def _best_overlap(
     start = np.cumsum(count) - count  # where the pairs of each box begin
     pair_box = np.repeat(rows, count)
     pair_object = order[np.arange(count.sum()) - np.repeat(start - first, count)]
-    a, b = boxes[pair_box], objects[pair_object]
-    shared = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + pixel_offset
-    intersection = np.prod(np.maximum(shared, 0.0), axis=1)
-    union = _area(a, pixel_offset) + _area(b, pixel_offset) - intersection
-    iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou = box_iou(boxes[pair_box], objects[pair_object], pixel=pixel_offset)
     best[rows] = np.maximum.reduceat(iou, start)
     winners = np.flatnonzero(iou == np.repeat(best[rows], count))
     boxes_of, at = np.unique(pair_box[winners], return_index=True)
     choice[boxes_of] = pair_object[winners[at]]
     return best, choice
-
-
-def _area(boxes: np.ndarray, pixel_offset: float) -> np.ndarray:
-    return np.prod(boxes[:, 2:] - boxes[:, :2] + pixel_offset, axis=1)

@@ -21,8 +21,8 @@ def example_images(model: Any, input_size: int | None, batch_size: int) -> Tenso
     if model.training:
         raise ValueError("model: expected one in eval mode, got one in training mode; call model.eval() first")
     size = model.config.input_size if input_size is None else input_size
-    check_integer("input_size", size, 1)
-    check_integer("batch_size", batch_size, 1)
+    check_integer(size, "input_size", 1)
+    check_integer(batch_size, "batch_size", 1)
     if size % model.size_multiple:
         raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
     parameter = next(model.parameters())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 
 from ..checks import check_choice
+from ..data.image_io import resize_image
 from ..evaluation.results import ImageDetections, from_padded
 from ..structures import to_tensor
 from .voting import box_voting, soft_box_voting
@@ -63,7 +63,7 @@ class MultiScale:
     keep: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("voting", self.voting, VOTINGS)
+        check_choice(self.voting, "voting", VOTINGS)
         if not self.passes:
             raise ValueError("passes: expected at least one")
 
@@ -115,13 +115,13 @@ def multi_scale_detections(
     Ten to twenty times the work of a single pass.
     """
     if isinstance(recipe, str):
-        check_choice("recipe", recipe, tuple(RECIPES))
+        check_choice(recipe, "recipe", tuple(RECIPES))
         recipe = RECIPES[recipe]
     device = next(model.parameters()).device
     height, width = picture.shape[:2]
     found: list[ImageDetections] = []
     for one in recipe.passes:
-        resized = cv2.resize(picture, one.size(width, height), interpolation=cv2.INTER_LINEAR)
+        resized = resize_image(picture, one.size(width, height))
         for mirrored in (False, True) if recipe.flip else (False,):
             pixels = np.ascontiguousarray(resized[:, ::-1]) if mirrored else resized
             detections = model(to_tensor(pixels, model.normalization)[None].to(device))

@@ -71,32 +71,32 @@ class LossConfig:
     normalizer: str = "positives"
 
     def __post_init__(self) -> None:
-        check_choice("matching", self.matching, MATCHINGS)
+        check_choice(self.matching, "matching", MATCHINGS)
         for name in ("arm_pos_iou", "arm_neg_iou", "odm_pos_iou", "odm_neg_iou"):
-            check_range(name, getattr(self, name), 0, 1)
+            check_range(getattr(self, name), name, 0, 1)
         for stage in ("arm", "odm"):
             low, high = getattr(self, f"{stage}_neg_iou"), getattr(self, f"{stage}_pos_iou")
             if low > high:
                 raise ValueError(f"{stage}_neg_iou: expected at most {stage}_pos_iou = {high}, got {low}")
-        check_choice("filtering", self.filtering, FILTERINGS)
-        check_range("negative_ratio", self.negative_ratio, 0, 1e6)
-        check_integer("min_negatives", self.min_negatives, 0)
-        check_integer("empty_batch_negatives", self.empty_batch_negatives, 0)
-        check_choice("box_loss", self.box_loss, BOX_LOSSES)
-        check_choice("cls_loss", self.cls_loss, CLASS_LOSSES)
-        check_range("focal_gamma", self.focal_gamma, 0, 100)
+        check_choice(self.filtering, "filtering", FILTERINGS)
+        check_range(self.negative_ratio, "negative_ratio", 0, 1e6)
+        check_integer(self.min_negatives, "min_negatives", 0)
+        check_integer(self.empty_batch_negatives, "empty_batch_negatives", 0)
+        check_choice(self.box_loss, "box_loss", BOX_LOSSES)
+        check_choice(self.cls_loss, "cls_loss", CLASS_LOSSES)
+        check_range(self.focal_gamma, "focal_gamma", 0, 100)
         if self.focal_alpha is not None:
-            check_range("focal_alpha", self.focal_alpha, 0, 1)
-        check_range("soft_label_alpha", self.soft_label_alpha, 0, 1)
-        check_range("anchor_weight_beta", self.anchor_weight_beta, 0, 1)
+            check_range(self.focal_alpha, "focal_alpha", 0, 1)
+        check_range(self.soft_label_alpha, "soft_label_alpha", 0, 1)
+        check_range(self.anchor_weight_beta, "anchor_weight_beta", 0, 1)
         if self.anchor_weight_beta == 1:
             raise ValueError("anchor_weight_beta: expected a number from 0 to below 1, got 1")
         check_class_weighting(self.class_weight_largest, self.class_weight_gamma)
-        check_choice("task_balance", self.task_balance, BALANCES)
-        check_choice("normalizer", self.normalizer, NORMALIZERS)
+        check_choice(self.task_balance, "task_balance", BALANCES)
+        check_choice(self.normalizer, "normalizer", NORMALIZERS)
         weights = self.class_weights
         if isinstance(weights, str):
-            check_choice("class_weights", weights, ("data",))
+            check_choice(weights, "class_weights", ("data",))
         elif weights is not None:
             if not isinstance(weights, (list, tuple)) or not weights or not all(map(_is_weight, weights)):
                 raise ValueError(f"class_weights: expected non-negative numbers, 'data' or None, got {weights}")

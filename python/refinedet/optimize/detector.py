@@ -70,11 +70,11 @@ def optimize_for_inference(
     """
     _check_model(model)
     for name, value in (("compile", compile), ("prepack", prepack), ("winograd", winograd)):
-        check_choice(name, value, (True, False))
+        check_choice(value, name, (True, False))
     chosen, reason = machine.resolve_dtype(dtype)
     size = model.config.input_size if input_size is None else input_size
-    check_integer("input_size", size, 1)
-    check_integer("batch_size", batch_size, 1)
+    check_integer(size, "input_size", 1)
+    check_integer(batch_size, "batch_size", 1)
     if size % model.size_multiple:
         raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
     fast = OptimizedDetector(model, chosen, reason, compile=compile, prepack=prepack, winograd=winograd)

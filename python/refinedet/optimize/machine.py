@@ -27,7 +27,7 @@ def why_not_packed(dtype: torch.dtype) -> str | None:
 
 def resolve_dtype(dtype: str) -> tuple[torch.dtype, str]:
     """The dtype to compute in, and why. ValueError for a name that is not one of `CHOICES`."""
-    check_choice("dtype", dtype, CHOICES)
+    check_choice(dtype, "dtype", CHOICES)
     if dtype == "bfloat16" and not multiplies_bfloat16():
         return DTYPES[dtype], "as asked for, though the CPU has no instructions for it: float32 is faster here"
     if dtype != "auto":

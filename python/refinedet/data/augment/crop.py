@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...boxes import box_iou
 from ...structures import Sample
 
 CROP_OBJECTS = ("any", "all")
@@ -59,7 +60,7 @@ def crop_pool(sample: Sample, rng: np.random.Generator, options: CropOptions | N
     # All trials of all samplers at once: independent draws, so which of them are looked at first
     # changes nothing in the distribution.
     rectangles = sample_rectangles(rng, samplers * options.trials, sample.size, options)
-    shared = overlaps(rectangles, objects)
+    shared = box_iou(rectangles[:, None], objects)
     reached = shared.max(axis=1) if options.objects == "any" else shared.min(axis=1)
     wanted = np.array([0.0 if iou is None else iou for iou in options.min_ious])
     accepted = reached.reshape(samplers, options.trials) >= wanted[:, None]
@@ -93,18 +94,6 @@ def sample_rectangles(
     sides = np.maximum((sides * limits).astype(np.int64), 1)
     corner = np.minimum((corner * limits).astype(np.int64), limits - sides)
     return np.concatenate([corner, corner + sides], axis=1)
-
-
-def overlaps(rectangles: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(R, N) float64: the IoU of each of rectangles (R, 4) with each of boxes (N, 4)."""
-    rectangles, boxes = rectangles.astype(np.float64)[:, None], boxes.astype(np.float64)[None]
-    sides = np.minimum(rectangles[..., 2:], boxes[..., 2:])
-    sides -= np.maximum(rectangles[..., :2], boxes[..., :2])
-    shared = np.maximum(sides, 0).prod(axis=-1)
-    areas = (rectangles[..., 2:] - rectangles[..., :2]).prod(axis=-1)
-    areas = areas + (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1)
-    iou: np.ndarray = shared / (areas - shared)
-    return iou
 
 
 def crop(sample: Sample, rectangle: Sequence[int] | np.ndarray) -> Sample:

@@ -77,7 +77,7 @@ class TrainPipeline:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         if sorted(self.steps) != sorted(STEPS):
             raise ValueError(f"steps: expected {list(STEPS)} in some order, got {list(self.steps)}")
-        check_choice("crop_objects", self.crop_objects, CROP_OBJECTS)
+        check_choice(self.crop_objects, "crop_objects", CROP_OBJECTS)
         if not self.expand_shape[0] <= 1 <= self.expand_shape[1]:
             raise ValueError(f"expand_shape: expected low <= 1 <= high, got {self.expand_shape}")
         for name in ("contrast", "saturation", "crop_scale", "crop_ratio", "expand_shape"):
@@ -165,8 +165,7 @@ class EvalPipeline:
     def __post_init__(self) -> None:
         _check_size(self.size)
         _ = self.normalization
-        if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation: expected one of {list(INTERPOLATIONS)}, got {self.interpolation!r}")
+        check_choice(self.interpolation, "interpolation", tuple(INTERPOLATIONS))
 
     @property
     def output_size(self) -> tuple[int, int]:
