@@ -44,7 +44,8 @@ def evaluate(
         output: folder for metrics.json, table.txt, detections.json and precision_recall.png.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that pictures are resized to; the model's own by default.
-        nms: suppression preset; the model's own by default.
+        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
+            and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
@@ -98,7 +99,8 @@ def predict(
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that pictures are resized to; the model's own by default.
         batch_size: pictures in one pass of the network.
-        nms: suppression preset; the model's own by default.
+        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
+            and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
@@ -192,7 +194,8 @@ def export(
         input_size: side of the input in pixels, which is fixed; the model's own by default.
         batch_size: pictures in a call.
         dynamic_batch: any number of pictures in a call; needs a batch_size of 2 or more.
-        nms: suppression preset of a *.pt2 file; the model's own by default.
+        nms: suppression preset of a *.pt2 file; the model's own by default. A box is x2 - x1 wide, where the released
+            code that coco and efgrnet stand for counts x2 - x1 + 1.
     """
     from .export import export_onnx, export_program
     from .weights import load_model

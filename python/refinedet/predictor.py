@@ -91,10 +91,7 @@ class Predictor:
             raise ValueError(
                 f"class_names: expected {model.num_classes - 1} names, one per foreground class, got {len(class_names)}"
             )
-        size = model.config.input_size if input_size is None else input_size
-        check_integer(size, "input_size", 1)
-        if size % model.size_multiple:
-            raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
+        size = model.input_side(input_size)
         self.model = model.eval() if device is None else model.to(device).eval()
         check_choice(optimize, "optimize", OPTIMIZE)
         if optimize != "off":

@@ -125,3 +125,19 @@ def test_missing_extra_is_named(monkeypatch, capsys):
     assert main(["info"]) == 1
     error = capsys.readouterr().err
     assert "no_such_package" in error and "refinedet-ext[train]" in error
+
+
+@pytest.mark.parametrize("command", ["eval", "predict", "export"])
+def test_help_says_where_the_presets_differ_from_the_released_code(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "where the released code that coco and efgrnet stand for counts x2 - x1 + 1" in text
+
+
+def test_an_input_size_that_does_not_fit_is_named(weights, pictures, capsys):
+    data = ["--data.format=coco", f"--data.root={pictures}", "--data.test.image_dir=test", "--data.workers=0"]
+    data.append("--data.test.annotation_file=annotations/test.json")
+    for size, message in ((0, "an integer of at least 1, got 0"), (100, "a multiple of 64, got 100")):
+        assert main(["eval", "--weights", str(weights), "--input_size", str(size), *data]) == 1
+        assert f"input_size: expected {message}" in capsys.readouterr().err

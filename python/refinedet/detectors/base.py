@@ -66,13 +66,11 @@ class Detector(nn.Module, ABC):
         arm: bool = True,
     ) -> None:
         super().__init__()
-        check_integer(num_classes, "num_classes", 2)
-        if config.input_size % size_multiple:
-            raise ValueError(f"input_size: expected a multiple of {size_multiple}, got {config.input_size}")
-        config.loss.check_classes(num_classes)
         self.config = config
-        self.num_classes = num_classes
+        self.num_classes = check_integer(num_classes, "num_classes", 2)
         self.size_multiple = size_multiple
+        self.input_side()
+        config.loss.check_classes(num_classes)
         self.two_step = two_step
         self.normalization = config.normalization()
         self.nms: NMSConfig = resolve_nms(config.nms)
@@ -123,6 +121,13 @@ class Detector(nn.Module, ABC):
         if nms.hard_iou is not None:
             found = soft_after_hard(found, nms, self.num_classes)
         return found if nms.keep_per_class is None else limit_per_class(found, nms.keep_per_class, nms.keep_top_k)
+
+    def input_side(self, input_size: int | None = None) -> int:
+        """Side of a square input in pixels: the one asked for, or the model's own; ValueError if it does not fit."""
+        side = check_integer(self.config.input_size if input_size is None else input_size, "input_size", 1)
+        if side % self.size_multiple:
+            raise ValueError(f"input_size: expected a multiple of {self.size_multiple}, got {side}")
+        return side
 
     def anchors_for(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
         """The anchors (A, 4) of these feature maps, made once per input size and device."""

@@ -72,11 +72,8 @@ def optimize_for_inference(
     for name, value in (("compile", compile), ("prepack", prepack), ("winograd", winograd)):
         check_choice(value, name, (True, False))
     chosen, reason = machine.resolve_dtype(dtype)
-    size = model.config.input_size if input_size is None else input_size
-    check_integer(size, "input_size", 1)
+    size = model.input_side(input_size)
     check_integer(batch_size, "batch_size", 1)
-    if size % model.size_multiple:
-        raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
     fast = OptimizedDetector(model, chosen, reason, compile=compile, prepack=prepack, winograd=winograd)
     fast.prepare((batch_size, 3, size, size))
     return fast
