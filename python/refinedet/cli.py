@@ -116,7 +116,7 @@ def build_parser() -> ArgumentParser:
         if name == "eval":
             sub.add_argument("--config", action="config", help="YAML file with these options")
         if name == "predict":
-            sub.add_argument("images", nargs="+", type=str, help="picture files, or folders of them")
+            sub.add_argument("images", nargs="+", type=str, help="image files, or folders of them")
         if name == "convert":
             sub.add_argument("weights", type=str, help="the checkpoint's file")
             sub.add_argument("output", type=str, help="the model file to write, *.safetensors")

@@ -20,11 +20,11 @@ CAFFE_MEAN = (104.0, 117.0, 123.0)
 
 @dataclass
 class Sample:
-    """One picture and its objects on the way through the data pipeline.
+    """One image and its objects on the way through the data pipeline.
 
     image (H, W, 3) uint8 in BGR order; boxes (N, 4) float32, (x1, y1, x2, y2) in pixels of image;
     labels (N,) int64 in 1..C; difficult (N,) bool, VOC's flag; crowd (N,) bool, COCO's iscrowd;
-    original_size (width, height) of the picture in the file, whatever became of image since.
+    original_size (width, height) of the image in the file, whatever became of image since.
     """
 
     image: np.ndarray
@@ -42,7 +42,7 @@ class Sample:
         return self.image.shape[1], self.image.shape[0]
 
     def select(self, keep: np.ndarray) -> Sample:
-        """The same picture with some of its objects. keep: (N,) bool, or indices."""
+        """The same image with some of its objects. keep: (N,) bool, or indices."""
         return replace(
             self,
             boxes=self.boxes[keep],
@@ -52,7 +52,7 @@ class Sample:
         )
 
     def check(self) -> None:
-        """Raises ValueError or TypeError, naming picture and field, where a field is malformed."""
+        """Raises ValueError or TypeError, naming image and field, where a field is malformed."""
         where = f"sample {self.image_id!r}"
         _check_array(self.image, f"{where}: image", np.uint8, ("H", "W", 3))
         if self.image.size == 0:
@@ -70,11 +70,11 @@ class Sample:
 
 @dataclass
 class Batch:
-    """What a detector trains and evaluates on: B pictures of one size, G objects over all of them.
+    """What a detector trains and evaluates on: B images of one size, G objects over all of them.
 
     images (B, 3, H, W) float32, pixels as `Normalization` says; gt_boxes (G, 4) float32, fractions
-    of the picture's width and height; gt_labels (G,) int64 in 1..C; gt_offsets (B + 1,) int64:
-    picture b owns rows gt_offsets[b] to gt_offsets[b + 1]; gt_ignore (G,) bool: crowd boxes, which
+    of the image's width and height; gt_labels (G,) int64 in 1..C; gt_offsets (B + 1,) int64:
+    image b owns rows gt_offsets[b] to gt_offsets[b + 1]; gt_ignore (G,) bool: crowd boxes, which
     are no objects to learn. image_ids, paths and original_sizes (width, height) have B entries.
     """
 
@@ -110,7 +110,7 @@ class Batch:
         return self._map(torch.Tensor.pin_memory)
 
     def ground_truth(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Boxes (N, 4) and labels (N,) of one picture. Reads gt_offsets: waits for a GPU."""
+        """Boxes (N, 4) and labels (N,) of one image. Reads gt_offsets: waits for a GPU."""
         if not 0 <= index < len(self):
             raise IndexError(f"index: expected 0 to {len(self) - 1}, got {index}")
         begin, end = self.gt_offsets[index : index + 2].tolist()
@@ -150,9 +150,9 @@ class Normalization:
 
 
 def to_tensor(image: np.ndarray, normalization: Normalization | None = None) -> torch.Tensor:
-    """A picture (H, W, 3) uint8 BGR of any size as a (3, H, W) float32 tensor.
+    """An image (H, W, 3) uint8 BGR of any size as a (3, H, W) float32 tensor.
 
-    normalization: None is the default one. The picture may be a view, flipped or read-only, and is
+    normalization: None is the default one. The image may be a view, flipped or read-only, and is
     not changed. Raises TypeError or ValueError for any other array.
     """
     _check_array(image, "image", np.uint8, ("H", "W", 3))
@@ -169,9 +169,9 @@ def collate(
 ) -> Batch:
     """Samples, resized to one size, as a Batch.
 
-    size: the (width, height) that all pictures must have; None: that of the first. A batch without
-    pictures has the shape (0, 3, height, width), where size is None (0, 3, 0, 0). Raises ValueError
-    or TypeError, naming the picture, where a sample is malformed or of another size.
+    size: the (width, height) that all images must have; None: that of the first. A batch without
+    images has the shape (0, 3, height, width), where size is None (0, 3, 0, 0). Raises ValueError
+    or TypeError, naming the image, where a sample is malformed or of another size.
     """
     for sample in samples:
         sample.check()

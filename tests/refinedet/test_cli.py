@@ -62,7 +62,7 @@ def test_predict_draws_and_lists(weights, pictures, tmp_path, capsys):
     before = cv2.imread(content["images"][0]["path"])
     after = cv2.imread(str(out / (Path(content["images"][0]["path"]).stem + ".png")))
     assert after.shape == before.shape and (after != before).any()
-    assert "detections in 3 pictures" in capsys.readouterr().out
+    assert "detections in 3 images" in capsys.readouterr().out
 
 
 def test_predict_keeps_pictures_of_one_name_apart(weights, tmp_path):

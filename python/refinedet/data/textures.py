@@ -105,7 +105,7 @@ def background(rng: np.random.Generator, shape: tuple[int, int], clutter: float)
     for _ in range(rng.poisson(4 * clutter)):
         spot = cv2.resize(_soft_spot(rng, coarse, (0.05, 0.16)), (width, height))
         canvas += (spot * _grain(rng, shape) * strength)[..., None]
-    # all strokes go onto one layer of ink, laid over the picture once
+    # all strokes go onto one layer of ink, laid over the image once
     ink, cover = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
     for _ in range(rng.poisson(4 * clutter)):
         _draw_lines(rng, ink, cover, strength)
@@ -165,7 +165,7 @@ def _draw_specks(rng: np.random.Generator, ink: np.ndarray, cover: np.ndarray, s
 
 
 def _soft_spot(rng: np.random.Generator, shape: tuple[int, int], spread: tuple[float, float]) -> np.ndarray:
-    """A turned Gaussian spot anywhere in the picture, 1 in its middle; spreads in picture sides."""
+    """A turned Gaussian spot anywhere in the image, 1 in its middle; spreads in image sides."""
     height, width = shape
     y, x = np.ogrid[0:height, 0:width]
     u, v = _turned(rng, (x - rng.uniform(0, width), y - rng.uniform(0, height)))

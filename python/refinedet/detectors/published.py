@@ -17,7 +17,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Published:
-    """One figure of a paper, for one picture size without flips.
+    """One figure of a paper, for one image size without flips.
 
     dataset: as in "VOC07 test"; COCO's test-dev. metric: "mAP" (PASCAL VOC's, at IoU 0.5) or "AP" (COCO's, mean over
     IoU 0.50 to 0.95). value: in percent. paper, table: where it stands. remark: what else a reader has to know.
@@ -103,6 +103,6 @@ def sources() -> str:
     """What the cells mean, and the papers, as Markdown."""
     papers = ", ".join(f"[{paper.name}]({paper.url})" for paper in PAPERS)
     return (
-        "Published: mAP in percent on the test sets of VOC07 and VOC12, AP on COCO's test-dev, one picture size; from "
+        "Published: mAP in percent on the test sets of VOC07 and VOC12, AP on COCO's test-dev, one image size; from "
         f"the papers\n{papers}. Not reproduced here."
     )

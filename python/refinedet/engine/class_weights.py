@@ -1,4 +1,4 @@
-"""Class weights of a run from the pictures that it trains on."""
+"""Class weights of a run from the images that it trains on."""
 
 from __future__ import annotations
 

@@ -45,15 +45,15 @@ class SplitConfig:
 
 @dataclass
 class DataConfig:
-    """Where the pictures come from and how they reach the network.
+    """Where the images come from and how they reach the network.
 
     format: "voc" or "coco". root: folder of the data set. classes: names in the order of their labels; "auto" takes
     those in the data; null takes VOC's 20, or the categories of the COCO file.
     train, val, test: the parts; training watches val, `refinedet eval` measures test (or val where test is empty).
     use_difficult: VOC: train on boxes marked difficult, as the original code does.
     on_error: what happens to broken annotations: "skip" with a report, or "raise".
-    batch_size: pictures per process and step. eval_batch_size: likewise in evaluation.
-    workers: loader processes; 0 loads in the main process. cache_images: keep decoded pictures in memory.
+    batch_size: images per process and step. eval_batch_size: likewise in evaluation.
+    workers: loader processes; 0 loads in the main process. cache_images: keep decoded images in memory.
     augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
     """
 
@@ -147,7 +147,7 @@ class TrainConfig:
     clip_norm: largest norm of all gradients together; null: no clipping.
     seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
     accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
-    sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and pictures.
+    sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and images.
     resume: the `last.ckpt` of a run that was interrupted. max_minutes: stop after that time, whatever the length.
     """
 
@@ -208,7 +208,7 @@ class EvalConfig:
 
 @dataclass
 class RunConfig:
-    """A whole run. output: the folder for checkpoints, logs, metrics and pictures."""
+    """A whole run. output: the folder for checkpoints, logs, metrics and images."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

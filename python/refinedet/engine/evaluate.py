@@ -38,8 +38,8 @@ def evaluate(
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
-    `table.txt` and `precision_recall.png`; None writes nothing. input_size: side the pictures are resized to, None is
-    the model's. multi_scale: a recipe of `refinedet.inference` or its name; the pictures then pass one by one, on all
+    `table.txt` and `precision_recall.png`; None writes nothing. input_size: side the images are resized to, None is
+    the model's. multi_scale: a recipe of `refinedet.inference` or its name; the images then pass one by one, on all
     its scales.
 
     Raises ValueError if the model has another number of classes than the data set, or if both input_size and

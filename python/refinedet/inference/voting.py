@@ -12,7 +12,7 @@ VOTE_IOU = 0.45
 def box_voting(
     boxes: np.ndarray, scores: np.ndarray, *, iou_threshold: float = VOTE_IOU
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Detections of one class of one picture, each cluster replaced by one box.
+    """Detections of one class of one image, each cluster replaced by one box.
 
     The best box gathers all that overlap it by at least iou_threshold; their mean, weighted with the scores, takes
     their place with the best score. Then the best of the rest, and so on.

@@ -40,7 +40,7 @@ def class_weights_from_counts(counts: Sequence[int], *, largest: float = 10.0, g
 
 
 def count_labels(dataset: DetectionDataset) -> list[int]:
-    """Boxes of each foreground class of a data set, without crowds; reads no picture."""
+    """Boxes of each foreground class of a data set, without crowds; reads no image."""
     table = dataset.table
     labels = np.asarray(table.labels)[~np.asarray(table.crowd, dtype=bool)]
     counts = np.bincount(labels, minlength=len(dataset.class_names) + 1)[1:]

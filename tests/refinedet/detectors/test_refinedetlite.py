@@ -182,11 +182,11 @@ def test_bfloat16_autocast():
 def test_channels_last_double_and_deepcopy():
     model, images = shallow().eval(), torch.randn(2, 3, 192, 192)
     want = model.head_outputs(images)
-    twin, layout = copy.deepcopy(model), torch.channels_last
-    got = twin.to(memory_format=layout).head_outputs(images.to(memory_format=layout))
+    moved, layout = copy.deepcopy(model), torch.channels_last
+    got = moved.to(memory_format=layout).head_outputs(images.to(memory_format=layout))
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
-    assert twin.double()(images.double()).boxes.shape == (2, 500, 4)
+    assert moved.double()(images.double()).boxes.shape == (2, 500, 4)
 
 
 def test_other_multiples_of_64_and_rectangles():

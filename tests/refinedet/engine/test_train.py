@@ -177,13 +177,13 @@ def test_monitor_must_be_a_metric_of_the_kind():
 
 
 def test_batch_larger_than_the_data_set(config):
-    with pytest.raises(ValueError, match="data.batch_size: expected at most the 12 training pictures, got 13"):
+    with pytest.raises(ValueError, match="data.batch_size: expected at most the 12 training images, got 13"):
         train(replace(config, data=replace(config.data, batch_size=13)))
 
 
 @pytest.mark.slow
 def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
-    """A rank whose pictures hold no object must neither hang nor disagree with the other one."""
+    """A rank whose images hold no object must neither hang nor disagree with the other one."""
     annotations = json.loads((rendered / "annotations/train.json").read_text())
     keep = {image["id"] for image in annotations["images"][:2]}  # most batches of a rank are without objects
     annotations["annotations"] = [a for a in annotations["annotations"] if a["image_id"] in keep]
@@ -210,5 +210,5 @@ def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["step"] == 6  # 12 pictures, 2 processes, batches of 2, 2 epochs
+    assert metrics["step"] == 6  # 12 images, 2 processes, batches of 2, 2 epochs
     assert all(v.isfinite().all() for v in weights_of(out / "last.safetensors").values())

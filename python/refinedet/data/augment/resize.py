@@ -1,4 +1,4 @@
-"""Bringing pictures to the size of the network's input."""
+"""Bringing images to the size of the network's input."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def resize(sample: Sample, size: tuple[int, int], interpolation: str = "linear")
     """Resized to (width, height), whatever the aspect ratio was; boxes go along."""
     width, height = sample.size
     image = resize_image(sample.image, size, interpolation)
-    # In float64, and times before divided by: a box on the edge of the picture must stay on the edge.
+    # In float64, and times before divided by: a box on the edge of the image must stay on the edge.
     boxes = sample.boxes.astype(np.float64) * [*size, *size] / [width, height, width, height]
     return replace(sample, image=image, boxes=boxes.astype(np.float32))

@@ -124,7 +124,7 @@ def test_pictures_without_objects_are_never_cropped() -> None:
 
 
 def test_the_full_picture_and_every_crop_are_as_likely() -> None:
-    # One box as large as the picture: every sampler but that of 0.9 finds a crop for sure.
+    # One box as large as the image: every sampler but that of 0.9 finds a crop for sure.
     sample = make_sample([(0, 0, *SIZE)], size=SIZE)
     rng = np.random.default_rng(5)
     options = CropOptions(min_ious=(0.1, 0.3, None))
