@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python lint format bench gpu-check faults wheel clean
+.PHONY: help venv demo test test-cpp test-python test-avx2 lint format bench gpu-check faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
-	@echo "make test    C++ and Python tests"
+	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
 	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
@@ -33,7 +33,7 @@ venv: $(VENV)/.package
 demo: venv
 	$(BIN)/refinedet demo
 
-test: test-cpp test-python
+test: test-cpp test-python test-avx2
 
 # In the build folder of the editable install: the kernels are compiled already.
 test-cpp: venv
@@ -48,6 +48,15 @@ test-python: venv
 	    REFINEDET_EXT_CPU_LEVEL=$$level $(BIN)/python -c 'import refinedet_ext as rx; rx.build_info()' || continue; \
 	    OMP_NUM_THREADS=1 REFINEDET_EXT_CPU_LEVEL=$$level $(BIN)/python -m pytest -n auto -q tests/refinedet_ext/ops -k agrees -m "not cuda" || exit 1; \
 	done
+
+# The detectors once more as a processor with AVX2 and without AVX-512 or bfloat16 instructions sees them: most desktops.
+# Where there is not even AVX2, nothing.
+AVX2_ONLY := REFINEDET_EXT_CPU_LEVEL=avx2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 REFINEDET_TEST_AS_AVX2=1
+test-avx2: venv
+	if REFINEDET_EXT_CPU_LEVEL=avx2 $(BIN)/python -c 'import refinedet_ext as rx; rx.build_info()'; then \
+	    OMP_NUM_THREADS=1 $(AVX2_ONLY) $(BIN)/python -m pytest -n auto -q --timeout=60 \
+	        tests/refinedet/detectors tests/refinedet/optimize tests/refinedet/inference tests/refinedet/export; \
+	fi
 
 lint: venv
 	$(BIN)/ruff check .

@@ -35,7 +35,8 @@ def box_area(boxes: Tensor) -> Tensor:
 
 
 def intersection(a: Tensor, b: Tensor) -> Tensor:
-    sides = torch.minimum(a[:, None, 2:], b[None, :, 2:]) - torch.maximum(a[:, None, :2], b[None, :, :2])
+    """The area that each box of `a` shares with the one of `b` in its place: (..., 4) twice, broadcast, to (...)."""
+    sides = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
     sides = sides.clamp(min=0)
     return sides[..., 0] * sides[..., 1]
 
@@ -44,7 +45,7 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     """(N, 4), (M, 4) -> (N, M); 0 where the union has no area or a coordinate is NaN."""
     dtype = working(a, b)
     a, b = a.to(dtype), b.to(dtype)
-    inter = intersection(a, b)
+    inter = intersection(a[:, None], b)
     union = box_area(a)[:, None] + box_area(b)[None, :] - inter
     iou = inter / union
     return torch.where(union > 0, iou, torch.zeros_like(iou)).nan_to_num(nan=0.0)

@@ -75,7 +75,7 @@ def match_anchors(
             match = _force(overlaps, match, force_match)
         on_crowd = torch.zeros(count, dtype=torch.bool)
         if crowd.numel() and count:
-            share = (intersection(boxes, crowd) / box_area(boxes)[:, None]).nan_to_num(nan=0.0)
+            share = (intersection(boxes[:, None], crowd) / box_area(boxes)[:, None]).nan_to_num(nan=0.0)
             on_crowd = (share.double() >= ignore_iof).any(dim=1)
         negative = (best.double() < negative_iou) & ~on_crowd
         positive = match >= 0

@@ -1,35 +1,43 @@
-"""Checks of arguments that say what was expected and what came."""
+"""Checks of options, in the order of `refinedet_ext.checks`: value, name, what is expected.
+
+Options come from Python, YAML, model files and the command line alike, so that a value of the wrong kind is a wrong
+value: all of these raise ValueError. Those of tensors and arrays are `refinedet_ext.checks`' own.
+"""
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor
+from refinedet_ext.checks import check_shape
+
+__all__ = ["check_choice", "check_integer", "check_range", "check_shape", "check_std"]
 
 
-def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+def check_choice(value: object, name: str, choices: Sequence[object]) -> None:
     """ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name}: expected one of {list(choices)}, got {value!r}")
 
 
-def check_range(name: str, value: object, low: float, high: float) -> None:
-    """ValueError unless `value` is a number from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+def check_range(value: Any, name: str, low: float, high: float) -> float:
+    """The number, Python's own; ValueError unless it is one (of any kind, NumPy's too) from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= float(value) <= high:
         raise ValueError(f"{name}: expected a number from {low} to {high}, got {value!r}")
+    return float(value)
 
 
-def check_integer(name: str, value: object, least: int) -> None:
-    """ValueError unless `value` is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+def check_integer(value: Any, name: str, least: int) -> int:
+    """The integer, Python's own; ValueError unless it is one (of any kind, NumPy's too) of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+    return int(value)
 
 
-def check_shape(name: str, tensor: Tensor, shape: Sequence[int | str]) -> None:
-    """ValueError unless `tensor` has this shape; a string in it stands for any size."""
-    fits = tensor.dim() == len(shape) and all(
-        isinstance(want, str) or want == got for want, got in zip(shape, tensor.shape, strict=True)
-    )
-    if not fits:
-        expected = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-        raise ValueError(f"{name}: expected shape ({expected}), got {tuple(tensor.shape)}")
+def check_std(value: Any, name: str) -> None:
+    """ValueError unless `value` can be a standard deviation of first weights; None is some other way to make them."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:
+        raise ValueError(f"{name}: expected a number of at least 0 or None, got {value!r}")

@@ -6,13 +6,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-CONFIGS = Path(__file__).parent / "configs"
 FUNCTIONS = {
     "train": "train",
     "eval": "evaluate",
@@ -22,7 +20,17 @@ FUNCTIONS = {
     "demo": "demo",
     "info": "info",
 }
-NEEDED = ("torch", "lightning", "cv2", "jsonargparse", "pycocotools", "matplotlib", "tensorboard", "safetensors")
+NEEDED = (
+    "torch",
+    "lightning",
+    "cv2",
+    "jsonargparse",
+    "pycocotools",
+    "matplotlib",
+    "tensorboard",
+    "safetensors",
+    "yaml",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,32 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def list_configs() -> list[str]:
-    """Names of the configurations that come with the package."""
-    return sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
-
-
-def find_config(name: str) -> Path:
-    """A configuration by path, or by the name of one that comes with the package."""
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = CONFIGS / f"{name}.yaml"
-    if not shipped.is_file():
-        raise FileNotFoundError(
-            f"config: no file {name}, and none of that name comes along: {', '.join(list_configs())}"
-        )
-    return shipped
-
-
 def _resolve_configs(argv: list[str]) -> list[str]:
-    """`--config bccd` to the path of the shipped file; jsonargparse takes it from there."""
+    """The file or name after `--config` to what it says together with its bases, which jsonargparse reads as YAML."""
+    from .config_files import dump_config, load_config
+
     resolved = []
     for position, argument in enumerate(argv):
         if position > 0 and argv[position - 1] == "--config":
-            argument = str(find_config(argument))
+            argument = dump_config(load_config(argument))
         elif argument.startswith("--config="):
-            argument = f"--config={find_config(argument.removeprefix('--config='))}"
+            argument = f"--config={dump_config(load_config(argument.removeprefix('--config=')))}"
         resolved.append(argument)
     return resolved
 
@@ -124,7 +116,7 @@ def build_parser() -> ArgumentParser:
         if name == "eval":
             sub.add_argument("--config", action="config", help="YAML file with these options")
         if name == "predict":
-            sub.add_argument("images", nargs="+", type=str, help="picture files, or folders of them")
+            sub.add_argument("images", nargs="+", type=str, help="image files, or folders of them")
         if name == "convert":
             sub.add_argument("weights", type=str, help="the checkpoint's file")
             sub.add_argument("output", type=str, help="the model file to write, *.safetensors")

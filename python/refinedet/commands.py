@@ -9,7 +9,7 @@ from typing import Literal
 
 from .engine.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def train(
@@ -43,8 +43,9 @@ def evaluate(
         kind: COCO metrics, or VOC's 11-point (voc07) or area (voc12) mAP.
         output: folder for metrics.json, table.txt, detections.json and precision_recall.png.
         device: where to run, such as cpu or cuda.
-        input_size: side in pixels that pictures are resized to; the model's own by default.
-        nms: suppression preset; the model's own by default.
+        input_size: side in pixels that images are resized to; the model's own by default.
+        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
+            and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
@@ -88,27 +89,28 @@ def predict(
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
 ) -> None:
-    """Detect in pictures: draws the boxes and writes detections.json.
+    """Detect in images: draws the boxes and writes detections.json.
 
     Args:
-        images: picture files, or folders of them.
+        images: image files, or folders of them.
         weights: a model file that `refinedet train` wrote.
-        output: folder for the drawn pictures and detections.json.
+        output: folder for the drawn images and detections.json.
         score_threshold: leave out detections with lower scores.
         device: where to run, such as cpu or cuda.
-        input_size: side in pixels that pictures are resized to; the model's own by default.
-        batch_size: pictures in one pass of the network.
-        nms: suppression preset; the model's own by default.
+        input_size: side in pixels that images are resized to; the model's own by default.
+        batch_size: images in one pass of the network.
+        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
+            and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
     import cv2
 
     from .optimize import OptimizedDetector
-    from .predictor import Predictor, load_picture
+    from .predictor import Predictor, load_image
     from .visualize import draw_detections
 
-    paths = list(picture_files(images))
+    paths = list(image_files(images))
     options = {} if nms is None else {"nms": nms}
     predictor = Predictor.from_file(
         weights,
@@ -126,14 +128,14 @@ def predict(
     found = predictor(paths, score_threshold=score_threshold)
     for path, prediction, name in zip(paths, found, unique_names(paths), strict=True):
         drawn = draw_detections(
-            load_picture(path), prediction.boxes, prediction.labels, prediction.scores, predictor.class_names
+            load_image(path), prediction.boxes, prediction.labels, prediction.scores, predictor.class_names
         )
         if not cv2.imwrite(str(folder / name), drawn):
             raise OSError(f"output: {folder / name} could not be written")
     content = {"class_names": predictor.class_names, "images": [prediction.to_dict() for prediction in found]}
     (folder / "detections.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     count = sum(map(len, found))
-    print(f"{count} detections in {len(found)} pictures, drawn in {folder}/, listed in {folder / 'detections.json'}")
+    print(f"{count} detections in {len(found)} images, drawn in {folder}/, listed in {folder / 'detections.json'}")
 
 
 def convert(
@@ -190,9 +192,10 @@ def export(
         weights: a model file that `refinedet train` wrote.
         output: the file to write; its ending says which kind.
         input_size: side of the input in pixels, which is fixed; the model's own by default.
-        batch_size: pictures in a call.
-        dynamic_batch: any number of pictures in a call; needs a batch_size of 2 or more.
-        nms: suppression preset of a *.pt2 file; the model's own by default.
+        batch_size: images in a call.
+        dynamic_batch: any number of images in a call; needs a batch_size of 2 or more.
+        nms: suppression preset of a *.pt2 file; the model's own by default. A box is x2 - x1 wide, where the released
+            code that coco and efgrnet stand for counts x2 - x1 + 1.
     """
     from .export import export_onnx, export_program
     from .weights import load_model
@@ -213,10 +216,10 @@ def demo(
 
     Args:
         output: folder for everything; must not hold a run yet.
-        train_pictures: pictures to train on.
-        test_pictures: held-out pictures.
-        epochs: passes over the training pictures.
-        seed: decides pictures, weights and augmentation.
+        train_pictures: images to train on.
+        test_pictures: held-out images.
+        epochs: passes over the training images.
+        seed: decides images, weights and augmentation.
     """
     from .engine.demo import demo as run
 
@@ -233,8 +236,8 @@ def info(name: str | None = None, table: bool = False) -> None:
     """
     import refinedet_ext as rx
 
-    from .cli import list_configs
     from .complexity import markdown_table, measure
+    from .config_files import list_configs
     from .detectors.published import PUBLISHED
     from .registry import list_models, model_entry
 
@@ -267,21 +270,21 @@ def info(name: str | None = None, table: bool = False) -> None:
         print(f"  {key:20} {value}")
 
 
-def picture_files(images: Iterable[str]) -> Iterable[str]:
+def image_files(images: Iterable[str]) -> Iterable[str]:
     """The files that were named, and those in the folders that were named."""
     for image in images:
         path = Path(image)
         if not path.is_dir():
             yield str(path)  # a missing file is the predictor's to report
             continue
-        inside = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in PICTURES)
+        inside = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         if not inside:
-            raise ValueError(f"images: no picture in the folder {path}")
+            raise ValueError(f"images: no image in the folder {path}")
         yield from inside
 
 
 def unique_names(paths: Iterable[str]) -> list[str]:
-    """A file name per picture for the drawn copies; pictures of one name in several folders get numbers."""
+    """A file name per image for the drawn copies; images of one name in several folders get numbers."""
     names: list[str] = []
     for path in paths:
         stem, number = Path(path).stem, 2

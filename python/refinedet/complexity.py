@@ -20,8 +20,8 @@ from .registry import create_model
 class Complexity:
     """Of one model at its own input size.
 
-    input_size: side in pixels. anchors: of one picture. parameters: trained numbers. macs: multiply-adds of the
-    convolutions and matrix products for one picture, the way papers count them: no norms, activations or decoding.
+    input_size: side in pixels. anchors: of one image. parameters: trained numbers. macs: multiply-adds of the
+    convolutions and matrix products for one image, the way papers count them: no norms, activations or decoding.
     """
 
     name: str

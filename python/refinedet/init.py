@@ -37,6 +37,13 @@ def init_normal(module: nn.Module, std: float) -> None:
                 nn.init.zeros_(child.bias)
 
 
+def zeroed(conv: nn.Conv2d) -> nn.Conv2d:
+    """The convolution, its weights and bias filled with zeros."""
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv
+
+
 def init_kaiming(module: nn.Module) -> None:
     """Kaiming normal (fan_out) for convolutions followed by batch norm, norms at one, biases at zero."""
     for child in module.modules():

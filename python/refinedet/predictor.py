@@ -1,4 +1,4 @@
-"""From pictures of any kind and size to boxes in their pixels."""
+"""From images of any kind and size to boxes in their pixels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import cv2
 import numpy as np
 import torch
 
 from .checks import check_choice, check_integer, check_range
-from .data.image_io import read_image
+from .data.image_io import read_image, resize_image
 from .evaluation.results import ImageDetections, from_padded
 from .inference import MultiScale, multi_scale_detections
 from .optimize import CHOICES, optimize_for_inference
@@ -31,10 +30,10 @@ OPTIMIZE = ("off", *CHOICES)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in one picture, the best score first.
+    """What was found in one image, the best score first.
 
-    boxes: (N, 4) float32, (x1, y1, x2, y2) in pixels of the picture, inside it. scores: (N,) float32.
-    labels: (N,) int64, from 1. names: N class names. size: (width, height) of the picture. path: its file, or None.
+    boxes: (N, 4) float32, (x1, y1, x2, y2) in pixels of the image, inside it. scores: (N,) float32.
+    labels: (N,) int64, from 1. names: N class names. size: (width, height) of the image. path: its file, or None.
     """
 
     boxes: np.ndarray
@@ -67,8 +66,8 @@ class Predictor:
         for prediction in predictor(["a.jpg", "b.png"], score_threshold=0.5): ...
 
     model: a detector; it is put into eval mode. class_names: of the labels 1, 2, ...; None names them "class 1" and
-    so on. device: where to run, None leaves the model where it is. batch_size: pictures in one pass of the network.
-    input_size: side in pixels to which pictures are resized, None is the model's own.
+    so on. device: where to run, None leaves the model where it is. batch_size: images in one pass of the network.
+    input_size: side in pixels to which images are resized, None is the model's own.
     multi_scale: a recipe of `refinedet.inference`, or its name, in place of one size.
     optimize: "auto", "float32" or "bfloat16" runs a copy that `optimize_for_inference` makes with this dtype, on the
         CPU; "off" runs the model as it is. The report is `predictor.model.report`.
@@ -85,19 +84,16 @@ class Predictor:
         multi_scale: MultiScale | str | None = None,
         optimize: str = "off",
     ) -> None:
-        check_integer("batch_size", batch_size, 1)
+        check_integer(batch_size, "batch_size", 1)
         if class_names is None:
             class_names = [f"class {label}" for label in range(1, model.num_classes)]
         if len(class_names) != model.num_classes - 1:
             raise ValueError(
                 f"class_names: expected {model.num_classes - 1} names, one per foreground class, got {len(class_names)}"
             )
-        size = model.config.input_size if input_size is None else input_size
-        check_integer("input_size", size, 1)
-        if size % model.size_multiple:
-            raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
+        size = model.input_side(input_size)
         self.model = model.eval() if device is None else model.to(device).eval()
-        check_choice("optimize", optimize, OPTIMIZE)
+        check_choice(optimize, "optimize", OPTIMIZE)
         if optimize != "off":
             self.model = optimize_for_inference(self.model, dtype=optimize, input_size=size)
         self.device = next(model.parameters()).device
@@ -145,24 +141,24 @@ class Predictor:
     ) -> list[Prediction]: ...
 
     def __call__(self, images: Any, *, score_threshold: float = 0.0) -> Any:
-        """Detect in one picture (returns a `Prediction`) or in several (a list of them, in their order).
+        """Detect in one image (returns a `Prediction`) or in several (a list of them, in their order).
 
-        A picture is a path, a NumPy array, uint8 of shape (H, W, 3) in BGR order, (H, W) or (H, W, 1) in grey or
+        An image is a path, a NumPy array, uint8 of shape (H, W, 3) in BGR order, (H, W) or (H, W, 1) in grey or
         (H, W, 4) in BGRA, or a PIL image of any mode. Alpha is ignored. The pixels of a file count as they are
         stored, whatever its orientation tag says, as in the data sets that models are trained on.
         score_threshold: leave out detections with lower scores.
 
         FileNotFoundError for a missing file, ValueError for an unreadable one or a wrong shape, TypeError for
-        anything else, naming the picture.
+        anything else, naming the image.
         """
-        check_range("score_threshold", score_threshold, 0, 1)
-        if _is_picture(images):
+        check_range(score_threshold, "score_threshold", 0, 1)
+        if _is_image(images):
             return self._run([images], score_threshold)[0]
         if not isinstance(images, Iterable):
-            raise TypeError(f"images: expected a picture or several, got {type(images).__name__}")
+            raise TypeError(f"images: expected an image or several, got {type(images).__name__}")
         results: list[Prediction] = []
         chunk: list[Any] = []
-        for image in images:  # never more than one batch of pictures in memory
+        for image in images:  # never more than one batch of images in memory
             chunk.append(image)
             if len(chunk) == self.batch_size:
                 results += self._run(chunk, score_threshold)
@@ -173,12 +169,12 @@ class Predictor:
         if not images:
             return []
         paths = [str(i) if isinstance(i, (str, os.PathLike)) else None for i in images]
-        pictures = [load_picture(image) for image in images]
-        sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
+        loaded = [load_image(image) for image in images]
+        sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in loaded]
         if self.multi_scale is None:
-            records = self._detect(pictures, sizes)
+            records = self._detect(loaded, sizes)
         else:
-            records = [multi_scale_detections(self.model, picture, self.multi_scale) for picture in pictures]
+            records = [multi_scale_detections(self.model, pixels, self.multi_scale) for pixels in loaded]
         results = []
         for record, size, path in zip(records, sizes, paths, strict=True):
             keep = record.scores >= score_threshold
@@ -195,17 +191,17 @@ class Predictor:
             )
         return results
 
-    def _detect(self, pictures: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[ImageDetections]:
+    def _detect(self, loaded: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[ImageDetections]:
         """All in one pass of the network."""
         side = (self.input_size, self.input_size)
-        resized = (cv2.resize(picture, side, interpolation=cv2.INTER_LINEAR) for picture in pictures)
-        images = torch.stack([to_tensor(picture, self.model.normalization) for picture in resized])
+        resized = (resize_image(pixels, side) for pixels in loaded)
+        images = torch.stack([to_tensor(pixels, self.model.normalization) for pixels in resized])
         with torch.inference_mode():
             detections = self.model(images.to(self.device))
-        return from_padded(detections, sizes, list(range(len(pictures))))
+        return from_padded(detections, sizes, list(range(len(loaded))))
 
 
-def load_picture(image: Any) -> np.ndarray:
+def load_image(image: Any) -> np.ndarray:
     """A path, an array or a PIL image as (H, W, 3) uint8 BGR; errors as `Predictor.__call__`."""
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image))
@@ -229,5 +225,5 @@ def _is_pil(image: Any) -> bool:
     return type(image).__module__.split(".")[0] == "PIL" and hasattr(image, "convert")
 
 
-def _is_picture(image: Any) -> bool:
+def _is_image(image: Any) -> bool:
     return isinstance(image, (str, os.PathLike, np.ndarray)) or _is_pil(image)

@@ -2,84 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import fnmatch
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .backbones.backbone_file import with_origin_options
 from .checks import check_integer
-from .extras import explain_missing
+from .detectors import Detector
+from .detectors.registration import ENTRIES, ModelEntry, ModelSpec, register_model
 
-if TYPE_CHECKING:
-    from .detectors.base import Detector
-    from .detectors.config import DetectorConfig
-
-Builder = Callable[[Any, int], "Detector"]
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """A registered model.
-
-    name: what `create_model` takes.
-    config: its options with their defaults.
-    build: makes the detector from a config and the number of classes.
-    description: one line.
-    """
-
-    name: str
-    config: DetectorConfig
-    build: Builder
-    description: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Names and defaults of the options that `create_model` accepts for this model."""
-        return self.config.to_dict()
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Everything needed to build a model again; `create_model` leaves it on the model as `spec`."""
-
-    name: str
-    num_classes: int
-    options: dict[str, Any]
-
-
-_ENTRIES: dict[str, ModelEntry] = {}
-
-
-def register_model(name: str, config: DetectorConfig, description: str = "") -> Callable[[Builder], Builder]:
-    """Decorator that adds `build(config, num_classes) -> Detector` to the registry under `name`.
-
-    `config` holds the model's defaults; the fields of its class are the options of the model.
-    """
-
-    def decorate(build: Builder) -> Builder:
-        if name in _ENTRIES:
-            raise ValueError(f"name: a model {name!r} is registered already")
-        first_line = (build.__doc__ or "").strip().split("\n")[0]
-        _ENTRIES[name] = ModelEntry(name, config, build, description or first_line)
-        return build
-
-    return decorate
+__all__ = ["ModelEntry", "ModelSpec", "create_model", "list_models", "model_entry", "register_model"]
 
 
 def list_models(pattern: str = "*") -> list[str]:
     """Names of the registered models that match a shell-style pattern, sorted."""
-    return sorted(fnmatch.filter(_entries(), pattern))
+    return sorted(fnmatch.filter(ENTRIES, pattern))
 
 
 def model_entry(name: str) -> ModelEntry:
     """The registry's entry of a model; ValueError with the closest names if there is none."""
-    entries = _entries()
-    if name not in entries:
-        raise ValueError(f"name: no model {name!r}; {_closest(name, list(entries), 'models')}")
-    return entries[name]
+    if name not in ENTRIES:
+        raise ValueError(f"name: no model {name!r}; {_closest(name, list(ENTRIES), 'models')}")
+    return ENTRIES[name]
 
 
 def create_model(
@@ -101,29 +46,19 @@ def create_model(
     ValueError names an unknown model or option and the closest ones there are.
     """
     entry = model_entry(name)
-    check_integer("num_classes", num_classes, 2)
-    known = [field.name for field in dataclasses.fields(entry.config)]
+    num_classes = check_integer(num_classes, "num_classes", 2)
+    known = list(entry.options)
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
     if backbone_weights is not None:
-        from .backbones.backbone_file import with_origin_options
-
         options = with_origin_options(backbone_weights, entry.options, options)
-    config = dataclasses.replace(entry.config, **options)
+    config = entry.config.with_options(**options)
     model = entry.build(config, num_classes)
     model.spec = ModelSpec(name, num_classes, config.to_dict())
     if backbone_weights is not None:
         model.backbone.load_weights(backbone_weights)
     return model
-
-
-def _entries() -> dict[str, ModelEntry]:
-    try:
-        from . import detectors  # noqa: F401  (its modules register themselves)
-    except ModuleNotFoundError as error:
-        raise explain_missing(error, "refinedet's detectors") from error
-    return _ENTRIES
 
 
 def _closest(name: str, known: list[str], what: str) -> str:

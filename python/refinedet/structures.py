@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import torch
 
+from .checks import check_shape
+
 ImageId = int | str
 
 # Mean colour of the VGG-16 weights of the original RefineDet code, in BGR order, pixels 0..255.
@@ -18,11 +20,11 @@ CAFFE_MEAN = (104.0, 117.0, 123.0)
 
 @dataclass
 class Sample:
-    """One picture and its objects on the way through the data pipeline.
+    """One image and its objects on the way through the data pipeline.
 
     image (H, W, 3) uint8 in BGR order; boxes (N, 4) float32, (x1, y1, x2, y2) in pixels of image;
     labels (N,) int64 in 1..C; difficult (N,) bool, VOC's flag; crowd (N,) bool, COCO's iscrowd;
-    original_size (width, height) of the picture in the file, whatever became of image since.
+    original_size (width, height) of the image in the file, whatever became of image since.
     """
 
     image: np.ndarray
@@ -40,7 +42,7 @@ class Sample:
         return self.image.shape[1], self.image.shape[0]
 
     def select(self, keep: np.ndarray) -> Sample:
-        """The same picture with some of its objects. keep: (N,) bool, or indices."""
+        """The same image with some of its objects. keep: (N,) bool, or indices."""
         return replace(
             self,
             boxes=self.boxes[keep],
@@ -50,16 +52,16 @@ class Sample:
         )
 
     def check(self) -> None:
-        """Raises ValueError or TypeError, naming picture and field, where a field is malformed."""
+        """Raises ValueError or TypeError, naming image and field, where a field is malformed."""
         where = f"sample {self.image_id!r}"
-        _check_array(f"{where}: image", self.image, np.uint8, "H, W, 3")
+        _check_array(self.image, f"{where}: image", np.uint8, ("H", "W", 3))
         if self.image.size == 0:
             raise ValueError(f"{where}: image: expected at least one pixel, got {self.image.shape}")
-        _check_array(f"{where}: boxes", self.boxes, np.float32, "N, 4")
+        _check_array(self.boxes, f"{where}: boxes", np.float32, ("N", 4))
         count = len(self.boxes)
-        _check_array(f"{where}: labels", self.labels, np.int64, f"{count}")
-        _check_array(f"{where}: difficult", self.difficult, np.bool_, f"{count}")
-        _check_array(f"{where}: crowd", self.crowd, np.bool_, f"{count}")
+        _check_array(self.labels, f"{where}: labels", np.int64, (count,))
+        _check_array(self.difficult, f"{where}: difficult", np.bool_, (count,))
+        _check_array(self.crowd, f"{where}: crowd", np.bool_, (count,))
         if not np.isfinite(self.boxes).all():
             raise ValueError(f"{where}: boxes: expected finite numbers, got {self.boxes.tolist()}")
         if count and self.labels.min() < 1:
@@ -68,11 +70,11 @@ class Sample:
 
 @dataclass
 class Batch:
-    """What a detector trains and evaluates on: B pictures of one size, G objects over all of them.
+    """What a detector trains and evaluates on: B images of one size, G objects over all of them.
 
     images (B, 3, H, W) float32, pixels as `Normalization` says; gt_boxes (G, 4) float32, fractions
-    of the picture's width and height; gt_labels (G,) int64 in 1..C; gt_offsets (B + 1,) int64:
-    picture b owns rows gt_offsets[b] to gt_offsets[b + 1]; gt_ignore (G,) bool: crowd boxes, which
+    of the image's width and height; gt_labels (G,) int64 in 1..C; gt_offsets (B + 1,) int64:
+    image b owns rows gt_offsets[b] to gt_offsets[b + 1]; gt_ignore (G,) bool: crowd boxes, which
     are no objects to learn. image_ids, paths and original_sizes (width, height) have B entries.
     """
 
@@ -87,11 +89,11 @@ class Batch:
 
     def __post_init__(self) -> None:
         count = len(self.images)
-        _check_shape("images", self.images, "B, 3, H, W")
-        _check_shape("gt_boxes", self.gt_boxes, "G, 4")
-        _check_shape("gt_labels", self.gt_labels, f"{len(self.gt_boxes)}")
-        _check_shape("gt_offsets", self.gt_offsets, f"{count + 1}")
-        _check_shape("gt_ignore", self.gt_ignore, f"{len(self.gt_boxes)}")
+        check_shape(self.images, "images", ("B", 3, "H", "W"))
+        check_shape(self.gt_boxes, "gt_boxes", ("G", 4))
+        check_shape(self.gt_labels, "gt_labels", (len(self.gt_boxes),))
+        check_shape(self.gt_offsets, "gt_offsets", (count + 1,))
+        check_shape(self.gt_ignore, "gt_ignore", (len(self.gt_boxes),))
         for name in ("image_ids", "paths", "original_sizes"):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"{name}: expected {count} entries, got {len(getattr(self, name))}")
@@ -108,7 +110,7 @@ class Batch:
         return self._map(torch.Tensor.pin_memory)
 
     def ground_truth(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Boxes (N, 4) and labels (N,) of one picture. Reads gt_offsets: waits for a GPU."""
+        """Boxes (N, 4) and labels (N,) of one image. Reads gt_offsets: waits for a GPU."""
         if not 0 <= index < len(self):
             raise IndexError(f"index: expected 0 to {len(self) - 1}, got {index}")
         begin, end = self.gt_offsets[index : index + 2].tolist()
@@ -148,12 +150,12 @@ class Normalization:
 
 
 def to_tensor(image: np.ndarray, normalization: Normalization | None = None) -> torch.Tensor:
-    """A picture (H, W, 3) uint8 BGR of any size as a (3, H, W) float32 tensor.
+    """An image (H, W, 3) uint8 BGR of any size as a (3, H, W) float32 tensor.
 
-    normalization: None is the default one. The picture may be a view, flipped or read-only, and is
+    normalization: None is the default one. The image may be a view, flipped or read-only, and is
     not changed. Raises TypeError or ValueError for any other array.
     """
-    _check_array("image", image, np.uint8, "H, W, 3")
+    _check_array(image, "image", np.uint8, ("H", "W", 3))
     out = np.empty((3, *image.shape[:2]), np.float32)
     _normalize_into(out, image, normalization or Normalization())
     return torch.from_numpy(out)
@@ -167,9 +169,9 @@ def collate(
 ) -> Batch:
     """Samples, resized to one size, as a Batch.
 
-    size: the (width, height) that all pictures must have; None: that of the first. A batch without
-    pictures has the shape (0, 3, height, width), where size is None (0, 3, 0, 0). Raises ValueError
-    or TypeError, naming the picture, where a sample is malformed or of another size.
+    size: the (width, height) that all images must have; None: that of the first. A batch without
+    images has the shape (0, 3, height, width), where size is None (0, 3, 0, 0). Raises ValueError
+    or TypeError, naming the image, where a sample is malformed or of another size.
     """
     for sample in samples:
         sample.check()
@@ -212,18 +214,9 @@ def _normalize_into(out: np.ndarray, image: np.ndarray, normalization: Normaliza
             target /= np.float32(normalization.std[channel])
 
 
-def _check_array(name: str, value: object, dtype: type, shape: str) -> None:
+def _check_array(value: object, name: str, dtype: type, shape: tuple[int | str, ...]) -> None:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array, got {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {np.dtype(dtype)}, got {value.dtype}")
-    _check_shape(name, value, shape)
-
-
-def _check_shape(name: str, value: np.ndarray | torch.Tensor, shape: str) -> None:
-    """shape: what a person reads, "N, 4": a number stands for itself, a letter for any length."""
-    want = shape.split(", ")
-    got = tuple(value.shape)
-    same = len(want) == len(got) and all(not w.isdigit() or int(w) == g for w, g in zip(want, got, strict=True))
-    if not same:
-        raise ValueError(f"{name}: expected shape ({shape}{',' * (len(want) == 1)}), got {got}")
+    check_shape(value, name, shape)

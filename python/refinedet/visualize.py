@@ -1,4 +1,4 @@
-"""Detections drawn on pictures, and pictures side by side; all are (H, W, 3) uint8 in BGR order."""
+"""Detections drawn on images, and images side by side; all are (H, W, 3) uint8 in BGR order."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def draw_detections(
     line_width: int | None = None,
     font_scale: float | None = None,
 ) -> np.ndarray:
-    """A copy of the picture with boxes, and above each its class and score.
+    """A copy of the image with boxes, and above each its class and score.
 
     image_bgr (H, W, 3) uint8; boxes (N, 4) in its pixels; labels (N,) in 1..C; scores (N,), or None
     for ground truth; arrays, lists or tensors. class_names: name of label i at i - 1; None shows
     the number. Boxes with a score below min_score are left out; the best are drawn last, on top.
-    Line width (pixels) and font scale follow the picture's size unless given. Labels stay inside
-    the picture; each class has a color of its own, the same in every picture (`class_color`).
+    Line width (pixels) and font scale follow the image's size unless given. Labels stay inside
+    the image; each class has a color of its own, the same in every image (`class_color`).
     """
     _check_image(image_bgr, "image_bgr")
     boxes = as_array(boxes, np.float64)
@@ -93,12 +93,12 @@ def draw_grid(
     gap: int = 8,
     headings: tuple[str, str] = ("ground truth", "detections"),
 ) -> np.ndarray:
-    """Several pictures of any sizes in one, row by row, on white.
+    """Several images of any sizes in one, row by row, on white.
 
     Each is scaled until its longer side is `cell` pixels and stands centered in its place. beside:
-    one more picture for each, drawn at its left in a pair, say the same picture with the ground
-    truth; headings then stand above the first row. titles: one line above each picture or pair, cut
-    where it is too long. columns: pictures or pairs in a row; None: as square a grid as the number
+    one more image for each, drawn at its left in a pair, say the same image with the ground
+    truth; headings then stand above the first row. titles: one line above each image or pair, cut
+    where it is too long. columns: images or pairs in a row; None: as square a grid as the number
     allows.
     """
     for name, listed in (("beside", beside), ("titles", titles)):
@@ -126,10 +126,9 @@ def draw_grid(
     scaled = [[_fit(image, cell)] for image in images]
     if beside is not None:
         scaled = [[_fit(beside[i], cell), *pair] for i, pair in enumerate(scaled)]
-    # a row is as high as its highest picture, so that wide pictures leave no empty bands
+    # a row is as high as its highest image, so that wide images leave no empty bands
     tall = [
-        max(picture.shape[0] for pair in scaled[r * columns : (r + 1) * columns] for picture in pair)
-        for r in range(rows)
+        max(image.shape[0] for pair in scaled[r * columns : (r + 1) * columns] for image in pair) for r in range(rows)
     ]
     size = (head + gap + sum(above + t + gap for t in tall), gap + columns * (wide + gap), 3)
     canvas = np.full(size, 255, np.uint8)
@@ -139,11 +138,11 @@ def draw_grid(
         y = head + gap + sum(above + t + gap for t in tall[:row]) + above
         if titles is not None:
             _write(canvas, titles[i], x, y, scale, wide)
-        for k, picture in enumerate(pair):
+        for k, image in enumerate(pair):
             left = x + k * (wide - cell)
-            height, width = picture.shape[:2]
+            height, width = image.shape[:2]
             inset, down = (cell - width) // 2, (tall[row] - height) // 2
-            canvas[y + down : y + down + height, left + inset : left + inset + width] = picture
+            canvas[y + down : y + down + height, left + inset : left + inset + width] = image
             if head and row == 0:
                 _write(canvas, headings[k], left, head + gap // 2, scale, cell)
     return canvas
@@ -166,7 +165,7 @@ def _draw_label(canvas: np.ndarray, text: str, box: np.ndarray, color: Color, sc
     height, right = canvas.shape[:2]
     thick = 2 if scale >= 0.8 else 1
     (w, h), below = cv2.getTextSize(text, _FONT, scale, thick)
-    while w + 6 > right and scale > 0.3:  # a name wider than the picture shrinks, to a limit
+    while w + 6 > right and scale > 0.3:  # a name wider than the image shrinks, to a limit
         scale *= 0.9
         (w, h), below = cv2.getTextSize(text, _FONT, scale, thick)
     pad = max(2, round(4 * scale))
@@ -178,12 +177,12 @@ def _draw_label(canvas: np.ndarray, text: str, box: np.ndarray, color: Color, sc
         y = y1 if y1 + tall <= height else min(y2, height - tall)
     y = max(0, y)
     cv2.rectangle(canvas, (x, y), (min(x + wide, right) - 1, min(y + tall, height) - 1), color, -1)
-    place = (x + pad, y + pad + h)
-    cv2.putText(canvas, text, place, _FONT, scale, _contrast(color), thick, cv2.LINE_AA)
+    corner = (x + pad, y + pad + h)
+    cv2.putText(canvas, text, corner, _FONT, scale, _contrast(color), thick, cv2.LINE_AA)
 
 
 def _corners(box: np.ndarray, canvas: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The first and the last pixel of a box given by its edges, limited to the picture."""
+    """The first and the last pixel of a box given by its edges, limited to the image."""
     height, width = canvas.shape[:2]
     limit = np.array([width - 1, height - 1, width - 1, height - 1])
     x1, y1, x2, y2 = np.clip(np.round(box - [0, 0, 1, 1]), 0, limit).astype(int).tolist()
@@ -196,12 +195,12 @@ def _contrast(color: Color) -> Color:
     return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 128 else (255, 255, 255)
 
 
-def _fit(picture: np.ndarray, cell: int) -> np.ndarray:
-    """The picture scaled so that its longer side is `cell` pixels."""
-    height, width = picture.shape[:2]
+def _fit(image: np.ndarray, cell: int) -> np.ndarray:
+    """The image scaled so that its longer side is `cell` pixels."""
+    height, width = image.shape[:2]
     factor = cell / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
 
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, scale: float, width: int) -> None:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 import refinedet
-from refinedet.cli import find_config, list_configs, main
+from refinedet.cli import main
+from refinedet.config_files import list_configs, load_config
 from refinedet.data.synthetic import render_dataset
 from refinedet.weights import save_model
 
@@ -35,13 +36,13 @@ def test_every_shipped_configuration_parses(capsys):
             main(["train", "--config", name, "--print_config"])
         assert done.value.code in (0, None), name
         printed = yaml.safe_load(capsys.readouterr().out)
-        assert printed["model"]["name"] == yaml.safe_load(find_config(name).read_text())["model"]["name"]
+        assert printed["model"]["name"] == load_config(name)["model"]["name"]
         assert printed["output"] == f"runs/{Path(name).name}"
 
 
 def test_models_of_shipped_configurations_exist():
     for name in list_configs():
-        content = yaml.safe_load(find_config(name).read_text())
+        content = load_config(name)
         model = content["model"]
         entry = refinedet.model_entry(model["name"])
         assert set(model.get("options", {})) <= set(entry.options), name
@@ -61,7 +62,7 @@ def test_predict_draws_and_lists(weights, pictures, tmp_path, capsys):
     before = cv2.imread(content["images"][0]["path"])
     after = cv2.imread(str(out / (Path(content["images"][0]["path"]).stem + ".png")))
     assert after.shape == before.shape and (after != before).any()
-    assert "detections in 3 pictures" in capsys.readouterr().out
+    assert "detections in 3 images" in capsys.readouterr().out
 
 
 def test_predict_keeps_pictures_of_one_name_apart(weights, tmp_path):
@@ -124,3 +125,19 @@ def test_missing_extra_is_named(monkeypatch, capsys):
     assert main(["info"]) == 1
     error = capsys.readouterr().err
     assert "no_such_package" in error and "refinedet-ext[train]" in error
+
+
+@pytest.mark.parametrize("command", ["eval", "predict", "export"])
+def test_help_says_where_the_presets_differ_from_the_released_code(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "where the released code that coco and efgrnet stand for counts x2 - x1 + 1" in text
+
+
+def test_an_input_size_that_does_not_fit_is_named(weights, pictures, capsys):
+    data = ["--data.format=coco", f"--data.root={pictures}", "--data.test.image_dir=test", "--data.workers=0"]
+    data.append("--data.test.annotation_file=annotations/test.json")
+    for size, message in ((0, "an integer of at least 1, got 0"), (100, "a multiple of 64, got 100")):
+        assert main(["eval", "--weights", str(weights), "--input_size", str(size), *data]) == 1
+        assert f"input_size: expected {message}" in capsys.readouterr().err

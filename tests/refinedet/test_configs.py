@@ -8,10 +8,9 @@ from functools import lru_cache
 
 import pytest
 import torch
-import yaml
 
 import refinedet
-from refinedet.cli import find_config, list_configs
+from refinedet.config_files import find_config, list_configs, load_config
 from refinedet.data import TrainPipeline
 from refinedet.engine.config import DataConfig, EvalConfig, OptimConfig, SplitConfig, TrainConfig
 from refinedet.engine.data import augment_options
@@ -101,10 +100,6 @@ OPTIONS = {
 }
 
 
-def content(name):
-    return yaml.safe_load(find_config(name).read_text(encoding="utf-8"))
-
-
 @lru_cache
 def on_meta(name, options, classes):
     with torch.device("meta"):
@@ -112,14 +107,14 @@ def on_meta(name, options, classes):
 
 
 def build(name):
-    file = content(name)
+    file = load_config(name)
     classes = 81 if file["data"]["format"] == "coco" else 21
     return on_meta(file["model"]["name"], json.dumps(file["model"].get("options", {})), classes)
 
 
 @pytest.mark.parametrize("name", list_configs())
 def test_every_configuration_builds_its_model(name):
-    file, model = content(name), build(name)
+    file, model = load_config(name), build(name)
     for option, value in file["model"].get("options", {}).items():
         assert model.spec.options[option] == value
     size = re.match(r"(?:ablations/)?[a-z]+(\d{3})_", name)
@@ -144,16 +139,17 @@ def test_every_row_of_the_ablations_has_a_file_and_every_file_a_row():
 @pytest.mark.parametrize("table", TABLES)
 def test_rows_of_a_table_are_different_models_or_trainings(table):
     seen = [
-        json.dumps([content(row)["model"], content(row)["optim"]], sort_keys=True) for row in TABLES[table].values()
+        json.dumps([load_config(row)["model"], load_config(row)["optim"]], sort_keys=True)
+        for row in TABLES[table].values()
     ]
     assert len(set(seen)) == len(seen)
 
 
 @pytest.mark.parametrize("row", OPTIONS)
 def test_rows_change_what_they_are_about_and_nothing_else(row):
-    file = content(row)
+    file = load_config(row)
     assert file["model"]["options"] == OPTIONS[row]
-    whole = content(FULL["refinedet"] if "refinedet" in row else "padet384_vgg16_coco")
+    whole = load_config(FULL["refinedet"] if "refinedet" in row else "padet384_vgg16_coco")
     for part in ("data", "optim", "train", "evaluation"):
         assert file[part] == whole[part]
 
@@ -162,8 +158,8 @@ def test_rows_change_what_they_are_about_and_nothing_else(row):
     ("table", "row", "figure"), [(table, row, figure) for table, rows in TABLES.items() for figure, row in rows.items()]
 )
 def test_a_rows_file_names_the_figure_of_the_paper(table, row, figure):
-    head = find_config(row).read_text(encoding="utf-8").split("model:")[0]
     if row.startswith("ablations/"):
+        head = find_config(row).read_text(encoding="utf-8").split("base:")[0]
         assert f"{figure:.1f}" in head
 
 
@@ -179,7 +175,7 @@ def test_a_rows_file_names_the_figure_of_the_paper(table, row, figure):
     ],
 )
 def test_schedules_of_refinedet(name, milestones, iterations, batch):
-    file = content(name)
+    file = load_config(name)
     optim, length = OptimConfig(**file["optim"]), TrainConfig(**file["train"])
     assert (optim.lr, optim.momentum, optim.weight_decay, optim.gamma) == (1e-3, 0.9, 5e-4, 0.1)
     assert (optim.milestones, optim.unit) == ([1000 * m for m in milestones], "iterations")
@@ -189,7 +185,7 @@ def test_schedules_of_refinedet(name, milestones, iterations, batch):
 
 @pytest.mark.parametrize("name", [n for n in list_configs() if "mobilenet" in n or "shufflenet" in n])
 def test_comparison_rows_train_as_refinedetlite(name):
-    file, lite = content(name), content(LITE)
+    file, lite = load_config(name), load_config(LITE)
     for part in ("data", "optim", "train", "evaluation"):
         assert file[part] == lite[part]
 
@@ -197,7 +193,7 @@ def test_comparison_rows_train_as_refinedetlite(name):
 @pytest.mark.parametrize("name", [n for n in list_configs() if n.removeprefix("ablations/").startswith("efgrnet")])
 def test_efgrnets_released_recipes_have_its_augmentation(name):
     """COCO's are the released code's; those of the paper's text and of VOC, which it does not have, keep SSD's."""
-    augment = content(name)["data"].get("augment", {})
+    augment = load_config(name)["data"].get("augment", {})
     if not name.endswith("_coco"):
         assert augment == {}
         return
@@ -209,4 +205,4 @@ def test_efgrnets_released_recipes_have_its_augmentation(name):
 
 def test_every_paper_model_has_a_configuration_for_coco():
     papers = {name for name in refinedet.list_models() if not name.endswith("_small")}
-    assert {content(name)["model"]["name"] for name in list_configs() if name.endswith("_coco")} >= papers
+    assert {load_config(name)["model"]["name"] for name in list_configs() if name.endswith("_coco")} >= papers

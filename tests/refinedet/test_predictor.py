@@ -11,7 +11,7 @@ from PIL import Image
 
 import refinedet
 from refinedet import Predictor
-from refinedet.predictor import load_picture
+from refinedet.predictor import load_image
 
 NAMES = ["red", "white", "platelet"]
 
@@ -87,7 +87,7 @@ def test_grey_pictures(predictor, picture):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F"])
 def test_every_mode_of_pil(mode):
-    assert load_picture(Image.new(mode, (5, 4))).shape == (4, 5, 3)
+    assert load_image(Image.new(mode, (5, 4))).shape == (4, 5, 3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 500, 3), (192, 192, 3)])
@@ -161,7 +161,7 @@ def test_the_model_is_put_into_eval_mode(model, picture):
         (np.zeros((4, 4, 2), np.uint8), ValueError, r"image: expected shape .*, got \(4, 4, 2\)"),
         (np.zeros((1, 4, 4, 3), np.uint8), ValueError, r"image: expected shape .*, got \(1, 4, 4, 3\)"),
         (np.zeros((0, 4, 3), np.uint8), ValueError, r"image: expected shape .*, got \(0, 4, 3\)"),
-        (7, TypeError, "images: expected a picture or several, got int"),
+        (7, TypeError, "images: expected an image or several, got int"),
         ([None], TypeError, "image: expected a path, a NumPy array or a PIL image, got NoneType"),
     ],
 )
@@ -171,7 +171,7 @@ def test_wrong_pictures_are_named(predictor, image, error, message):
 
 
 def test_unreadable_file_is_named(predictor, tmp_path):
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no image")
     with pytest.raises(ValueError, match="broken.jpg"):
         predictor(tmp_path / "broken.jpg")
 

@@ -47,8 +47,8 @@ def test_scores_of_the_kept_classes_keep_their_logits():
 def test_class_weights_stay_with_their_classes():
     model = refinedet.create_model("refinedet192_small", 5, class_weights=[1.0, 2.0, 3.0, 4.0])
     some = subsample_classes(model, ["a", "b", "c", "d"], ["d", "b"])
-    assert some.config.class_weights == (4.0, 2.0) and some.criterion.class_weights.tolist() == [1, 4, 2]
-    assert model.config.class_weights == (1.0, 2.0, 3.0, 4.0)
+    assert some.config.loss.class_weights == (4.0, 2.0) and some.criterion.class_weights.tolist() == [1, 4, 2]
+    assert model.config.loss.class_weights == (1.0, 2.0, 3.0, 4.0)
 
 
 def test_unknown_classes_are_named():

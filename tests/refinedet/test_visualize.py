@@ -1,4 +1,4 @@
-"""Boxes, labels and grids land where they should, at any size of picture."""
+"""Boxes, labels and grids land where they should, at any size of image."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ class Bottleneck(nn.Module):
         momentum: float = BN_MOMENTUM,
     ) -> None:
         super().__init__()
-        check_choice("stride_on", stride_on, STRIDES_ON)
-        check_integer("mid_channels", mid_channels, 1)
+        check_choice(stride_on, "stride_on", STRIDES_ON)
+        check_integer(mid_channels, "mid_channels", 1)
         if mid_channels % groups:
             raise ValueError(f"groups: expected a divisor of the {mid_channels} channels, got {groups}")
         needed = stride != 1 or in_channels != out_channels

@@ -101,13 +101,13 @@ class ExtendedBackbone(Backbone):
         all_channels, all_strides = list(channels), list(strides)
         extras = nn.ModuleList()
         for stage in stages:
-            check_integer("extra stage's stride", stage.stride, 1)
+            check_integer(stage.stride, "extra stage's stride", 1)
             extras.append(stage.build(all_channels[-1]))
             all_channels.append(stage.out_channels)
             all_strides.append(all_strides[-1] * stage.stride)
         self.extras = extras
         finest = all_strides[0] if finest_stride is None else finest_stride
-        check_choice("finest_stride", finest, all_strides)
+        check_choice(finest, "finest_stride", all_strides)
         self._first = all_strides.index(finest)
         self.out_channels, self.strides = tuple(all_channels[self._first :]), tuple(all_strides[self._first :])
 

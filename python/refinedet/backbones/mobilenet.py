@@ -186,7 +186,7 @@ class _InvertedNet(ExtendedBackbone):
 
     def __init__(self, taps: str) -> None:
         super().__init__()
-        check_choice("taps", taps, TAPS)
+        check_choice(taps, "taps", TAPS)
         self.taps = taps
 
     def trunk_maps(self, images: Tensor) -> list[Tensor]:

@@ -149,14 +149,14 @@ class Res2NetLite(Backbone):
 
 def check_res2net_options(width: int, mid_div: int, groups: Groups, block: str) -> None:
     """ValueError for options of `Res2NetLite` that its channels cannot be divided by."""
-    check_integer("width", width, 4)
-    check_choice("mid_div", mid_div, (4, 2, 1))
-    check_choice("block", block, RES2NET_BLOCKS)
+    check_integer(width, "width", 4)
+    check_choice(mid_div, "mid_div", (4, 2, 1))
+    check_choice(block, "block", RES2NET_BLOCKS)
     if width % 4:
         raise ValueError(f"width: expected a multiple of 4, got {width}")
     if groups == "depthwise":
         return
-    check_integer("groups", groups, 1)
+    check_integer(groups, "groups", 1)
     narrowest = 4 * width // mid_div // (SPLITS if block == "res2" else 1)
     for channels in (width, narrowest):
         if channels % groups:

@@ -61,18 +61,18 @@ class ResNet(ExtendedBackbone):
         momentum: float = BN_MOMENTUM,
     ) -> None:
         super().__init__()
-        check_choice("style", style, STYLES)
+        check_choice(style, "style", STYLES)
         if len(depths) != 4:
             raise ValueError(f"depths: expected one number for each of 4 stages, got {tuple(depths)}")
         for name, value in (("width", width), ("cardinality", cardinality), ("group_width", group_width)):
-            check_integer(name, value, 1)
+            check_integer(value, name, 1)
         self.style = style
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width, eps=BN_EPS, momentum=momentum)
         channels = [width * EXPANSION * 2**stage for stage in range(4)]
         stages = []
         for stage, depth in enumerate(depths):
-            check_integer(f"depths[{stage}]", depth, 1)
+            check_integer(depth, f"depths[{stage}]", 1)
             planes = width * 2**stage
             blocks = [
                 Bottleneck(

@@ -75,7 +75,7 @@ class ShuffleNetV2(ExtendedBackbone):
         self.conv1 = conv_bn(3, channels[0], 3, 2)
         stages = []
         for before, width, repeat in zip(channels, channels[1:4], repeats, strict=False):
-            check_integer("repeats", repeat, 1)
+            check_integer(repeat, "repeats", 1)
             units = [ShuffleUnit(width, width, 1) for _ in range(repeat - 1)]
             stages.append(nn.Sequential(ShuffleUnit(before, width, 2), *units))
         self.stage2, self.stage3, self.stage4 = stages

@@ -15,7 +15,7 @@ TORCHVISION_PIXELS: dict[str, Any] = {
     "pixel_std": TORCHVISION_STD[::-1],
     "channel_order": "rgb",
 }
-"""The options of a detector whose backbone reads pictures as torchvision's networks do: RGB, standardized.
+"""The options of a detector whose backbone reads images as torchvision's networks do: RGB, standardized.
 
 `Normalization` names its means in BGR order whatever the network reads.
 """

@@ -48,7 +48,7 @@ def convert_checkpoint(
 
     The options of a model are set to what the weights expect. ValueError names keys that are missing or left over.
     """
-    check_choice("source", source, SOURCES)
+    check_choice(source, "source", SOURCES)
     if source in BACKBONES:
         for name, value in (("input_size", input_size), ("class_names", class_names)):
             if value is not None:

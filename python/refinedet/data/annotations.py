@@ -1,4 +1,4 @@
-"""Annotations of pictures in memory: of one, and of a whole data set as one table."""
+"""Annotations of images in memory: of one, and of a whole data set as one table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..structures import ImageId
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """The annotations of one picture, without its pixels.
+    """The annotations of one image, without its pixels.
 
     boxes (N, 4) float64 in pixels; labels (N,) int64 in 1..C; difficult, crowd (N,) bool; areas
     (N,) float64: COCO's "area", which for COCO itself is that of the object's mask, otherwise that
@@ -31,11 +31,11 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class AnnotationTable:
-    """The annotations of all pictures, one array per column.
+    """The annotations of all images, one array per column.
 
-    One array per column and not one object per picture: a forked loader worker touches the
+    One array per column and not one object per image: a forked loader worker touches the
     reference count of every object it looks at, which would copy the memory of a large data set.
-    sizes (M, 2) int64: width, height; offsets (M + 1,): picture m owns rows offsets[m] to
+    sizes (M, 2) int64: width, height; offsets (M + 1,): image m owns rows offsets[m] to
     offsets[m + 1] of the other arrays, which are as in ImageRecord.
     """
 
@@ -69,7 +69,7 @@ class AnnotationTable:
         return len(self.image_ids)
 
     def record(self, index: int) -> ImageRecord:
-        """The annotations of one picture; the arrays are copies."""
+        """The annotations of one image; the arrays are copies."""
         rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
         width, height = self.sizes[index].tolist()
         return ImageRecord(

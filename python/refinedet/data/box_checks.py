@@ -20,9 +20,9 @@ class CheckedBoxes(NamedTuple):
 def check_boxes(boxes: np.ndarray, sizes: np.ndarray) -> CheckedBoxes:
     """Sorts boxes into good ones, ones to clip and ones of no use.
 
-    boxes (N, 4): (x1, y1, x2, y2) in pixels; sizes (N, 2) or (2,): (width, height) of the picture.
+    boxes (N, 4): (x1, y1, x2, y2) in pixels; sizes (N, 2) or (2,): (width, height) of the image.
     A box has at most one problem, the first of: a coordinate that is not finite, no area (x2 <= x1
-    or y2 <= y1), wholly outside (no area in common with the picture), partly outside. Only the last
+    or y2 <= y1), wholly outside (no area in common with the image), partly outside. Only the last
     leaves the box usable, clipped.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
@@ -48,11 +48,11 @@ def check_boxes(boxes: np.ndarray, sizes: np.ndarray) -> CheckedBoxes:
 
 
 def describe(kind: ProblemKind, box: np.ndarray, size: tuple[int, int] | np.ndarray) -> str:
-    """One phrase on what is wrong with a box of pixels in a picture of (width, height)."""
+    """One phrase on what is wrong with a box of pixels in an image of (width, height)."""
     numbers = "(" + ", ".join(f"{value:g}" for value in box) + ")"
     if kind is ProblemKind.NON_FINITE:
         return f"box {numbers} has a coordinate that is not finite"
     if kind is ProblemKind.NO_AREA:
         return f"box {numbers} has no area"
     where = "wholly" if kind is ProblemKind.OUTSIDE_IMAGE else "partly"
-    return f"box {numbers} lies {where} outside the picture of {size[0]} x {size[1]} pixels"
+    return f"box {numbers} lies {where} outside the image of {size[0]} x {size[1]} pixels"

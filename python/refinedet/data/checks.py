@@ -1,4 +1,4 @@
-"""Checks that data sets of every format share: options, class names, a picture against its size."""
+"""Checks that data sets of every format share: options, class names, an image against its size."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ def settle_size(
     check_images: CheckImages,
     trust_picture_size: bool,
 ) -> tuple[int, int] | None:
-    """The (width, height) of a picture, after comparing its file with its annotation.
+    """The (width, height) of an image, after comparing its file with its annotation.
 
     annotated: what the annotation says; None: nothing usable. Problems go into the report. Returns
-    None where the picture is of no use.
+    None where the image is of no use.
     """
     if check_images == "exists" and annotated is not None:
         if path.is_file():
             return annotated
-        report.add(ProblemKind.MISSING_IMAGE, path, None, "no such picture")
+        report.add(ProblemKind.MISSING_IMAGE, path, None, "no such image")
         return None
     try:
         actual = read_image_size(path)
     except FileNotFoundError:
-        report.add(ProblemKind.MISSING_IMAGE, path, None, "no such picture")
+        report.add(ProblemKind.MISSING_IMAGE, path, None, "no such image")
         return None
     except (ImageReadError, OSError) as error:
         detail = str(error).removeprefix(f"{path}: ")
         report.add(ProblemKind.UNREADABLE_IMAGE, path, None, detail)
         return None
     if annotated is None:
-        detail = f"no usable width and height, the picture has {actual[0]} x {actual[1]} pixels"
+        detail = f"no usable width and height, the image has {actual[0]} x {actual[1]} pixels"
         report.add(ProblemKind.MISSING_SIZE, annotation_file, None, detail)
         return actual
     if annotated == actual:
         return actual
     detail = f"annotated as {annotated[0]} x {annotated[1]} pixels, {path.name} has {actual[0]} x {actual[1]}"
-    consequence = "size taken from the picture" if trust_picture_size else None
+    consequence = "size taken from the image" if trust_picture_size else None
     report.add(ProblemKind.SIZE_MISMATCH, annotation_file, None, detail, consequence)
     return actual if trust_picture_size else None

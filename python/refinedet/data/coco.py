@@ -18,7 +18,7 @@ from .report import AnnotationReport, ProblemKind
 
 
 class COCODetection(DetectionDataset):
-    """The pictures of a COCO annotation file with their objects, image_id as in the file.
+    """The images of a COCO annotation file with their objects, image_id as in the file.
 
     Category ids, which need not be contiguous, become labels 1..C: `category_ids[label - 1]` is the
     way back. `annotation_file` keeps the path, for evaluators that read it themselves.
@@ -37,16 +37,16 @@ class COCODetection(DetectionDataset):
         trust_picture_size: bool = False,
         cache_images: bool = False,
     ) -> None:
-        """Reads and checks the annotation file; pictures are read later, one by one.
+        """Reads and checks the annotation file; images are read later, one by one.
 
-        image_dir: what the file names of the pictures are relative to.
+        image_dir: what the file names of the images are relative to.
         classes: the foreground classes in order, out of the file's categories; None: all categories
             by ascending id, for COCO itself the usual 80. Objects of other categories are left out.
         drop_crowd: leave out iscrowd boxes, as the original training; False keeps them marked as
             crowd, for evaluation or for anchors on them to be ignored.
-        drop_empty: leave out pictures that end up without an object.
+        drop_empty: leave out images that end up without an object.
         on_error, check_images, trust_picture_size, cache_images: as for VOCDetection. In the report
-            object_index is the place in the file's list of annotations.
+            object_index is the position in the file's list of annotations.
         Raises FileNotFoundError; AnnotationError; ValueError for a file that is not COCO JSON.
         """
         check_options(on_error, check_images)
@@ -57,8 +57,8 @@ class COCODetection(DetectionDataset):
         report = AnnotationReport(f"COCO {annotation_file}")
         names, category_ids, label_of = _read_categories(content, classes, annotation_file)
         images = _Images(annotation_file, report)
-        for place, entry in enumerate(content["images"]):
-            images.add(place, entry, image_dir, check_images, trust_picture_size)
+        for position, entry in enumerate(content["images"]):
+            images.add(position, entry, image_dir, check_images, trust_picture_size)
         table = _read_annotations(content["annotations"], images, label_of, drop_crowd)
         if drop_empty:
             table = _without_empty(table, report)
@@ -89,8 +89,8 @@ def _read_categories(
 ) -> tuple[list[str], list[int], dict[int, int]]:
     """Class names, their category ids, and the label of every category id, 0 for one left out."""
     id_of: dict[str, int] = {}
-    for place, entry in enumerate(content["categories"]):
-        where = f"annotation_file: {path}: categories[{place}]"
+    for position, entry in enumerate(content["categories"]):
+        where = f"annotation_file: {path}: categories[{position}]"
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name or not _is_int(entry.get("id")):
             raise ValueError(f"{where}: expected an object with id and name, got {entry!r:.80}")
@@ -108,7 +108,7 @@ def _read_categories(
 
 
 class _Images:
-    """The usable pictures so far; place_of gives a picture's row, -1 for one that was skipped."""
+    """The usable images so far; position_of gives an image's row, -1 for one that was skipped."""
 
     def __init__(self, annotation_file: Path, report: AnnotationReport) -> None:
         self.annotation_file = annotation_file
@@ -117,27 +117,27 @@ class _Images:
         self.paths: list[str] = []
         self.names: list[str] = []
         self.sizes: list[tuple[int, int]] = []
-        self.place_of: dict[ImageId, int] = {}
+        self.position_of: dict[ImageId, int] = {}
 
     def add(
         self,
-        place: int,
+        position: int,
         entry: Any,
         image_dir: Path,
         check_images: CheckImages,
         trust_picture_size: bool,
     ) -> None:
-        where = f"{self.annotation_file}, images[{place}]"
+        where = f"{self.annotation_file}, images[{position}]"
         image_id = entry.get("id") if isinstance(entry, dict) else None
         if not _is_id(image_id):
             detail = f"expected an object with id and file_name, got {entry!r:.80}"
             self.report.add(ProblemKind.INVALID_ANNOTATION, where, None, detail)
             return
-        if image_id in self.place_of:
+        if image_id in self.position_of:
             detail = f"the id {image_id!r} comes twice"
             self.report.add(ProblemKind.DUPLICATE_IMAGE, where, None, detail)
             return
-        self.place_of[image_id] = -1
+        self.position_of[image_id] = -1
         name = entry.get("file_name")
         if not isinstance(name, str) or not name:
             detail = f"expected a file_name, got {name!r}"
@@ -155,7 +155,7 @@ class _Images:
         )
         if size is None:
             return
-        self.place_of[image_id] = len(self.ids)
+        self.position_of[image_id] = len(self.ids)
         self.ids.append(image_id)
         self.paths.append(str(image_dir / name))
         self.names.append(name)
@@ -174,23 +174,23 @@ def _read_annotations(
             report.add(ProblemKind.INVALID_OBJECT, images.annotation_file, index, detail)
             continue
         image_id = entry.get("image_id")
-        place = images.place_of.get(image_id) if _is_id(image_id) else None
-        if place == -1:
-            continue  # the picture was reported and skipped, its objects go with it
-        if place is None:
-            detail = f"{_name(entry)}: no picture has the id {image_id!r}"
+        position = images.position_of.get(image_id) if _is_id(image_id) else None
+        if position == -1:
+            continue  # the image was reported and skipped, its objects go with it
+        if position is None:
+            detail = f"{_name(entry)}: no image has the id {image_id!r}"
             report.add(ProblemKind.UNKNOWN_IMAGE, images.annotation_file, index, detail)
             continue
         category = entry.get("category_id")
         label = label_of.get(category) if _is_int(category) else None
         if label is None:
             detail = f"{_name(entry)}: no category has the id {category!r}"
-            report.add(ProblemKind.UNKNOWN_CLASS, images.names[place], index, detail)
+            report.add(ProblemKind.UNKNOWN_CLASS, images.names[position], index, detail)
             continue
         fault = _fault(entry)
         if fault:
             detail = f"{_name(entry)}: {fault}"
-            report.add(ProblemKind.INVALID_OBJECT, images.names[place], index, detail)
+            report.add(ProblemKind.INVALID_OBJECT, images.names[position], index, detail)
             continue
         if label == 0:
             report.excluded["class"] += 1
@@ -200,7 +200,7 @@ def _read_annotations(
             x, y, w, h = entry["bbox"]
             boxes.append([x, y, x + w, y + h])
             area = entry.get("area")
-            rows.append((index, place, label, bool(entry.get("iscrowd")), w * h if area is None else area))
+            rows.append((index, position, label, bool(entry.get("iscrowd")), w * h if area is None else area))
     return _table(rows, boxes, entries, images)
 
 
@@ -211,19 +211,19 @@ def _table(
     images: _Images,
 ) -> AnnotationTable:
     columns = list(zip(*rows, strict=True)) or [(), (), (), (), ()]
-    index, place, labels = (np.array(column, np.int64) for column in columns[:3])
+    index, position, labels = (np.array(column, np.int64) for column in columns[:3])
     crowd, areas = np.array(columns[3], bool), np.array(columns[4], np.float64)
     sizes = np.array(images.sizes, np.int64).reshape(-1, 2)
     given = np.array(boxes, np.float64).reshape(-1, 4)
-    checked = check_boxes(given, sizes[place])
+    checked = check_boxes(given, sizes[position])
     for kind, bad in checked.problems.items():
         for row in bad:
-            detail = describe(kind, given[row], sizes[place[row]])
+            detail = describe(kind, given[row], sizes[position[row]])
             detail = f"{_name(entries[index[row]])}: {detail}"
-            images.report.add(kind, images.names[place[row]], int(index[row]), detail)
-    order = np.argsort(place, kind="stable")
+            images.report.add(kind, images.names[position[row]], int(index[row]), detail)
+    order = np.argsort(position, kind="stable")
     order = order[checked.usable[order]]
-    counts = np.bincount(place[order], minlength=len(images.ids))
+    counts = np.bincount(position[order], minlength=len(images.ids))
     return AnnotationTable(
         image_ids=images.ids,
         paths=images.paths,
@@ -252,7 +252,7 @@ def _fault(entry: Mapping[str, Any]) -> str | None:
 
 def _without_empty(table: AnnotationTable, report: AnnotationReport) -> AnnotationTable:
     counts = np.diff(table.offsets)
-    report.excluded["empty picture"] += int((counts == 0).sum())
+    report.excluded["empty image"] += int((counts == 0).sum())
     return AnnotationTable.from_records([table.record(i) for i in np.flatnonzero(counts).tolist()])
 
 

@@ -19,7 +19,7 @@ Difficult = Literal["flag", "crowd", "drop"]
 class Annotated(Protocol):
     """What can be written: a Sample, an ImageRecord, anything with these fields.
 
-    boxes (N, 4): (x1, y1, x2, y2) in pixels of the picture of original_size (width, height).
+    boxes (N, 4): (x1, y1, x2, y2) in pixels of the image of original_size (width, height).
     """
 
     @property
@@ -46,14 +46,14 @@ def coco_dict(
     image_dir: str | Path | None = None,
     difficult: Difficult = "flag",
 ) -> dict[str, Any]:
-    """Pictures and objects as the dictionary of a COCO annotation file.
+    """Images and objects as the dictionary of a COCO annotation file.
 
     category_ids: the id of every class; None: 1..C, the labels. image_dir: what file names are
     written relative to; None: the bare names. difficult: what becomes of VOC's difficult objects.
     "flag" writes them with "difficult": 1, which this package's evaluation reads and other readers
     pass over, so that to them it is an ordinary object; "crowd" also sets iscrowd, so that
     pycocotools ignores the object and detections on it, with the overlap it uses for crowds; "drop"
-    leaves it out. Annotation ids count from 1. "area" is that of the box unless the picture has
+    leaves it out. Annotation ids count from 1. "area" is that of the box unless the image has
     `areas`. Raises ValueError for a label without a class and for ids that come twice.
     """
     if difficult not in ("flag", "crowd", "drop"):
@@ -65,20 +65,20 @@ def coco_dict(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     seen: set[ImageId] = set()
-    for picture in pictures:
-        if picture.image_id in seen:
-            raise ValueError(f"pictures: image_id {picture.image_id!r} comes twice")
-        seen.add(picture.image_id)
-        width, height = picture.original_size
+    for sample in pictures:
+        if sample.image_id in seen:
+            raise ValueError(f"pictures: image_id {sample.image_id!r} comes twice")
+        seen.add(sample.image_id)
+        width, height = sample.original_size
         images.append(
             {
-                "id": picture.image_id,
-                "file_name": _file_name(picture.path, image_dir),
+                "id": sample.image_id,
+                "file_name": _file_name(sample.path, image_dir),
                 "width": int(width),
                 "height": int(height),
             }
         )
-        for entry in _annotations(picture, categories, difficult):
+        for entry in _annotations(sample, categories, difficult):
             annotations.append({"id": len(annotations) + 1, **entry})
     return {
         "images": images,
@@ -93,7 +93,7 @@ def to_coco_dict(
     image_dir: str | Path | None = None,
     difficult: Difficult = "flag",
 ) -> dict[str, Any]:
-    """The ground truth of a data set for COCO evaluation; no picture is read.
+    """The ground truth of a data set for COCO evaluation; no image is read.
 
     Image ids are those of the samples, category ids those of the data set. Objects the data set
     left out are missing here: to evaluate, make it with use_difficult=True or drop_crowd=False.
@@ -128,20 +128,20 @@ def write_coco_annotations(
     Path(path).write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _annotations(picture: Annotated, categories: Sequence[int], difficult: Difficult) -> Iterable[dict[str, Any]]:
-    areas = getattr(picture, "areas", None)
-    for row in range(len(picture.labels)):
-        is_difficult, is_crowd = bool(picture.difficult[row]), bool(picture.crowd[row])
+def _annotations(sample: Annotated, categories: Sequence[int], difficult: Difficult) -> Iterable[dict[str, Any]]:
+    areas = getattr(sample, "areas", None)
+    for row in range(len(sample.labels)):
+        is_difficult, is_crowd = bool(sample.difficult[row]), bool(sample.crowd[row])
         if is_difficult and difficult == "drop":
             continue
-        label = int(picture.labels[row])
+        label = int(sample.labels[row])
         if not 1 <= label <= len(categories):
             raise ValueError(
-                f"pictures: image {picture.image_id!r}: expected labels 1 to {len(categories)}, got {label}"
+                f"pictures: image {sample.image_id!r}: expected labels 1 to {len(categories)}, got {label}"
             )
-        x1, y1, x2, y2 = (float(value) for value in picture.boxes[row])
+        x1, y1, x2, y2 = (float(value) for value in sample.boxes[row])
         yield {
-            "image_id": picture.image_id,
+            "image_id": sample.image_id,
             "category_id": int(categories[label - 1]),
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "area": (x2 - x1) * (y2 - y1) if areas is None else float(areas[row]),

@@ -1,4 +1,4 @@
-"""What all data sets share: checked annotations in memory, pictures read when asked for."""
+"""What all data sets share: checked annotations in memory, images read when asked for."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ logger = logging.getLogger(__name__)
 
 
 class DetectionDataset(Dataset[Sample]):
-    """Pictures with their objects. VOCDetection and COCODetection are the ones to use.
+    """Images with their objects. VOCDetection and COCODetection are the ones to use.
 
     class_names: the C foreground classes, label i is class_names[i - 1]. category_ids: the C ids
-    that stand for them in COCO files. report: what was wrong with the annotations. Picture i is
-    sample i, in the order of the split or annotation file, less the pictures that were skipped.
+    that stand for them in COCO files. report: what was wrong with the annotations. Image i is
+    sample i, in the order of the split or annotation file, less the images that were skipped.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class DetectionDataset(Dataset[Sample]):
         on_error: OnError = "skip",
         cache_images: bool = False,
     ) -> None:
-        """cache_images: keep every decoded picture in memory, see `preload`.
+        """cache_images: keep every decoded image in memory, see `preload`.
 
         Raises AnnotationError where the report holds a problem and on_error is "raise", and where
-        no picture is left.
+        no image is left.
         """
         self.table = table
         self.class_names = list(class_names)
@@ -51,7 +51,7 @@ class DetectionDataset(Dataset[Sample]):
                 report, "annotations refused by on_error='raise'; 'skip' would do what stands in brackets:"
             )
         if not len(table):
-            raise AnnotationError(report, "no picture left:")
+            raise AnnotationError(report, "no image left:")
         if report.problems:
             logger.warning("%s", report.summary())
         elif report.excluded:
@@ -59,25 +59,25 @@ class DetectionDataset(Dataset[Sample]):
 
     @property
     def image_ids(self) -> list[ImageId]:
-        """The id of every picture, in order."""
+        """The id of every image, in order."""
         return list(self.table.image_ids)
 
     @property
     def caches_images(self) -> bool:
-        """Whether decoded pictures are kept in memory."""
+        """Whether decoded images are kept in memory."""
         return self._cache is not None
 
     def __len__(self) -> int:
         return len(self.table)
 
     def record(self, index: int) -> ImageRecord:
-        """The annotations of a picture, without reading it."""
+        """The annotations of an image, without reading it."""
         return self.table.record(self._check_index(index))
 
     def __getitem__(self, index: int) -> Sample:
-        """Picture and objects. The pixels are read-only where cache_images is on.
+        """Image and objects. The pixels are read-only where cache_images is on.
 
-        Raises IndexError; FileNotFoundError or ImageReadError where the picture went bad since the
+        Raises IndexError; FileNotFoundError or ImageReadError where the image went bad since the
         data set was made.
         """
         index = self._check_index(index)
@@ -94,7 +94,7 @@ class DetectionDataset(Dataset[Sample]):
         )
 
     def preload(self) -> int:
-        """Decodes every picture now, where cache_images is on; returns the bytes the cache takes.
+        """Decodes every image now, where cache_images is on; returns the bytes the cache takes.
 
         Worth calling before loader workers are forked: they then share one cache, where otherwise
         each fills its own.
@@ -104,7 +104,7 @@ class DetectionDataset(Dataset[Sample]):
         for index in range(len(self)):
             self._image(index, self.table.record(index))
         size = sum(image.nbytes for image in self._cache.values())
-        logger.info("%s: %d MiB of pictures in memory", self.report.source, size >> 20)
+        logger.info("%s: %d MiB of images in memory", self.report.source, size >> 20)
         return size
 
     def _check_index(self, index: int) -> int:

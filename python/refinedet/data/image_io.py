@@ -1,4 +1,4 @@
-"""Reading pictures: the size from a file's header, and the pixels."""
+"""Images: the size from a file's header, the pixels, and bringing them to the size of a network's input."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
+
+from ..checks import check_choice
+
+INTERPOLATIONS = {
+    "linear": cv2.INTER_LINEAR,
+    "area": cv2.INTER_AREA,
+    "nearest": cv2.INTER_NEAREST,
+    "cubic": cv2.INTER_CUBIC,
+    "lanczos4": cv2.INTER_LANCZOS4,
+}
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -18,20 +28,20 @@ _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7, SOI: markers
 
 
 class ImageReadError(ValueError):
-    """A file is no picture that can be read; the message names the file."""
+    """A file is no image that can be read; the message names the file."""
 
 
 def read_image(path: str | Path, *, apply_orientation: bool = False) -> np.ndarray:
-    """The pixels of a picture: (H, W, 3) uint8, BGR; grey is tripled, alpha dropped.
+    """The pixels of an image: (H, W, 3) uint8, BGR; grey is tripled, alpha dropped.
 
-    apply_orientation: turn the picture as its EXIF tag says. Off by default, since annotations
-    count pixels as they are stored; a picture for people to look at wants it on. Raises
+    apply_orientation: turn the image as its EXIF tag says. Off by default, since annotations
+    count pixels as they are stored; an image for people to look at wants it on. Raises
     FileNotFoundError, or ImageReadError for a file that cannot be decoded.
     """
     try:
         data = np.fromfile(path, np.uint8)  # cv2.imread cannot open every path on every system
     except FileNotFoundError:
-        raise FileNotFoundError(f"no such picture: {path}") from None
+        raise FileNotFoundError(f"no such image: {path}") from None
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     image = None
     if data.size:
@@ -45,7 +55,7 @@ def read_image(path: str | Path, *, apply_orientation: bool = False) -> np.ndarr
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) of a picture as stored, from its header, without decoding it.
+    """(width, height) of an image as stored, from its header, without decoding it.
 
     PNG and JPEG files must also have their end, which finds files that were cut off. Other formats
     are decoded, which is slow but right. Raises FileNotFoundError, or ImageReadError.
@@ -58,15 +68,21 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
             if start.startswith(_PNG):
                 return _png_size(file, start, path)
     except FileNotFoundError:
-        raise FileNotFoundError(f"no such picture: {path}") from None
+        raise FileNotFoundError(f"no such image: {path}") from None
     if not start:
         raise ImageReadError(f"{path}: {_what_is_wrong(0)}")
     height, width = read_image(path).shape[:2]
     return width, height
 
 
+def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: str = "linear") -> np.ndarray:
+    """(H, W, 3) uint8 resized to (width, height), whatever the aspect ratio was; the original resizes linearly."""
+    check_choice(interpolation, "interpolation", tuple(INTERPOLATIONS))
+    return cv2.resize(image, size, interpolation=INTERPOLATIONS[interpolation])
+
+
 def _what_is_wrong(size: int) -> str:
-    return "not a picture, or a damaged one" if size else "the file is empty"
+    return "not an image, or a damaged one" if size else "the file is empty"
 
 
 def _png_size(file: BinaryIO, start: bytes, path: str | Path) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def build_loader(
     follow from seed and epoch, so a run resumed at an epoch sees what an uninterrupted one does.
     batch_size: per process. drop_last: leave out the last batch where it is not full.
     rank, world_size, remainder: as for EpochSampler; remainder None is "drop" with drop_last, else
-    "pad", which repeats pictures when there are several processes: to evaluate then, take each
+    "pad", which repeats images when there are several processes: to evaluate then, take each
     image id once, or ask for "uneven". prefetch: batches that each worker prepares in advance.
     Neither reads nor moves torch's global random numbers. Raises ValueError.
     """

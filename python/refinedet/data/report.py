@@ -31,13 +31,13 @@ class ProblemKind(str, Enum):
 
     @property
     def consequence(self) -> str:
-        """What became of the picture or the object."""
+        """What became of the image or the object."""
         if self in _IMAGE_KINDS:
-            return "picture skipped"
+            return "image skipped"
         if self is ProblemKind.MISSING_SIZE:
-            return "size taken from the picture"
+            return "size taken from the image"
         if self is ProblemKind.PARTLY_OUTSIDE:
-            return "box clipped to the picture"
+            return "box clipped to the image"
         return "object skipped"
 
 
@@ -107,7 +107,7 @@ class AnnotationReport:
 
     def summary(self, limit: int | None = 10) -> str:
         """Several lines: totals, counts per kind, the first `limit` problems (None: all)."""
-        lines = [f"{self.source}: {self.images} pictures with {self.objects} objects"]
+        lines = [f"{self.source}: {self.images} images with {self.objects} objects"]
         if self.excluded:
             parts = [f"{count} {reason}" for reason, count in sorted(self.excluded.items())]
             lines.append(f"  left out by option: {', '.join(parts)}")

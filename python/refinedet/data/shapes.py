@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..checks import check_choice
+
 _CURVE = 72  # corners of a round outline; at 200 pixels its chords leave the circle by 0.1
 _FINE = 4  # side of the finer grid's cells in a pixel
 _SUBPIXEL = 6  # fractional bits of OpenCV's polygon corners
@@ -55,8 +57,7 @@ def shape_mask(name: str, size: float, angle: float = 0.0, stretch: float = 1.0)
     size: the longer side of the shape's box in pixels. angle: radians. stretch: how much longer
     one of the shape's own axes is than the other, before it is turned.
     """
-    if name not in _OUTLINES:
-        raise ValueError(f"name: expected one of {list(_OUTLINES)}, got {name!r}")
+    check_choice(name, "name", tuple(_OUTLINES))
     if not size >= 4:
         raise ValueError(f"size: expected at least 4 pixels, got {size}")
     if not stretch > 0:

@@ -1,8 +1,8 @@
 """The demo data set: textured shapes of many sizes on cluttered backgrounds, rendered on the spot.
 
 Six shapes, any texture and color on each, so that the outline alone tells the class. Everything is
-drawn from one seed: the same seed gives the same pictures and the same annotation files, byte for
-byte, and picture i of a split does not depend on how many there are.
+drawn from one seed: the same seed gives the same images and the same annotation files, byte for
+byte, and image i of a split does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _TRIES = 40  # places tried for an object before it is left out
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What the pictures look like; the defaults are those of `refinedet demo`.
+    """What the images look like; the defaults are those of `refinedet demo`.
 
-    size: width and height of a picture in pixels, one number for squares of that side, or (low,
+    size: width and height of an image in pixels, one number for squares of that side, or (low,
     high) to draw both between. classes: which of SHAPE_CLASSES, label i being classes[i - 1].
-    textures: which of TEXTURES occur on objects. objects: (low, high) number in a picture. empty:
-    share of pictures without objects. object_size: (low, high) longer side of an object's box
+    textures: which of TEXTURES occur on objects. objects: (low, high) number in an image. empty:
+    share of images without objects. object_size: (low, high) longer side of an object's box
     before anything hides it, drawn with equal weight to every octave, at most 0.9 of the smallest
-    picture. rotation: an object is turned
+    image. rotation: an object is turned
     by up to so many degrees either way; 180 for any turn. max_overlap: the largest share of an
-    object that other objects or the picture's edge hide. contrast: least distance of an object's
+    object that other objects or the image's edge hide. contrast: least distance of an object's
     colors from those around it, in 0..441 (BGR). texture_contrast: how far the second color of a
     texture leaves the first, 0 for plain objects, 1 for any two colors. clutter: number and
     strength of distractors; 0 for none. noise: standard deviation of the sensor noise, of 255.
@@ -81,13 +81,13 @@ class SceneOptions:
 
     @property
     def size_range(self) -> tuple[int, int]:
-        """(low, high) of a picture's sides."""
+        """(low, high) of an image's sides."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
 @dataclass(frozen=True)
 class RenderedDataset:
-    """Where a rendered data set lies: picture folders and COCO annotation files by split."""
+    """Where a rendered data set lies: image folders and COCO annotation files by split."""
 
     root: Path
     class_names: list[str]
@@ -104,7 +104,7 @@ def render_dataset(
     image_format: str = "jpg",
     **options: Any,
 ) -> RenderedDataset:
-    """Renders `train` and `test` pictures into a COCO layout.
+    """Renders `train` and `test` images into a COCO layout.
 
     root/train/000001.jpg ..., root/test/..., root/annotations/train.json and test.json; folders are
     made, files of these names replaced. image_format: "jpg" (quality 95) or "png". options: fields
@@ -125,8 +125,8 @@ def render_dataset(
         folder = root / split
         folder.mkdir(exist_ok=True)
         records = []
-        for number, picture, record in _render_split(folder, split, count, seed, image_format, scene):
-            _write_picture(folder / f"{number:06d}.{image_format}", picture)
+        for number, image, record in _render_split(folder, split, count, seed, image_format, scene):
+            _write_image(folder / f"{number:06d}.{image_format}", image)
             records.append(record)
         write_coco_annotations(root / "annotations" / f"{split}.json", records, names, image_dir=folder)
     kept = {**vars(scene), **counts, "seed": seed, "image_format": image_format}
@@ -142,7 +142,7 @@ def render_dataset(
 def render_scene(
     rng: np.random.Generator, labels: Sequence[int], options: SceneOptions | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One picture with an object of each label (1..C), drawn in this order, later ones on top.
+    """One image with an object of each label (1..C), drawn in this order, later ones on top.
 
     Returns image (H, W, 3) uint8 BGR; boxes (N, 4) float64, the bounds of the visible pixels;
     labels (N,) int64; areas (N,) float64. An object that finds no place within max_overlap is left
@@ -186,19 +186,19 @@ def _render_split(
             deck.extend((plan.permutation(len(options.classes)) + 1).tolist())
         labels, deck = deck[:wanted], deck[wanted:]
         rng = np.random.default_rng([seed, _SPLITS.index(split), number])
-        picture, boxes, kept, areas = render_scene(rng, labels, options)
+        image, boxes, kept, areas = render_scene(rng, labels, options)
         none = np.zeros(len(kept), bool)
         record = ImageRecord(
             image_id=number,
             path=str(folder / f"{number:06d}.{image_format}"),
-            original_size=(picture.shape[1], picture.shape[0]),
+            original_size=(image.shape[1], image.shape[0]),
             boxes=boxes,
             labels=kept,
             difficult=none,
             crowd=none,
             areas=areas,
         )
-        yield number, picture, record
+        yield number, image, record
 
 
 def _random_mask(rng: np.random.Generator, name: str, options: SceneOptions) -> np.ndarray:
@@ -216,7 +216,7 @@ def _find_place(
     size = int((mask > 127).sum())
     height, width = owner.shape
     tall, wide = mask.shape
-    reach = 0.2 if rng.uniform() < 0.25 else 0.0  # some objects stick out of the picture
+    reach = 0.2 if rng.uniform() < 0.25 else 0.0  # some objects stick out of the image
     visible = np.bincount(owner[owner >= 0], minlength=len(whole))
     for _ in range(_TRIES):
         x = round(rng.uniform(-reach * wide, width - (1 - reach) * wide))
@@ -262,18 +262,18 @@ def _expose(rng: np.random.Generator, canvas: np.ndarray, options: SceneOptions)
     """Uneven light, a slight blur and sensor noise; float32 to uint8."""
     height, width = canvas.shape[:2]
     light = rng.uniform(0.8, 1.15, (2, 2, 1)).astype(np.float32)
-    picture = canvas * cv2.resize(light, (width, height))[..., None]
+    image = canvas * cv2.resize(light, (width, height))[..., None]
     sigma = rng.uniform(0, 0.8)
     if sigma > 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), sigma)
-    picture = picture + options.noise * rng.standard_normal(picture.shape, np.float32)
-    return cv2.convertScaleAbs(np.maximum(picture, 0.0))  # rounds, and stops at 255
+        image = cv2.GaussianBlur(image, (0, 0), sigma)
+    image = image + options.noise * rng.standard_normal(image.shape, np.float32)
+    return cv2.convertScaleAbs(np.maximum(image, 0.0))  # rounds, and stops at 255
 
 
 def _overlap(
     mask: np.ndarray, corner: tuple[int, int], shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of a picture that a mask at `corner` (x, y) meets, and that part of the mask."""
+    """The part of an image that a mask at `corner` (x, y) meets, and that part of the mask."""
     (x, y), (tall, wide) = corner, mask.shape
     top, bottom = max(0, y), min(shape[0], y + tall)
     left, right = max(0, x), min(shape[1], x + wide)
@@ -290,9 +290,9 @@ def _bounds(visible: np.ndarray) -> list[int]:
     return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
+def _write_image(path: Path, image: np.ndarray) -> None:
     # encoded here and written by Python: imwrite fails on some paths without saying why
-    good, data = cv2.imencode(path.suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    good, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not good:
-        raise OSError(f"{path}: OpenCV could not encode the picture")
+        raise OSError(f"{path}: OpenCV could not encode the image")
     path.write_bytes(data.tobytes())

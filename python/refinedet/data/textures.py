@@ -7,6 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from ..checks import check_choice
+
 _Grid = tuple[np.ndarray, np.ndarray]  # x (1, W) and y (H, 1), or both (H, W)
 
 
@@ -69,8 +71,7 @@ def texture(
     Stripes, checks and dots are a share of the longer side, on small shapes a larger one: they keep
     a period of at least 6 pixels, so that they can be seen.
     """
-    if name not in _TEXTURES:
-        raise ValueError(f"name: expected one of {list(_TEXTURES)}, got {name!r}")
+    check_choice(name, "name", tuple(_TEXTURES))
     height, width = shape
     unit = max(max(shape), 30)  # the textures have at most 4.5 periods a unit
     y, x = np.ogrid[0:height, 0:width]
@@ -104,7 +105,7 @@ def background(rng: np.random.Generator, shape: tuple[int, int], clutter: float)
     for _ in range(rng.poisson(4 * clutter)):
         spot = cv2.resize(_soft_spot(rng, coarse, (0.05, 0.16)), (width, height))
         canvas += (spot * _grain(rng, shape) * strength)[..., None]
-    # all strokes go onto one layer of ink, laid over the picture once
+    # all strokes go onto one layer of ink, laid over the image once
     ink, cover = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
     for _ in range(rng.poisson(4 * clutter)):
         _draw_lines(rng, ink, cover, strength)
@@ -164,7 +165,7 @@ def _draw_specks(rng: np.random.Generator, ink: np.ndarray, cover: np.ndarray, s
 
 
 def _soft_spot(rng: np.random.Generator, shape: tuple[int, int], spread: tuple[float, float]) -> np.ndarray:
-    """A turned Gaussian spot anywhere in the picture, 1 in its middle; spreads in picture sides."""
+    """A turned Gaussian spot anywhere in the image, 1 in its middle; spreads in image sides."""
     height, width = shape
     y, x = np.ogrid[0:height, 0:width]
     u, v = _turned(rng, (x - rng.uniform(0, width), y - rng.uniform(0, height)))

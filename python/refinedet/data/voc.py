@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..checks import check_choice
 from .annotations import AnnotationTable, ImageRecord
 from .box_checks import check_boxes, describe
 from .checks import CheckImages, OnError, check_class_names, check_options, settle_size
@@ -50,10 +51,10 @@ _SHIFTS: dict[str, tuple[int, int, int, int]] = {
 
 
 class VOCDetection(DetectionDataset):
-    """The pictures of a split of a VOC layout, or of several, with their objects.
+    """The images of a split of a VOC layout, or of several, with their objects.
 
-    A split `train` of `root` lists its pictures in root/ImageSets/Main/train.txt, one id a line;
-    picture and annotation of an id are root/JPEGImages/<id>.jpg (or .jpeg, .png, in any case; the
+    A split `train` of `root` lists its images in root/ImageSets/Main/train.txt, one id a line;
+    image and annotation of an id are root/JPEGImages/<id>.jpg (or .jpeg, .png, in any case; the
     first of these where there are several) and root/Annotations/<id>.xml. The image_id of a sample
     is the id as a string, or "<part>:<id>" for a part beyond the first that repeats an id.
     """
@@ -73,7 +74,7 @@ class VOCDetection(DetectionDataset):
         trust_picture_size: bool = False,
         cache_images: bool = False,
     ) -> None:
-        """Reads all annotations; pictures are read later, one by one.
+        """Reads all annotations; images are read later, one by one.
 
         extra_parts: further (root, split) to append, as VOC 2012 to VOC 2007.
         classes: the foreground classes in order; None: the 20 of VOC; "auto": those that occur in
@@ -86,16 +87,15 @@ class VOCDetection(DetectionDataset):
             which is the exact outline.
         on_error: "skip" leaves out what is broken, reports it and logs a summary; "raise" refuses
             the data set with AnnotationError where anything is broken.
-        check_images: "header" compares the size in every picture's file with its annotation, and
-            finds files that are no picture or cut off; "exists" does not open them.
-        trust_picture_size: where sizes disagree, keep the picture and its own size; otherwise the
-            picture is skipped.
-        cache_images: keep decoded pictures in memory.
+        check_images: "header" compares the size in every image's file with its annotation, and
+            finds files that are no image or cut off; "exists" does not open them.
+        trust_picture_size: where sizes disagree, keep the image and its own size; otherwise the
+            image is skipped.
+        cache_images: keep decoded images in memory.
         Raises FileNotFoundError for a missing folder or split; AnnotationError; ValueError.
         """
         check_options(on_error, check_images)
-        if coordinates not in _SHIFTS:
-            raise ValueError(f"coordinates: expected one of {list(_SHIFTS)}, got {coordinates!r}")
+        check_choice(coordinates, "coordinates", tuple(_SHIFTS))
         parts = [(Path(root), split), *((Path(r), s) for r, s in extra_parts)]
         report = AnnotationReport("VOC " + " + ".join(f"{r} {s}" for r, s in parts))
         parsed = list(read_parts(parts, report))

@@ -1,4 +1,4 @@
-"""Reading the files of a VOC layout: splits, the pictures of ids, annotations as they stand."""
+"""Reading the files of a VOC layout: splits, the images of ids, annotations as they stand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass
 class VOCObject:
-    """One <object>: index is its place among the objects; box is (xmin, ymin, xmax, ymax)."""
+    """One <object>: index is its position among the objects; box is (xmin, ymin, xmax, ymax)."""
 
     index: int
     name: str
@@ -36,7 +36,7 @@ class VOCFile:
 
 
 def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> Iterator[VOCFile]:
-    """The pictures of several (root, split) that have picture and annotation, in order.
+    """The images of several (root, split) that have image and annotation, in order.
 
     An id that two parts share becomes "<part number>:<id>" in the later one; the same file listed
     twice is reported. Raises FileNotFoundError or ValueError for a broken layout or split.
@@ -47,7 +47,7 @@ def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> I
         split_file, images = _open_layout(root, split)
         for name in _read_split(split_file):
             if (root.resolve(), name) in used_files:
-                detail = f"picture {name} is listed twice"
+                detail = f"image {name} is listed twice"
                 report.add(ProblemKind.DUPLICATE_IMAGE, split_file, None, detail)
                 continue
             used_files.add((root.resolve(), name))
@@ -55,7 +55,7 @@ def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> I
             used_ids.add(image_id)
             image = images.get(name)
             if image is None:
-                detail = "no such picture, nor as .jpeg or .png"
+                detail = "no such image, nor as .jpeg or .png"
                 path = root / "JPEGImages" / f"{name}.jpg"
                 report.add(ProblemKind.MISSING_IMAGE, path, None, detail)
                 continue
@@ -65,7 +65,7 @@ def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> I
 
 
 def _open_layout(root: Path, split: str) -> tuple[Path, dict[str, Path]]:
-    """The file of a split, and the picture of every id that has one."""
+    """The file of a split, and the image of every id that has one."""
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         if not (root / folder).is_dir():
             raise FileNotFoundError(
@@ -86,7 +86,7 @@ def _open_layout(root: Path, split: str) -> tuple[Path, dict[str, Path]]:
 
 
 def _preference(path: Path) -> tuple[int, str]:
-    """Of two pictures with one id, the one with the lower value is taken."""
+    """Of two images with one id, the one with the lower value is taken."""
     return _EXTENSIONS.index(path.suffix.lower()), path.suffix
 
 
@@ -95,10 +95,10 @@ def _read_split(split_file: Path) -> list[str]:
     for number, line in enumerate(split_file.read_text(encoding="utf-8").splitlines(), 1):
         words = line.split()
         if len(words) > 1:
-            raise ValueError(f"{split_file}, line {number}: expected one picture id, got {line.strip()!r}")
+            raise ValueError(f"{split_file}, line {number}: expected one image id, got {line.strip()!r}")
         names += words
     if not names:
-        raise ValueError(f"split: {split_file} lists no pictures")
+        raise ValueError(f"split: {split_file} lists no images")
     return names
 
 

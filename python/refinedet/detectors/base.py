@@ -15,9 +15,9 @@ from ..backbones.base import Backbone
 from ..checks import check_integer, check_shape
 from ..losses import MultiBoxLoss
 from ..outputs import HeadOutputs
-from ..registry import ModelSpec
 from .config import DetectorConfig, NMSConfig, resolve_nms
 from .per_class import limit_per_class
+from .registration import ModelSpec
 from .soft_after_hard import soft_after_hard
 
 MAX_CACHED_ANCHORS = 32
@@ -66,30 +66,17 @@ class Detector(nn.Module, ABC):
         arm: bool = True,
     ) -> None:
         super().__init__()
-        check_integer("num_classes", num_classes, 2)
-        if config.input_size % size_multiple:
-            raise ValueError(f"input_size: expected a multiple of {size_multiple}, got {config.input_size}")
-        config.check_classes(num_classes)
         self.config = config
-        self.num_classes = num_classes
+        self.num_classes = check_integer(num_classes, "num_classes", 2)
         self.size_multiple = size_multiple
+        self.input_side()
+        config.loss.check_classes(num_classes)
         self.two_step = two_step
         self.normalization = config.normalization()
         self.nms: NMSConfig = resolve_nms(config.nms)
         self.anchor_generator = config.anchor_generator(steps)
         self.criterion = MultiBoxLoss(
-            variances=config.variances,
-            matching=config.matching,
-            arm_iou=(config.arm_pos_iou, config.arm_neg_iou),
-            odm_iou=(config.odm_pos_iou, config.odm_neg_iou),
-            theta=config.theta,
-            filtering=config.filtering,
-            negative_ratio=config.negative_ratio,
-            min_negatives=config.min_negatives,
-            empty_batch_negatives=config.empty_batch_negatives,
-            two_step=two_step,
-            arm=arm,
-            strategies=config,
+            config.loss, variances=config.variances, theta=config.theta, two_step=two_step, arm=arm
         )
         self._anchors: dict[Any, Tensor] = {}
 
@@ -135,6 +122,13 @@ class Detector(nn.Module, ABC):
             found = soft_after_hard(found, nms, self.num_classes)
         return found if nms.keep_per_class is None else limit_per_class(found, nms.keep_per_class, nms.keep_top_k)
 
+    def input_side(self, input_size: int | None = None) -> int:
+        """Side of a square input in pixels: the one asked for, or the model's own; ValueError if it does not fit."""
+        side = check_integer(self.config.input_size if input_size is None else input_size, "input_size", 1)
+        if side % self.size_multiple:
+            raise ValueError(f"input_size: expected a multiple of {self.size_multiple}, got {side}")
+        return side
+
     def anchors_for(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
         """The anchors (A, 4) of these feature maps, made once per input size and device."""
         sizes = tuple((int(m.shape[2]), int(m.shape[3])) for m in maps)
@@ -151,7 +145,7 @@ class Detector(nn.Module, ABC):
         return self._anchors[key]
 
     def _check_images(self, images: Tensor) -> None:
-        check_shape("images", images, ("B", 3, "H", "W"))
+        check_shape(images, "images", ("B", 3, "H", "W"))
         if not images.is_floating_point():
             raise TypeError(f"images: expected a floating-point tensor, got {images.dtype}")
         for side, size in zip(("height", "width"), images.shape[2:], strict=True):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
 
 from ..anchors import AnchorGenerator, AnchorLevel
 from ..checks import check_choice, check_integer, check_range
-from ..losses.filtering import FILTERINGS
-from ..losses.strategies import LossStrategies
+from ..losses.config import LossConfig
 from ..structures import CAFFE_MEAN, Normalization
 
-MATCHINGS = ("bipartite", "argmax", "none")
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+LOSS_OPTIONS = tuple(field.name for field in dataclasses.fields(LossConfig))
 NMS_METHODS = ("hard", "linear", "gaussian")
 
 
@@ -38,10 +42,10 @@ class NMSConfig:
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "iou_threshold", "min_score"):
-            check_range(f"nms {name}", getattr(self, name), 0, 1)
-        check_choice("nms method", self.method, NMS_METHODS)
+            check_range(getattr(self, name), f"nms {name}", 0, 1)
+        check_choice(self.method, "nms method", NMS_METHODS)
         if self.hard_iou is not None:
-            check_range("nms hard_iou", self.hard_iou, 0, 1)
+            check_range(self.hard_iou, "nms hard_iou", 0, 1)
             if self.method == "hard":
                 raise ValueError(f"nms hard_iou: expected None beside method 'hard', got {self.hard_iou}")
         if not self.sigma > 0:
@@ -49,9 +53,12 @@ class NMSConfig:
         for name in ("top_k_per_class", "top_k", "keep_top_k", "keep_per_class"):
             value = getattr(self, name)
             if value is not None or name == "keep_top_k":
-                check_integer(f"nms {name}", value, 1)
+                check_integer(value, f"nms {name}", 1)
 
 
+# Sides of boxes are x2 - x1 in all of them. EFGRNet's released code ("efgrnet") and the soft-NMS of RefineDet's COCO
+# test code ("coco") count x2 - x1 + 1, pixels for edges; without that 1 they are equal to ours. With it, 0.6% of
+# EFGRNet's detections are others.
 NMS_PRESETS: dict[str, NMSConfig] = {
     # RefineDet's released scripts, which produced the published numbers
     "code": NMSConfig(),
@@ -76,7 +83,7 @@ def resolve_nms(value: str | NMSConfig | Mapping[str, Any]) -> NMSConfig:
         return value
     changes: dict[str, Any] = {} if isinstance(value, str) else dict(value)
     preset = value if isinstance(value, str) else changes.pop("preset", "code")
-    check_choice("nms", preset, tuple(NMS_PRESETS))
+    check_choice(preset, "nms", tuple(NMS_PRESETS))
     known = [field.name for field in dataclasses.fields(NMSConfig)]
     unknown = sorted(set(changes) - set(known))
     if unknown:
@@ -85,10 +92,8 @@ def resolve_nms(value: str | NMSConfig | Mapping[str, Any]) -> NMSConfig:
 
 
 @dataclass(frozen=True)
-class DetectorConfig(LossStrategies):
+class DetectorConfig:
     """Options of a detector; the defaults are RefineDet's original (Caffe) rules.
-
-    The forms of the loss's terms stand in `LossStrategies`.
 
     Input and anchors
         input_size: nominal side of the square input in pixels.
@@ -100,21 +105,16 @@ class DetectorConfig(LossStrategies):
         variances: of the box coding, for center x, center y, width, height.
         pixel_mean, pixel_std, channel_order: how pixels in 0..255 become input, see `structures.Normalization`.
 
-    Training rules
-        matching: how ground truths get an anchor whatever their overlap: "bipartite" (original), "argmax" (ports) or
-            "none".
-        arm_pos_iou, arm_neg_iou, odm_pos_iou, odm_neg_iou: overlap from which an anchor is positive, and below which
-            it is negative, of the tiled (ARM) and the refined (ODM) anchors.
+    Training
+        loss: the rules of the loss. Outside Python (in `create_model`, on the command line, in YAML and in model files)
+            its fields are options beside the others, by their own names: see `from_options`, `to_dict`.
+
+    Both
         theta: an anchor is easy background when the ARM's background confidence is above it; 1.0 never filters.
-        filtering: what that means for the ODM's training. "caffe": such negatives are not mined; "paper": neither
-            positives nor negatives train; "peers": such positives lose their place and compete as negatives, with
-            their class as target, as PyTorch ports have it; "none": nothing. Inference drops the anchors in all four.
-        negative_ratio: hard negatives per positive, per image.
-        min_negatives: hard negatives that an image gets at least, also without positives.
-        empty_batch_negatives: hard negatives of each image of a batch that has no positive at all (EFGRNet: 45).
 
     Inference
-        nms: a preset ("code", "paper", "coco", "padet", "efgrnet") or a mapping of `NMSConfig` fields.
+        nms: a preset ("code", "paper", "coco", "padet", "efgrnet") or a mapping of `NMSConfig` fields. Sides of boxes
+            are x2 - x1, where the released code that "coco" and "efgrnet" stand for counts x2 - x1 + 1.
     """
 
     input_size: int = 320
@@ -127,34 +127,15 @@ class DetectorConfig(LossStrategies):
     pixel_mean: tuple[float, float, float] = CAFFE_MEAN
     pixel_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channel_order: Literal["bgr", "rgb"] = "bgr"
-    matching: str = "bipartite"
-    arm_pos_iou: float = 0.5
-    arm_neg_iou: float = 0.5
-    odm_pos_iou: float = 0.5
-    odm_neg_iou: float = 0.5
     theta: float = 0.99
-    filtering: str = "caffe"
-    negative_ratio: float = 3.0
-    min_negatives: int = 0
-    empty_batch_negatives: int = 0
+    loss: LossConfig = LossConfig()
     nms: str | Mapping[str, Any] | NMSConfig = "code"
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # lists come from JSON and YAML
+        for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
-        super().__post_init__()
-        check_integer("input_size", self.input_size, 1)
-        check_integer("min_negatives", self.min_negatives, 0)
-        check_integer("empty_batch_negatives", self.empty_batch_negatives, 0)
-        check_range("negative_ratio", self.negative_ratio, 0, 1e6)
-        check_choice("matching", self.matching, MATCHINGS)
-        check_choice("filtering", self.filtering, FILTERINGS)
-        for name in ("arm_pos_iou", "arm_neg_iou", "odm_pos_iou", "odm_neg_iou", "theta"):
-            check_range(name, getattr(self, name), 0, 1)
-        for stage in ("arm", "odm"):
-            low, high = getattr(self, f"{stage}_neg_iou"), getattr(self, f"{stage}_pos_iou")
-            if low > high:
-                raise ValueError(f"{stage}_neg_iou: expected at most {stage}_pos_iou = {high}, got {low}")
+        check_integer(self.input_size, "input_size", 1)
+        check_range(self.theta, "theta", 0, 1)
         if len(self.variances) != 4 or not all(v > 0 for v in self.variances):
             raise ValueError(f"variances: expected 4 positive numbers, got {self.variances}")
         resolve_nms(self.nms)  # the rest is for their checks
@@ -184,12 +165,27 @@ class DetectorConfig(LossStrategies):
     def anchor_generator(self, steps: Sequence[float | None]) -> AnchorGenerator:
         return AnchorGenerator(self.anchor_levels(steps), offset=self.anchor_offset, clip=self.clip_anchors)
 
+    @classmethod
+    def from_options(cls, **options: Any) -> Self:
+        """A config from options as `to_dict` gives them: those of the loss stand beside the others."""
+        return cls().with_options(**options)
+
+    def with_options(self, **options: Any) -> Self:
+        """This config with some options changed; those of the loss stand beside the others."""
+        loss = {name: _tuples(options.pop(name)) for name in LOSS_OPTIONS if name in options}
+        return dataclasses.replace(self, **options, loss=dataclasses.replace(self.loss, **loss))
+
     def to_dict(self) -> dict[str, Any]:
-        """All options as plain lists, numbers and strings: JSON goes round."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        """All options, those of the loss beside the others, as plain lists, numbers and strings: JSON goes round."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        rules = own.pop("loss")
+        return {name: _plain(value) for name, value in {**own, **vars(rules)}.items()}
 
 
 def _tuples(value: Any) -> Any:
+    """Lists, which come from JSON and YAML, as tuples; NumPy's numbers and arrays as Python's own."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
     return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from ..backbones.base import Backbone
 from ..blocks import cbr
-from ..checks import check_choice, check_integer
+from ..checks import check_choice, check_integer, check_std
 from ..heads import BoxHeads, FeatureGuidedRefinement, flatten_maps
 from ..heads.feature_guided import OFFSET_SOURCES
 from ..init import init_default, init_kaiming, init_normal
+from ..losses import LossConfig
 from ..necks import FeatureEnrichment
 from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
@@ -22,7 +23,7 @@ from .config import DetectorConfig, NMSConfig
 
 HEAD_INITS = ("torch", "kaiming")
 # the training rules of the released code, where they differ from the defaults
-PEER_RULES = {"matching": "argmax", "filtering": "peers", "empty_batch_negatives": 45}
+PEER_RULES: dict[str, Any] = {"matching": "argmax", "filtering": "peers", "empty_batch_negatives": 45}
 
 
 @dataclass(frozen=True)
@@ -65,26 +66,25 @@ class EFGRNetConfig(DetectorConfig):
     def __post_init__(self) -> None:
         if self.peer_compat:
             for name, value in PEER_RULES.items():
-                given = getattr(self, name)
-                if given not in (value, getattr(DetectorConfig, name)):
+                given = getattr(self.loss, name)
+                if given not in (value, getattr(LossConfig, name)):
                     raise ValueError(f"{name}: expected {value!r} or nothing beside peer_compat, got {given!r}")
-                object.__setattr__(self, name, value)
+            object.__setattr__(self, "loss", dataclasses.replace(self.loss, **PEER_RULES))
         super().__post_init__()
-        check_choice("offset_source", self.offset_source, OFFSET_SOURCES)
-        check_choice("head_init", self.head_init, HEAD_INITS)
-        check_integer("fgrm_channels", self.fgrm_channels, 1)
+        check_choice(self.offset_source, "offset_source", OFFSET_SOURCES)
+        check_choice(self.head_init, "head_init", HEAD_INITS)
+        check_integer(self.fgrm_channels, "fgrm_channels", 1)
         for name in ("mscf_dilations", "fgrm_dilations"):
             values = getattr(self, name)
             if not isinstance(values, tuple) or not values:
                 raise ValueError(f"{name}: expected one or more integers, got {values!r}")
             for value in values:
-                check_integer(name, value, 1)
+                check_integer(value, name, 1)
         if len(self.fgrm_dilations) != len(self.anchor_sizes):
             raise ValueError(
                 f"fgrm_dilations: expected one for each of {len(self.anchor_sizes)} levels, got {self.fgrm_dilations}"
             )
-        if self.head_std is not None and not self.head_std >= 0:
-            raise ValueError(f"head_std: expected a number of at least 0 or None, got {self.head_std}")
+        check_std(self.head_std, "head_std")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from ..backbones import SSDVGG16, ConvStage, ResNet, SmallNet
 from ..backbones.resnet import RESNET101, STYLES
 from ..blocks import MOMENTUM
 from ..checks import check_choice, check_integer
-from ..registry import register_model
 from .efgrnet import RESNET_FORM, SMALL_FORM, VGG_FORM, EFGRNet, EFGRNetConfig
+from .registration import register_model
 
 SSD_SCALE = 20.0  # of the L2Norm behind conv4_3, in SSD and in the ablations without the enrichment
 
@@ -32,8 +32,8 @@ class ResNetEFGRNetConfig(EFGRNetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("backbone_style", self.backbone_style, STYLES)
-        check_integer("backbone_width", self.backbone_width, 1)
+        check_choice(self.backbone_style, "backbone_style", STYLES)
+        check_integer(self.backbone_width, "backbone_width", 1)
 
 
 PAPER = EFGRNetConfig()

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from ..backbones.base import Backbone
 from ..backbones.layers import conv_bn
-from ..checks import check_choice, check_integer
+from ..checks import check_choice, check_integer, check_std
 from ..heads import BoxHeads, FeatureAlignment, flatten_maps
 from ..heads.feature_alignment import ALIGNMENTS
 from ..init import init_kaiming, init_normal
+from ..losses import LossConfig
 from ..necks import EncoderDecoder
 from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
@@ -45,9 +46,7 @@ class PADetConfig(DetectorConfig):
     """
 
     input_size: int = 384
-    matching: str = "argmax"
-    arm_neg_iou: float = 0.3
-    odm_neg_iou: float = 0.3
+    loss: LossConfig = LossConfig(matching="argmax", arm_neg_iou=0.3, odm_neg_iou=0.3)
     nms: str | Mapping[str, Any] | NMSConfig = "padet"
     promotion: str = "both"
     promotion_score: str = "sigmoid"
@@ -57,10 +56,10 @@ class PADetConfig(DetectorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("promotion", self.promotion, PROMOTIONS)
-        check_choice("promotion_score", self.promotion_score, SCORES)
-        check_choice("alignment", self.alignment, ALIGNMENTS)
-        check_integer("decoder_channels", self.decoder_channels, 1)
+        check_choice(self.promotion, "promotion", PROMOTIONS)
+        check_choice(self.promotion_score, "promotion_score", SCORES)
+        check_choice(self.alignment, "alignment", ALIGNMENTS)
+        check_integer(self.decoder_channels, "decoder_channels", 1)
         if self.promotion == "none" and self.alignment not in ("implicit", "none"):
             raise ValueError(
                 f"alignment: expected implicit or none where promotion is none, as there are no box offsets to follow, "
@@ -68,8 +67,7 @@ class PADetConfig(DetectorConfig):
             )
         if self.promotion in ("box", "none") and self.theta < 1:
             raise ValueError(f"theta: expected 1.0 where promotion is {self.promotion!r} (no filter), got {self.theta}")
-        if self.head_std is not None and not self.head_std >= 0:
-            raise ValueError(f"head_std: expected a number of at least 0 or None, got {self.head_std}")
+        check_std(self.head_std, "head_std")
 
 
 class PADet(Detector):

@@ -8,8 +8,8 @@ from typing import Any
 from ..backbones import SSDVGG16, ConvStage, ResNet, SmallNet
 from ..backbones.resnet import RESNET101, STYLES
 from ..checks import check_choice, check_integer
-from ..registry import register_model
 from .padet import PADet, PADetConfig
+from .registration import register_model
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class EncoderPADetConfig(PADetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.encoder_maps is not None:
-            check_integer("encoder_maps", self.encoder_maps, 4)
+            check_integer(self.encoder_maps, "encoder_maps", 4)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ResNetPADetConfig(EncoderPADetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("backbone_style", self.backbone_style, STYLES)
+        check_choice(self.backbone_style, "backbone_style", STYLES)
 
 
 # SSD's shares of the input for COCO: the size of each level and of the one above it

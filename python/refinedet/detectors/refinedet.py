@@ -12,7 +12,7 @@ from refinedet_ext.nn.transfer_connection_block import DECONV_KERNELS, NORMS
 
 from ..backbones.base import Backbone
 from ..backbones.bottleneck import Bottleneck
-from ..checks import check_choice, check_integer
+from ..checks import check_choice, check_integer, check_std
 from ..heads import BoxHeads
 from ..init import init_caffe, init_normal
 from ..necks import TransferConnectionPyramid
@@ -53,15 +53,13 @@ class RefineDetConfig(DetectorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("tcb_channels", self.tcb_channels, 1)
-        check_choice("tcb_norm", self.tcb_norm, NORMS)
-        check_choice("deconv_kernel", self.deconv_kernel, DECONV_KERNELS)
-        check_choice("head_blocks", self.head_blocks, HEAD_BLOCKS)
-        check_integer("head_block_width", self.head_block_width, 1)
-        for name in ("neck_std", "head_std"):
-            std = getattr(self, name)
-            if std is not None and not std >= 0:
-                raise ValueError(f"{name}: expected a number of at least 0 or None, got {std}")
+        check_integer(self.tcb_channels, "tcb_channels", 1)
+        check_choice(self.tcb_norm, "tcb_norm", NORMS)
+        check_choice(self.deconv_kernel, "deconv_kernel", DECONV_KERNELS)
+        check_choice(self.head_blocks, "head_blocks", HEAD_BLOCKS)
+        check_integer(self.head_block_width, "head_block_width", 1)
+        check_std(self.neck_std, "neck_std")
+        check_std(self.head_std, "head_std")
 
 
 class RefineDet(Detector):

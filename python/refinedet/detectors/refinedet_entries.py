@@ -21,8 +21,8 @@ from ..backbones.mobilenet import TAPS
 from ..backbones.resnet import RESNET101, STYLES
 from ..backbones.shufflenet import CHANNELS_10X
 from ..checks import check_choice
-from ..registry import register_model
 from .refinedet import RefineDet, RefineDetConfig
+from .registration import register_model
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ResNetRefineDetConfig(RefineDetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("backbone_style", self.backbone_style, STYLES)
+        check_choice(self.backbone_style, "backbone_style", STYLES)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class LightRefineDetConfig(RefineDetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("finest_stride", self.finest_stride, tuple(LIGHT_STAGES))
+        check_choice(self.finest_stride, "finest_stride", tuple(LIGHT_STAGES))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class TapsRefineDetConfig(MobileNetRefineDetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("taps", self.taps, TAPS)
+        check_choice(self.taps, "taps", TAPS)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from ..backbones import Res2NetLite
 from ..backbones.base import Backbone
 from ..backbones.layers import conv_bn
 from ..backbones.res2net_lite import Groups, check_res2net_options
-from ..checks import check_choice, check_integer
+from ..checks import check_choice, check_integer, check_std
 from ..heads import BoxHeads, LightHead
 from ..init import init_caffe, init_kaiming, init_normal
 from ..necks import BilinearFusion
 from ..outputs import HeadOutputs
-from ..registry import register_model
 from .base import Detector
 from .config import DetectorConfig
+from .registration import register_model
 
 HEADS = ("light", "conv3x3")
 SIZE_MULTIPLE = 64  # of the input: what lies above stride 64 rounds up
@@ -52,12 +52,11 @@ class RefineDetLiteConfig(DetectorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_res2net_options(self.width, self.mid_div, self.groups, self.block)
-        check_choice("head", self.head, HEADS)
-        check_choice("shared_heads", self.shared_heads, (True, False))
-        check_integer("head_channels", self.head_channels, 1)
-        check_integer("head_inner", self.head_inner, 1)
-        if self.head_std is not None and not self.head_std >= 0:
-            raise ValueError(f"head_std: expected a number of at least 0 or None, got {self.head_std}")
+        check_choice(self.head, "head", HEADS)
+        check_choice(self.shared_heads, "shared_heads", (True, False))
+        check_integer(self.head_channels, "head_channels", 1)
+        check_integer(self.head_inner, "head_inner", 1)
+        check_std(self.head_std, "head_std")
 
 
 class RefineDetLite(Detector):

@@ -1,4 +1,4 @@
-"""Class weights of a run from the pictures that it trains on."""
+"""Class weights of a run from the images that it trains on."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def with_class_weights(config: RunConfig, train_set: DetectionDataset) -> RunCon
     """
     if config.model.weights is not None:  # the options are those of that file
         return config
-    options = dataclasses.replace(model_entry(config.model.name).config, **_known(config))
-    if options.class_weights != "data":
+    loss = model_entry(config.model.name).config.with_options(**_known(config)).loss
+    if loss.class_weights != "data":
         return config
     counts = count_labels(train_set)
-    weights = class_weights_from_counts(counts, largest=options.class_weight_largest, gamma=options.class_weight_gamma)
+    weights = class_weights_from_counts(counts, largest=loss.class_weight_largest, gamma=loss.class_weight_gamma)
     for name, count, weight in zip(train_set.class_names, counts, weights, strict=True):
         logger.info("class weight %.3f: %s, %d boxes", weight, name, count)
     changed = {**config.model.options, "class_weights": [round(weight, 6) for weight in weights]}

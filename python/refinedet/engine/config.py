@@ -45,15 +45,15 @@ class SplitConfig:
 
 @dataclass
 class DataConfig:
-    """Where the pictures come from and how they reach the network.
+    """Where the images come from and how they reach the network.
 
     format: "voc" or "coco". root: folder of the data set. classes: names in the order of their labels; "auto" takes
     those in the data; null takes VOC's 20, or the categories of the COCO file.
     train, val, test: the parts; training watches val, `refinedet eval` measures test (or val where test is empty).
     use_difficult: VOC: train on boxes marked difficult, as the original code does.
     on_error: what happens to broken annotations: "skip" with a report, or "raise".
-    batch_size: pictures per process and step. eval_batch_size: likewise in evaluation.
-    workers: loader processes; 0 loads in the main process. cache_images: keep decoded pictures in memory.
+    batch_size: images per process and step. eval_batch_size: likewise in evaluation.
+    workers: loader processes; 0 loads in the main process. cache_images: keep decoded images in memory.
     augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
     """
 
@@ -72,11 +72,11 @@ class DataConfig:
     augment: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_choice("data.format", self.format, ("voc", "coco"))
-        check_choice("data.on_error", self.on_error, ("skip", "raise"))
-        check_integer("data.batch_size", self.batch_size, 1)
-        check_integer("data.eval_batch_size", self.eval_batch_size, 1)
-        check_integer("data.workers", self.workers, 0)
+        check_choice(self.format, "data.format", ("voc", "coco"))
+        check_choice(self.on_error, "data.on_error", ("skip", "raise"))
+        check_integer(self.batch_size, "data.batch_size", 1)
+        check_integer(self.eval_batch_size, "data.eval_batch_size", 1)
+        check_integer(self.workers, "data.workers", 0)
 
 
 @dataclass
@@ -107,23 +107,23 @@ class OptimConfig:
     warmup_factor: float = 0.001
 
     def __post_init__(self) -> None:
-        check_choice("optim.optimizer", self.optimizer, ("sgd", "adamw"))
-        check_choice("optim.schedule", self.schedule, ("step", "cosine", "constant"))
-        check_choice("optim.unit", self.unit, ("iterations", "epochs"))
+        check_choice(self.optimizer, "optim.optimizer", ("sgd", "adamw"))
+        check_choice(self.schedule, "optim.schedule", ("step", "cosine", "constant"))
+        check_choice(self.unit, "optim.unit", ("iterations", "epochs"))
         for name in ("momentum", "final_factor", "warmup_factor"):
-            check_range(f"optim.{name}", getattr(self, name), 0, 1.0)
+            check_range(getattr(self, name), f"optim.{name}", 0, 1.0)
         for gamma in self.gammas:
-            check_range("optim.gamma", gamma, 0, 1.0)
+            check_range(gamma, "optim.gamma", 0, 1.0)
         if len(self.gammas) != len(self.milestones):
             raise ValueError(
                 f"optim.gamma: expected one for each of {len(self.milestones)} milestones, got {self.gamma}"
             )
         for name in ("weight_decay", "bias_lr_factor"):
-            check_range(f"optim.{name}", getattr(self, name), 0, float("inf"))
+            check_range(getattr(self, name), f"optim.{name}", 0, float("inf"))
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"optim.lr: expected a positive number, got {self.lr}")
-        check_integer("optim.warmup_iterations", self.warmup_iterations, 0)
-        check_integer("optim.warmup_epochs", self.warmup_epochs, 0)
+        check_integer(self.warmup_iterations, "optim.warmup_iterations", 0)
+        check_integer(self.warmup_epochs, "optim.warmup_epochs", 0)
         if self.warmup_iterations and self.warmup_epochs:
             raise ValueError(
                 "optim.warmup_iterations, optim.warmup_epochs: expected one of them, "
@@ -147,7 +147,7 @@ class TrainConfig:
     clip_norm: largest norm of all gradients together; null: no clipping.
     seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
     accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
-    sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and pictures.
+    sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and images.
     resume: the `last.ckpt` of a run that was interrupted. max_minutes: stop after that time, whatever the length.
     """
 
@@ -168,11 +168,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("iterations", "epochs"):
             if getattr(self, name) is not None:
-                check_integer(f"train.{name}", getattr(self, name), 1)
-        check_integer("train.accumulate", self.accumulate, 1)
-        check_integer("train.eval_every", self.eval_every, 1)
-        check_integer("train.seed", self.seed, 0)
-        check_choice("train.precision", self.precision, ("32", "bf16", "16", "auto"))
+                check_integer(getattr(self, name), f"train.{name}", 1)
+        check_integer(self.accumulate, "train.accumulate", 1)
+        check_integer(self.eval_every, "train.eval_every", 1)
+        check_integer(self.seed, "train.seed", 0)
+        check_choice(self.precision, "train.precision", ("32", "bf16", "16", "auto"))
         for name in ("clip_norm", "max_minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -197,9 +197,9 @@ class EvalConfig:
     monitor: str | None = None
 
     def __post_init__(self) -> None:
-        check_choice("evaluation.kind", self.kind, ("coco", "voc07", "voc12"))
+        check_choice(self.kind, "evaluation.kind", ("coco", "voc07", "voc12"))
         known = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100") if self.kind == "coco" else ("mAP",)
-        check_choice("evaluation.monitor", self.main_metric, known)
+        check_choice(self.main_metric, "evaluation.monitor", known)
 
     @property
     def main_metric(self) -> str:
@@ -208,7 +208,7 @@ class EvalConfig:
 
 @dataclass
 class RunConfig:
-    """A whole run. output: the folder for checkpoints, logs, metrics and pictures."""
+    """A whole run. output: the folder for checkpoints, logs, metrics and images."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -72,7 +72,7 @@ class DetectionData(pl.LightningDataModule):
         self.eval_pipeline = eval_pipeline(size, normalization)
         if config.batch_size > len(train_set):
             raise ValueError(
-                f"data.batch_size: expected at most the {len(train_set)} training pictures, got {config.batch_size}"
+                f"data.batch_size: expected at most the {len(train_set)} training images, got {config.batch_size}"
             )
 
     def train_dataloader(self) -> DataLoader[Batch]:

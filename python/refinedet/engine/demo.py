@@ -18,7 +18,7 @@ from .config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig,
 from .evaluate import evaluate
 from .train import train
 
-PICTURES = 12
+DRAWN = 12
 SHOWN_FROM = 0.5  # score from which a detection is drawn
 
 
@@ -53,7 +53,7 @@ def demo(
     epochs: int = 30,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Render, train, evaluate, draw; returns the metrics of the held-out pictures.
+    """Render, train, evaluate, draw; returns the metrics of the held-out images.
 
     output: a folder that must not hold a run yet. It gets `data/` (COCO format), the training run's files (see
     `train`), `metrics.json`, `table.txt`, `detections.json`, `precision_recall.png`, `curves.png` and `pictures/`.
@@ -62,7 +62,7 @@ def demo(
     folder = Path(output)
     if (folder / "checkpoints").exists():
         raise ValueError(f"output: {folder} holds a run already; remove it or give another folder")
-    print(f"rendering {train_pictures} + {test_pictures} pictures into {folder / 'data'}", flush=True)
+    print(f"rendering {train_pictures} + {test_pictures} images into {folder / 'data'}", flush=True)
     render_dataset(folder / "data", train=train_pictures, test=test_pictures, seed=seed)
     result = train(demo_config(folder / "data", folder, epochs=epochs, seed=seed))
 
@@ -74,8 +74,8 @@ def demo(
         output=folder,
         extra={"model": result.model, "seconds": round(time.monotonic() - started, 1)},
     )
-    draw_pictures(Predictor(checkpoint.model, checkpoint.class_names), test_set, folder / "pictures")
-    print("\nheld-out pictures:\n" + format_table(metrics))
+    draw_images(Predictor(checkpoint.model, checkpoint.class_names), test_set, folder / "pictures")
+    print("\nheld-out images:\n" + format_table(metrics))
     print(
         f"\n{folder}/: metrics.json, table.txt, curves.png, precision_recall.png, pictures/, best.safetensors\n"
         f"try: refinedet predict --weights {result.best} --output {folder}/predict {folder}/data/test",
@@ -84,8 +84,8 @@ def demo(
     return metrics
 
 
-def draw_pictures(predictor: Predictor, dataset: COCODetection, folder: Path, count: int = PICTURES) -> list[Path]:
-    """Detections on the first pictures of a data set, and one sheet of them beside the ground truth."""
+def draw_images(predictor: Predictor, dataset: COCODetection, folder: Path, count: int = DRAWN) -> list[Path]:
+    """Detections on the first images of a data set, and one sheet of them beside the ground truth."""
     folder.mkdir(parents=True, exist_ok=True)
     paths, found_tiles, truth_tiles = [], [], []
     for index in range(min(count, len(dataset))):

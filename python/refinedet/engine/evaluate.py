@@ -38,8 +38,8 @@ def evaluate(
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
-    `table.txt` and `precision_recall.png`; None writes nothing. input_size: side the pictures are resized to, None is
-    the model's. multi_scale: a recipe of `refinedet.inference` or its name; the pictures then pass one by one, on all
+    `table.txt` and `precision_recall.png`; None writes nothing. input_size: side the images are resized to, None is
+    the model's. multi_scale: a recipe of `refinedet.inference` or its name; the images then pass one by one, on all
     its scales.
 
     Raises ValueError if the model has another number of classes than the data set, or if both input_size and
@@ -52,6 +52,7 @@ def evaluate(
             f"dataset: expected {model.num_classes - 1} classes as the model has, got {len(dataset.class_names)}: "
             f"{', '.join(dataset.class_names)}"
         )
+    side = model.input_side(input_size)
     model = model.to(device).eval()
     evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
     if multi_scale is not None:
@@ -59,7 +60,7 @@ def evaluate(
             sample = dataset[index]
             evaluator.add(multi_scale_detections(model, sample.image, multi_scale, image_id=sample.image_id))
     else:
-        pipeline = eval_pipeline(input_size or model.config.input_size, model.normalization)
+        pipeline = eval_pipeline(side, model.normalization)
         loader = build_loader(dataset, pipeline, batch_size=batch_size, workers=workers, persistent_workers=False)
         with torch.inference_mode():
             for batch in loader:

@@ -19,13 +19,13 @@ TERMS = ("arm_cls", "arm_loc", "odm_cls", "odm_loc")
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss became NaN or infinite. `paths`: the pictures of that batch."""
+    """The loss became NaN or infinite. `paths`: the images of that batch."""
 
     def __init__(self, iteration: int, terms: dict[str, float], paths: list[str]) -> None:
         self.paths = paths
         shown = ", ".join(f"{name} {value:g}" for name, value in terms.items())
         super().__init__(
-            f"the loss is not finite at iteration {iteration} ({shown}); pictures of this batch: {', '.join(paths)}. "
+            f"the loss is not finite at iteration {iteration} ({shown}); images of this batch: {', '.join(paths)}. "
             "The weights are those before this step. A lower optim.lr, a warm-up or train.clip_norm usually helps"
         )
 

@@ -9,13 +9,15 @@ import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from refinedet_ext.machine import multiplies_bfloat16
 
 from ..backbones.backbone_file import with_origin_options
 from ..data import to_coco_dict
@@ -29,6 +31,8 @@ from .class_weights import with_class_weights
 from .config import RunConfig
 from .data import DetectionData, open_split
 from .module import DetectionModule
+
+logger = logging.getLogger(__name__)
 
 _PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -59,9 +63,7 @@ def train(config: RunConfig) -> TrainResult:
     NonFiniteLoss when the loss stops being a number.
     """
     config.train.check_length()
-    if config.train.precision == "auto":
-        precision: Literal["bf16", "32"] = "bf16" if _has_fast_bf16(config.train.accelerator) else "32"
-        config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
+    config = with_precision(config)
     output = Path(config.output)
     _check_output(config, output)
     train_set = open_split(config.data, "train")
@@ -110,6 +112,21 @@ def train(config: RunConfig) -> TrainResult:
         module.last_metrics,
         save.best,
     )
+
+
+def with_precision(config: RunConfig) -> RunConfig:
+    """The run with "auto" settled by what its device multiplies by itself; bfloat16 that a CPU emulates is logged."""
+    settings = config.train
+    if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = multiplies_bfloat16()
+    if settings.precision == "auto":
+        return dataclasses.replace(config, train=dataclasses.replace(settings, precision="bf16" if fast else "32"))
+    on_cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.accelerator.is_available())
+    if settings.precision == "bf16" and on_cpu and not fast:
+        logger.warning("train.precision: this CPU has no instructions for bf16 and emulates it slowly; take 32 or auto")
+    return config
 
 
 def with_backbone_options(config: RunConfig) -> RunConfig:
@@ -197,14 +214,6 @@ def _check_output(config: RunConfig, output: Path) -> None:
             f"output: {output} holds a run already; give another folder, or go on with it by "
             f"train.resume={output / 'checkpoints' / 'last.ckpt'}"
         )
-
-
-def _has_fast_bf16(accelerator: str) -> bool:
-    """Whether the device multiplies bfloat16 matrices by itself."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _processes(devices: int | str) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from .ground_truth import GroundTruth
 from .results import ImageDetections, from_coco_results
 
-# name, precision or recall, IoU threshold or None for the mean over 0.50:0.95, object size, place
+# name, precision or recall, IoU threshold or None for the mean over 0.50:0.95, object size, position
 # in max_detections; {} in a name stands for that number
 _SUMMARY: tuple[tuple[str, str, float | None, str, int], ...] = (
     ("AP", "precision", None, "all", 2),
@@ -41,9 +41,9 @@ def coco_evaluate(
     """The twelve COCO summary metrics, and AP and AP50 of every class.
 
     ground_truth: as for `GroundTruth.load`; detections: pixel records, or COCO result entries,
-    whose category ids are then those of the ground truth. All pictures of the ground truth count,
-    those without a record as pictures without detections. max_detections: most detections per
-    picture and class that count for the three recalls; the last one is also the limit of every
+    whose category ids are then those of the ground truth. All images of the ground truth count,
+    those without a record as images without detections. max_detections: most detections per
+    image and class that count for the three recalls; the last one is also the limit of every
     other metric. verbose: lets pycocotools print its progress.
 
     Returns plain JSON-able values: `kind`, `AP`, `AP50`, `AP75`, `APs`, `APm`, `APl`, `AR1`,
@@ -61,12 +61,12 @@ def coco_evaluate(
     params = evaluation.params
 
     metrics: dict[str, Any] = {"kind": "coco"}
-    for name, what, iou, size, place in _SUMMARY:
+    for name, what, iou, size, position in _SUMMARY:
         values = precision if what == "precision" else recall
         if iou is not None:
             values = values[np.isclose(params.iouThrs, iou)]
-        values = values[..., params.areaRngLbl.index(size), place]
-        metrics[name.format(limits[place])] = _mean(values)
+        values = values[..., params.areaRngLbl.index(size), position]
+        metrics[name.format(limits[position])] = _mean(values)
     objects = np.bincount(truth.labels[~truth.crowd], minlength=len(truth.class_names) + 1)
     found = np.zeros(len(truth.class_names) + 1, np.int64)
     for record in records:
@@ -92,7 +92,7 @@ def as_records(
     truth: GroundTruth,
     detections: Sequence[ImageDetections] | Sequence[Mapping[str, Any]],
 ) -> list[ImageDetections]:
-    """Detections as pixel records, checked against the ground truth: known pictures, each once."""
+    """Detections as pixel records, checked against the ground truth: known images, each once."""
     records: list[ImageDetections] = []
     entries: list[Mapping[str, Any]] = []
     for i, item in enumerate(detections):

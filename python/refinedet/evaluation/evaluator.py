@@ -26,7 +26,7 @@ class Evaluator:
 
     ground_truth: a COCO dictionary (images, annotations, categories) or a file of one. class_names:
     the names behind the labels of the detections, label i being class_names[i - 1]; None: the
-    categories in the order listed. clip: limits boxes to their picture.
+    categories in the order listed. clip: limits boxes to their image.
 
         evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
         for batch in loader:
@@ -55,7 +55,7 @@ class Evaluator:
         return self.ground_truth.class_names
 
     def __len__(self) -> int:
-        """How many pictures have been seen."""
+        """How many images have been seen."""
         return len(self._records)
 
     def reset(self) -> None:
@@ -69,12 +69,12 @@ class Evaluator:
             self.add(record)
 
     def add(self, record: ImageDetections) -> None:
-        """Adds the detections of one picture. A picture that has been seen already is refused."""
+        """Adds the detections of one image. An image that has been seen already is refused."""
         self._check(record)
         if record.image_id in self._records:
             raise ValueError(
                 f"image {record.image_id!r} has been evaluated already: call reset() between "
-                "evaluations; repeated pictures of distributed samplers belong to different "
+                "evaluations; repeated images of distributed samplers belong to different "
                 "processes, where merge() drops them"
             )
         self._records[record.image_id] = record
@@ -82,7 +82,7 @@ class Evaluator:
     def load_results(self, results: Sequence[Mapping[str, Any]] | str | Path) -> None:
         """Takes the whole evaluation from COCO result entries or a file of them.
 
-        Pictures without an entry count as pictures without detections.
+        Images without an entry count as images without detections.
         """
         if isinstance(results, str | Path):
             results = read_results(
@@ -101,7 +101,7 @@ class Evaluator:
     def merge(self, state: Sequence[ImageDetections]) -> None:
         """Adds the `state()` of another process's evaluator.
 
-        Distributed samplers repeat pictures so that every process has equally many; of a picture
+        Distributed samplers repeat images so that every process has equally many; of an image
         that comes twice the first stays, hence merge in the order of the ranks.
         """
         for record in state:
@@ -109,7 +109,7 @@ class Evaluator:
             self._records.setdefault(record.image_id, record)
 
     def results(self) -> list[dict[str, Any]]:
-        """All detections as COCO result entries, pictures in the order of the ground truth."""
+        """All detections as COCO result entries, images in the order of the ground truth."""
         return to_coco_results(self._ordered(), self.ground_truth.category_ids)
 
     def compute(
@@ -126,7 +126,7 @@ class Evaluator:
 
         kind "coco": see `coco_evaluate`, with max_detections. kind "voc07" (11-point) and "voc12"
         (area): see `voc_evaluate`, with the last three arguments. partial: evaluate only the
-        pictures seen so far; otherwise every picture of the ground truth must have been seen.
+        images seen so far; otherwise every image of the ground truth must have been seen.
         """
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")

@@ -14,10 +14,10 @@ from .schema import ImageId, ResultsError, check_bbox, check_id, is_finite, is_i
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The objects of all pictures of a data set, boxes in pixels of the original picture.
+    """The objects of all images of a data set, boxes in pixels of the original image.
 
-    image_ids: all pictures, also those without objects. Label i stands for class_names[i - 1] and
-    category_ids[i - 1]. Per object (G of them, pictures in any order): image_index (G,) int64 into
+    image_ids: all images, also those without objects. Label i stands for class_names[i - 1] and
+    category_ids[i - 1]. Per object (G of them, images in any order): image_index (G,) int64 into
     image_ids; boxes (G, 4) float64 (x1, y1, x2, y2); labels (G,) int64 in 1..C; area (G,) float64;
     crowd (G,) bool (COCO iscrowd); difficult (G,) bool (VOC difficult).
     """
@@ -58,7 +58,7 @@ class GroundTruth:
         return _from_coco(source, class_names, name)
 
     def subset(self, image_ids: Iterable[ImageId]) -> GroundTruth:
-        """The ground truth of some of the pictures, in the order of this data set."""
+        """The ground truth of some of the images, in the order of this data set."""
         wanted = set(image_ids)
         unknown = wanted - set(self.image_ids)
         if unknown:

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation and of a training run, by Matplotlib without a display."""
+"""Images of an evaluation and of a training run, by Matplotlib without a display."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def plot_precision_recall(
 def plot_training_curves(
     log: str | Path, path: str | Path, *, x: str = "step", columns: Sequence[str] | None = None
 ) -> None:
-    """Draws a CSV of logged metrics, as Lightning's CSVLogger writes it, in one picture.
+    """Draws a CSV of logged metrics, as Lightning's CSVLogger writes it, in one image.
 
     log: one row per logging step; empty cells are values not logged then. x: the column of the
     horizontal axis; values that are not finite are left out. columns: those to draw; None: all but
@@ -159,7 +159,7 @@ def _panel_of(column: str) -> str:
 
 
 def _read_log(log: Path, x: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The columns of numbers by name, each as the places and the values where it was logged."""
+    """The columns of numbers by name, each as the positions and the values where it was logged."""
     with log.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         columns = list(reader.fieldnames or [])
@@ -183,7 +183,7 @@ def _read_log(log: Path, x: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean over `width` values around each place, fewer at the ends; same shape (N,)."""
+    """The mean over `width` values around each position, fewer at the ends; same shape (N,)."""
     kernel = np.ones(min(width, len(values)))
     total = np.convolve(values, kernel, mode="same")
     return total / np.convolve(np.ones(len(values)), kernel, mode="same")

@@ -1,7 +1,7 @@
-"""Detections of whole pictures: in memory as ragged NumPy records, on disk as COCO results.
+"""Detections of whole images: in memory as ragged NumPy records, on disk as COCO results.
 
 A COCO result file is a JSON list of `{"image_id", "category_id", "bbox": [x, y, w, h], "score"}`,
-one entry per detection, boxes in pixels of the original picture
+one entry per detection, boxes in pixels of the original image
 (https://cocodataset.org/#format-results).
 """
 
@@ -21,7 +21,7 @@ from .schema import ImageId, ResultsError, check_results, is_finite, read_json
 
 @dataclass(frozen=True)
 class ImageDetections:
-    """The detections of one picture, in pixels of the original picture, in any order.
+    """The detections of one image, in pixels of the original image, in any order.
 
     boxes: (N, 4) float64 (x1, y1, x2, y2); scores: (N,) float64; labels: (N,) int64 in 1..C.
     Raises ResultsError where a shape does not fit, a value is not finite, a box has x2 < x1 or
@@ -83,7 +83,7 @@ def from_padded(
     *,
     clip: bool = True,
 ) -> list[ImageDetections]:
-    """Padded detections of a batch, in fractions of the picture, to one pixel record a picture.
+    """Padded detections of a batch, in fractions of the image, to one pixel record an image.
 
     detections: boxes (B, K, 4), scores (B, K), labels (B, K), count (B,), tensors or arrays; rows
     from `count` on are padding and are left out. original_sizes: B pairs (width, height) in pixels.
@@ -126,9 +126,9 @@ def to_padded(
     *,
     max_detections: int | None = None,
 ) -> Any:
-    """Pixel records to padded `Detections` of NumPy arrays, in fractions of the picture.
+    """Pixel records to padded `Detections` of NumPy arrays, in fractions of the image.
 
-    Each picture's detections come best score first (ties in the order given); with max_detections
+    Each image's detections come best score first (ties in the order given); with max_detections
     only the best that many stay. K is the longest list, or max_detections. The inverse of
     `from_padded`.
     """
@@ -186,11 +186,11 @@ def from_coco_results(
     category_ids: Sequence[int] | None = None,
     image_ids: Sequence[ImageId] | None = None,
 ) -> list[ImageDetections]:
-    """COCO result entries to one pixel record per picture, entries checked as by `check_results`.
+    """COCO result entries to one pixel record per image, entries checked as by `check_results`.
 
-    category_ids: the label of a category is its place in this list, from 1; None: the category is
-    the label. image_ids: the pictures to return, in this order, also those without a detection;
-    None: the pictures named by the entries, in order of first appearance.
+    category_ids: the label of a category is its position in this list, from 1; None: the category is
+    the label. image_ids: the images to return, in this order, also those without a detection;
+    None: the images named by the entries, in order of first appearance.
     """
     check_results(results, image_ids=image_ids, category_ids=category_ids)
     label_of = None if category_ids is None else {c: i + 1 for i, c in enumerate(category_ids)}

@@ -1,7 +1,7 @@
 """PASCAL VOC average precision, after the official development kit (Everingham et al., IJCV 2010).
 
 The kit walks over the detections of a class, best score first. Each looks at the object of its
-class in its picture that it overlaps most. Below the threshold it is a false positive. Above, a
+class in its image that it overlaps most. Below the threshold it is a false positive. Above, a
 difficult object makes it count neither way, a free object makes it a true positive, and an object
 taken by a better detection makes it a false positive. Because a detection never looks at a second
 object, the walk needs no loop: the first detection in order that names an object takes it.
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..boxes import box_iou
 from .coco import as_records
 from .ground_truth import GroundTruth
 from .results import ImageDetections
@@ -112,7 +113,7 @@ def precision_recall_curves(
     taken: 1 is the development kit's, whose coordinates name the first and the last pixel inside; 0
     is for boxes given by their edges, as COCO's. inclusive: an overlap equal to the threshold
     matches, as in the development kit; False asks for more than the threshold, as the Python port
-    that came with Fast R-CNN does. Ties in score: the picture that comes first in the ground truth,
+    that came with Fast R-CNN does. Ties in score: the image that comes first in the ground truth,
     then the detection that comes first.
     """
     if not 0 < iou_threshold <= 1:
@@ -121,10 +122,10 @@ def precision_recall_curves(
         raise ValueError(f"pixel_offset: expected 0 or above, got {pixel_offset}")
     truth = GroundTruth.load(ground_truth)
     records = as_records(truth, detections)
-    place = {image_id: i for i, image_id in enumerate(truth.image_ids)}
-    records.sort(key=lambda record: place[record.image_id])
+    position = {image_id: i for i, image_id in enumerate(truth.image_ids)}
+    records.sort(key=lambda record: position[record.image_id])
     # the empty arrays in front keep shape and type where there is no record
-    image = np.concatenate([np.zeros(0, int), *(np.full(len(r), place[r.image_id]) for r in records)])
+    image = np.concatenate([np.zeros(0, int), *(np.full(len(r), position[r.image_id]) for r in records)])
     boxes = np.concatenate([np.zeros((0, 4)), *(r.boxes for r in records)])
     scores = np.concatenate([np.zeros(0), *(r.scores for r in records)])
     labels = np.concatenate([np.zeros(0, int), *(r.labels for r in records)])
@@ -201,9 +202,9 @@ def _best_overlap(
     object_image: np.ndarray,
     pixel_offset: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Per box (D, 4), the highest IoU (D,) with an object (G, 4) of its picture, and which (D,).
+    """Per box (D, 4), the highest IoU (D,) with an object (G, 4) of its image, and which (D,).
 
-    Only pairs within a picture are formed. Ties go to the first object; without one: 0 and -1.
+    Only pairs within an image are formed. Ties go to the first object; without one: 0 and -1.
     """
     best = np.zeros(len(boxes))
     choice = np.full(len(boxes), -1)
@@ -218,17 +219,9 @@ def _best_overlap(
     start = np.cumsum(count) - count  # where the pairs of each box begin
     pair_box = np.repeat(rows, count)
     pair_object = order[np.arange(count.sum()) - np.repeat(start - first, count)]
-    a, b = boxes[pair_box], objects[pair_object]
-    shared = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + pixel_offset
-    intersection = np.prod(np.maximum(shared, 0.0), axis=1)
-    union = _area(a, pixel_offset) + _area(b, pixel_offset) - intersection
-    iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou = box_iou(boxes[pair_box], objects[pair_object], pixel=pixel_offset)
     best[rows] = np.maximum.reduceat(iou, start)
     winners = np.flatnonzero(iou == np.repeat(best[rows], count))
     boxes_of, at = np.unique(pair_box[winners], return_index=True)
     choice[boxes_of] = pair_object[winners[at]]
     return best, choice
-
-
-def _area(boxes: np.ndarray, pixel_offset: float) -> np.ndarray:
-    return np.prod(boxes[:, 2:] - boxes[:, :2] + pixel_offset, axis=1)

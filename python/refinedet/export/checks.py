@@ -20,10 +20,7 @@ def example_images(model: Any, input_size: int | None, batch_size: int) -> Tenso
         raise TypeError("model: expected the detector itself, got a copy that is optimized for this CPU")
     if model.training:
         raise ValueError("model: expected one in eval mode, got one in training mode; call model.eval() first")
-    size = model.config.input_size if input_size is None else input_size
-    check_integer("input_size", size, 1)
-    check_integer("batch_size", batch_size, 1)
-    if size % model.size_multiple:
-        raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
+    size = model.input_side(input_size)
+    check_integer(batch_size, "batch_size", 1)
     parameter = next(model.parameters())
     return torch.zeros(batch_size, 3, size, size, dtype=parameter.dtype, device=parameter.device)

@@ -57,7 +57,7 @@ def export_onnx(
     onnxscript.
     """
     images = example_images(model, input_size, batch_size)
-    check_choice("dynamic_batch", dynamic_batch, (True, False))
+    check_choice(dynamic_batch, "dynamic_batch", (True, False))
     if os.path.splitext(path)[1] != SUFFIX:
         raise ValueError(f"path: expected a file name that ends in {SUFFIX}, got {os.fspath(path)!r}")
     if dynamic_batch and batch_size < 2:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from refinedet_ext.nn import DeformAlign
 
 from ..checks import check_choice
-from ..init import init_kaiming
+from ..init import init_kaiming, zeroed
 from .feature_guided import box_offsets
 
 ALIGNMENTS = ("disentangled", "explicit", "location", "size", "implicit", "none")
@@ -36,17 +36,17 @@ class FeatureAlignment(nn.Module):
 
     def __init__(self, channels: int, anchors: int, *, alignment: str = "disentangled") -> None:
         super().__init__()
-        check_choice("alignment", alignment, ALIGNMENTS[:-1])
+        check_choice(alignment, "alignment", ALIGNMENTS[:-1])
         self.alignment = alignment
         self.shift: nn.Conv2d | None = None
         if alignment == "disentangled":
-            self.shift = _zeros(nn.Conv2d(2 * anchors, 2, 1))
-            self.offset = _zeros(nn.Conv2d(2 * anchors, 2 * TAPS, 1))
+            self.shift = zeroed(nn.Conv2d(2 * anchors, 2, 1))
+            self.offset = zeroed(nn.Conv2d(2 * anchors, 2 * TAPS, 1))
         elif alignment == "implicit":
-            self.offset = _zeros(nn.Conv2d(channels, 2 * TAPS, 3, padding=1))
+            self.offset = zeroed(nn.Conv2d(channels, 2 * TAPS, 3, padding=1))
         else:
             inputs = anchors * (4 if alignment == "explicit" else 2)
-            self.offset = _zeros(nn.Conv2d(inputs, 2 * TAPS, 1))
+            self.offset = zeroed(nn.Conv2d(inputs, 2 * TAPS, 1))
         self.align = DeformAlign(channels, channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.align.weight, mode="fan_out", nonlinearity="relu")
         self.norm = nn.BatchNorm2d(channels)
@@ -61,9 +61,3 @@ class FeatureAlignment(nn.Module):
         else:
             aligned = self.align(x, self.offset(box_offsets(deltas, EXPLICIT[self.alignment])))
         return F.relu(self.norm(aligned))
-
-
-def _zeros(conv: nn.Conv2d) -> nn.Conv2d:
-    for parameter in conv.parameters():
-        nn.init.zeros_(parameter)
-    return conv

@@ -10,7 +10,7 @@ from refinedet_ext.nn import DeformAlign
 
 from ..blocks import MOMENTUM, cbr
 from ..checks import check_choice
-from ..init import init_kaiming
+from ..init import init_kaiming, zeroed
 
 # which of (dx, dy, dw, dh) the kernel's offsets come from
 BOX_OFFSETS = {"position": (0, 1), "size": (2, 3), "box": (0, 1, 2, 3)}
@@ -48,7 +48,7 @@ class FeatureGuidedRefinement(nn.Module):
         objectness: bool = True,
     ) -> None:
         super().__init__()
-        check_choice("offset_source", offset_source, OFFSET_SOURCES)
+        check_choice(offset_source, "offset_source", OFFSET_SOURCES)
         self.offset_source = offset_source
         self.objectness = objectness
         self.dilation = dilation
@@ -60,9 +60,9 @@ class FeatureGuidedRefinement(nn.Module):
                 self.offset = cbr(inputs, 2 * taps, 1)
                 init_kaiming(self.offset)
             else:
-                self.offset = _zeros(nn.Conv2d(inputs, 2 * taps, 1))
+                self.offset = zeroed(nn.Conv2d(inputs, 2 * taps, 1))
         elif offset_source == "own":
-            self.offset = _zeros(nn.Conv2d(in_channels, 2 * taps, 3, padding=dilation, dilation=dilation))
+            self.offset = zeroed(nn.Conv2d(in_channels, 2 * taps, 3, padding=dilation, dilation=dilation))
         self.align = DeformAlign(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, momentum=MOMENTUM)
 
@@ -90,9 +90,3 @@ def objectness_map(logits: Tensor) -> Tensor:
 def box_offsets(deltas: Tensor, source: str) -> Tensor:
     """The channels of a map of box offsets that `source` names: all anchors' dx, then all dy, and so on."""
     return torch.cat([deltas[:, coordinate::4] for coordinate in BOX_OFFSETS[source]], dim=1)
-
-
-def _zeros(conv: nn.Conv2d) -> nn.Conv2d:
-    for parameter in conv.parameters():
-        nn.init.zeros_(parameter)
-    return conv

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 
 from ..checks import check_choice
+from ..data.image_io import resize_image
 from ..evaluation.results import ImageDetections, from_padded
 from ..structures import to_tensor
 from .voting import box_voting, soft_box_voting
@@ -22,11 +22,11 @@ VOTINGS = ("box", "soft")
 
 @dataclass(frozen=True)
 class Pass:
-    """One size that the picture is resized to, and which boxes of it count.
+    """One size that the image is resized to, and which boxes of it count.
 
-    long, short: sides in pixels, multiples of 64; the long one lies along the picture's longer side. A square where
+    long, short: sides in pixels, multiples of 64; the long one lies along the image's longer side. A square where
     both are the same.
-    below: only boxes whose shorter side is less than this, in pixels of the picture: what magnification is for.
+    below: only boxes whose shorter side is less than this, in pixels of the image: what magnification is for.
     above: only boxes whose longer side is more than this.
     """
 
@@ -36,7 +36,7 @@ class Pass:
     above: float | None = None
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) of the network's input for a picture of that size."""
+        """(width, height) of the network's input for an image of that size."""
         return (self.long, self.short) if width >= height else (self.short, self.long)
 
     def keeps(self, boxes: np.ndarray) -> np.ndarray:
@@ -52,9 +52,9 @@ class Pass:
 
 @dataclass(frozen=True)
 class MultiScale:
-    """Passes, each also on the mirrored picture if `flip`, merged class by class.
+    """Passes, each also on the mirrored image if `flip`, merged class by class.
 
-    voting: "box" (PASCAL VOC) or "soft" (COCO). keep: detections per picture, the best of all classes; None keeps all.
+    voting: "box" (PASCAL VOC) or "soft" (COCO). keep: detections per image, the best of all classes; None keeps all.
     """
 
     passes: tuple[Pass, ...]
@@ -63,7 +63,7 @@ class MultiScale:
     keep: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("voting", self.voting, VOTINGS)
+        check_choice(self.voting, "voting", VOTINGS)
         if not self.passes:
             raise ValueError("passes: expected at least one")
 
@@ -107,21 +107,21 @@ RECIPES: dict[str, MultiScale] = {
 def multi_scale_detections(
     model: Detector, picture: np.ndarray, recipe: MultiScale | str, *, image_id: int | str = 0
 ) -> ImageDetections:
-    """Detections of one picture from all passes of a recipe, in its pixels, the best first.
+    """Detections of one image from all passes of a recipe, in its pixels, the best first.
 
-    model: in eval mode; its own suppression runs in each pass. picture: (H, W, 3) uint8 BGR. recipe: or the name of
-    one of `RECIPES`.
+    model: in eval mode; its own suppression runs in each pass. picture: the image, (H, W, 3) uint8 BGR.
+    recipe: or the name of one of `RECIPES`.
 
     Ten to twenty times the work of a single pass.
     """
     if isinstance(recipe, str):
-        check_choice("recipe", recipe, tuple(RECIPES))
+        check_choice(recipe, "recipe", tuple(RECIPES))
         recipe = RECIPES[recipe]
     device = next(model.parameters()).device
     height, width = picture.shape[:2]
     found: list[ImageDetections] = []
     for one in recipe.passes:
-        resized = cv2.resize(picture, one.size(width, height), interpolation=cv2.INTER_LINEAR)
+        resized = resize_image(picture, one.size(width, height))
         for mirrored in (False, True) if recipe.flip else (False,):
             pixels = np.ascontiguousarray(resized[:, ::-1]) if mirrored else resized
             detections = model(to_tensor(pixels, model.normalization)[None].to(device))
@@ -136,7 +136,7 @@ def multi_scale_detections(
 
 
 def merge(found: list[ImageDetections], recipe: MultiScale, *, min_score: float) -> ImageDetections:
-    """The detections of all passes over one picture as one, by voting within each class."""
+    """The detections of all passes over one image as one, by voting within each class."""
     boxes, scores, labels = (
         np.concatenate([getattr(record, name) for record in found]) for name in ("boxes", "scores", "labels")
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..boxes import box_iou
+
 VOTE_IOU = 0.45
 
 
 def box_voting(
     boxes: np.ndarray, scores: np.ndarray, *, iou_threshold: float = VOTE_IOU
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Detections of one class of one picture, each cluster replaced by one box.
+    """Detections of one class of one image, each cluster replaced by one box.
 
     The best box gathers all that overlap it by at least iou_threshold; their mean, weighted with the scores, takes
     their place with the best score. Then the best of the rest, and so on.
@@ -41,7 +43,7 @@ def _vote(
     boxes, scores = boxes[order], scores[order]
     voted_boxes, voted_scores = [np.zeros((0, 4))], [np.zeros(0)]
     while len(boxes):
-        overlap = _iou_with_pixel(boxes[0], boxes)
+        overlap = box_iou(boxes[0], boxes, pixel=1.0)
         overlap[0] = 1.0  # the best box is a member, also one without area
         inside = overlap >= iou_threshold
         members, weights = boxes[inside], scores[inside]
@@ -61,13 +63,3 @@ def _vote(
     boxes, scores = np.concatenate(voted_boxes), np.concatenate(voted_scores)
     order = np.argsort(-scores, kind="stable")
     return boxes[order], scores[order]
-
-
-def _iou_with_pixel(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU of boxes whose last pixel counts: x2 - x1 + 1 wide."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    inter = np.clip(high - low + 1, 0, None).prod(axis=1)
-    area = (box[2:] - box[:2] + 1).prod()
-    areas = (others[:, 2:] - others[:, :2] + 1).prod(axis=1)
-    union = area + areas - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)

@@ -29,7 +29,7 @@ def class_weights_from_counts(counts: Sequence[int], *, largest: float = 10.0, g
     if not len(counts):
         raise ValueError("counts: expected one for each class, got none")
     for count in counts:
-        check_integer("counts", count, 0)
+        check_integer(count, "counts", 0)
     check_class_weighting(largest, gamma)
     most = max(counts)
     powers = [(most / count) ** gamma for count in counts if count]
@@ -40,7 +40,7 @@ def class_weights_from_counts(counts: Sequence[int], *, largest: float = 10.0, g
 
 
 def count_labels(dataset: DetectionDataset) -> list[int]:
-    """Boxes of each foreground class of a data set, without crowds; reads no picture."""
+    """Boxes of each foreground class of a data set, without crowds; reads no image."""
     table = dataset.table
     labels = np.asarray(table.labels)[~np.asarray(table.crowd, dtype=bool)]
     counts = np.bincount(labels, minlength=len(dataset.class_names) + 1)[1:]
@@ -49,5 +49,5 @@ def count_labels(dataset: DetectionDataset) -> list[int]:
 
 def check_class_weighting(largest: float, gamma: float) -> None:
     """ValueError for constants of equation 5 that have no meaning."""
-    check_range("class_weight_largest", largest, 1, 1e6)
-    check_range("class_weight_gamma", gamma, 1e-6, 100)  # 0 would divide by 0
+    check_range(largest, "class_weight_largest", 1, 1e6)
+    check_range(gamma, "class_weight_gamma", 1e-6, 100)  # 0 would divide by 0

@@ -36,7 +36,7 @@ def filter_candidates(rule: str, labels: Tensor, kept: Tensor) -> Candidates:
     labels: (B, A) int64 class of each refined anchor, 0 background, -1 ignore.
     kept: (B, A) bool, false where the first stage is sure of background.
     """
-    check_choice("filtering", rule, FILTERINGS)
+    check_choice(rule, "filtering", FILTERINGS)
     if rule == "none":
         return Candidates(labels, None)
     if rule == "caffe":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from refinedet_ext.reference import box_area, intersection
+
 MIN_AREA = 1e-12  # its square is a normal float32 number, which the gradient of a quotient needs
 
 
@@ -22,7 +24,7 @@ def paired_giou(a: Tensor, b: Tensor) -> Tensor:
     the union is none, and GIoU equals IoU where the hull is none, so that neither value nor gradient is ever NaN.
     """
     iou, union = _iou_and_union(a, b)
-    hull = _area(torch.cat([torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])], dim=-1))
+    hull = box_area(torch.cat([torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])], dim=-1))
     return iou - (hull - union).clamp(min=0) / hull.clamp(min=MIN_AREA)
 
 
@@ -32,12 +34,6 @@ def giou_loss(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    overlap = torch.cat([torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])], dim=-1)
-    intersection = _area(overlap)
-    union = _area(a) + _area(b) - intersection
-    return intersection / union.clamp(min=MIN_AREA), union
-
-
-def _area(boxes: Tensor) -> Tensor:
-    sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
-    return sides[..., 0] * sides[..., 1]
+    shared = intersection(a, b)
+    union = box_area(a) + box_area(b) - shared
+    return shared / union.clamp(min=MIN_AREA), union

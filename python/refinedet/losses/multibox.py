@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,12 @@ import refinedet_ext as rx
 
 from ..outputs import HeadOutputs
 from .balance import TERMS, TaskBalance
+from .config import LossConfig
 from .filtering import Candidates, filter_candidates
 from .focal import focal_factor
 from .giou import giou_loss, paired_iou
 from .inputs import check_inputs
 from .soft_labels import anchor_weights, soft_cross_entropy, soft_target
-from .strategies import LossStrategies
 
 Variances = tuple[float, float, float, float]
 
@@ -52,39 +53,36 @@ class MultiBoxLoss(nn.Module):
     depends on all outputs, so that every parameter gets a zero gradient and data-parallel ranks without an object stay
     in step.
 
-    Arguments as in `DetectorConfig`; arm_iou and odm_iou are (positive from, negative below). two_step=False lets the
-    ODM start from the tiled anchors (the paper's ablation). arm=False leaves the first stage's terms out, for
-    detectors without one, see `single_stage_outputs`. strategies: other forms of the terms, their weights and their
-    sum (RefineDetLite's "++", focal loss); the default changes nothing of the above.
+    config: the rules; keyword arguments change single ones, by the names of `LossConfig` ("arm_iou" and "odm_iou" give
+        both of a stage's thresholds, positive from and negative below).
+    variances, theta: of the box coding and of the negative anchor filtering, as in `DetectorConfig`.
+    two_step: False lets the ODM start from the tiled anchors (the paper's ablation). arm: False leaves the first
+        stage's terms out, for detectors without one, see `single_stage_outputs`.
+    strategies: another name of config.
     """
 
     def __init__(
         self,
+        config: LossConfig | None = None,
         *,
         variances: Variances = (0.1, 0.1, 0.2, 0.2),
-        matching: str = "bipartite",
-        arm_iou: tuple[float, float] = (0.5, 0.5),
-        odm_iou: tuple[float, float] = (0.5, 0.5),
         theta: float = 0.99,
-        filtering: str = "caffe",
-        negative_ratio: float = 3.0,
-        min_negatives: int = 0,
-        empty_batch_negatives: int = 0,
         two_step: bool = True,
         arm: bool = True,
-        strategies: LossStrategies | None = None,
+        strategies: LossConfig | None = None,
+        **rules: Any,
     ) -> None:
         super().__init__()
-        self.variances = variances
-        self.matching = matching
-        self.arm_iou, self.odm_iou = arm_iou, odm_iou
-        self.theta, self.filtering = theta, filtering
-        self.negative_ratio, self.min_negatives = negative_ratio, min_negatives
-        self.empty_batch_negatives = empty_batch_negatives
+        if config is not None and strategies is not None:
+            raise TypeError("config, strategies: expected one of them, got both")
+        for stage in ("arm", "odm"):
+            if f"{stage}_iou" in rules:
+                rules[f"{stage}_pos_iou"], rules[f"{stage}_neg_iou"] = rules.pop(f"{stage}_iou")
+        self.config = dataclasses.replace(config or strategies or LossConfig(), **rules)
+        self.variances, self.theta = variances, theta
         self.two_step, self.arm = two_step, arm
-        self.strategies = strategies or LossStrategies()
-        self.balance = TaskBalance() if self.strategies.task_balance == "uncertainty" else None
-        weights = self.strategies.class_weights
+        self.balance = TaskBalance() if self.config.task_balance == "uncertainty" else None
+        weights = self.config.class_weights
         known = None if weights is None or isinstance(weights, str) else torch.tensor([1.0, *weights])
         self.register_buffer("class_weights", known, persistent=False)
         self.class_weights: Tensor | None
@@ -108,14 +106,14 @@ class MultiBoxLoss(nn.Module):
         ARM took for background), int64.
         """
         check_inputs(outputs, gt_boxes, gt_labels, gt_offsets, gt_ignore)
-        self.strategies.check_classes(outputs.odm_logits.shape[-1])
+        self.config.check_classes(outputs.odm_logits.shape[-1])
         with torch.autocast(gt_boxes.device.type, enabled=False):
             arm_logits, arm_deltas, odm_logits, odm_deltas, anchors = map(_full, outputs)
             truth = (gt_offsets, gt_ignore)
 
             arm = _no_loss(arm_logits)
             if self.arm:
-                matches = self._match(anchors, self.arm_iou, gt_boxes, torch.ones_like(gt_labels), *truth)
+                matches = self._match("arm", anchors, gt_boxes, torch.ones_like(gt_labels), *truth)
                 everyone = Candidates(matches.labels, None)
                 arm = self._stage(arm_logits, arm_deltas, anchors, matches, everyone, gt_boxes)
 
@@ -123,8 +121,8 @@ class MultiBoxLoss(nn.Module):
             if self.two_step:
                 refined = rx.decode_boxes(arm_deltas.detach(), anchors, self.variances)
             kept = rx.filter_anchors_mask(arm_logits.detach(), self.theta)
-            matches = self._match(refined, self.odm_iou, gt_boxes, gt_labels, *truth)
-            candidates = filter_candidates(self.filtering, matches.labels, kept)
+            matches = self._match("odm", refined, gt_boxes, gt_labels, *truth)
+            candidates = filter_candidates(self.config.filtering, matches.labels, kept)
             guide = self._guide(odm_deltas, refined, matches, gt_boxes, *truth)
             odm = self._stage(odm_logits, odm_deltas, refined, matches, candidates, gt_boxes, guide)
 
@@ -146,8 +144,8 @@ class MultiBoxLoss(nn.Module):
 
     def _match(
         self,
+        stage: str,
         references: Tensor,
-        iou: tuple[float, float],
         gt_boxes: Tensor,
         gt_labels: Tensor,
         gt_offsets: Tensor,
@@ -158,9 +156,9 @@ class MultiBoxLoss(nn.Module):
             gt_boxes,
             gt_labels,
             gt_offsets,
-            positive_iou=iou[0],
-            negative_iou=iou[1],
-            force_match=self.matching,
+            positive_iou=getattr(self.config, f"{stage}_pos_iou"),
+            negative_iou=getattr(self.config, f"{stage}_neg_iou"),
+            force_match=self.config.matching,
             gt_ignore=gt_ignore,
         )
 
@@ -176,13 +174,13 @@ class MultiBoxLoss(nn.Module):
     ) -> StageLoss:
         """One stage; references are the boxes that its deltas refer to, (A, 4) or (B, A, 4)."""
         loc = self._distance(deltas, references, matches, candidates, gt_boxes)
-        if self.strategies.cls_loss == "cross_entropy" and guide is None:
+        if self.config.cls_loss == "cross_entropy" and guide is None:
 
             def mine(min_negatives: int) -> tuple[Tensor, ...]:
                 mined = rx.mined_cross_entropy(
                     logits,
                     candidates.mining_labels,
-                    ratio=self.negative_ratio,
+                    ratio=self.config.negative_ratio,
                     min_negatives=min_negatives,
                     eligible=candidates.eligible,
                     targets=matches.labels,
@@ -199,8 +197,8 @@ class MultiBoxLoss(nn.Module):
         divergence = cross_entropy
         if guide is not None:
             divergence = guide.weight * soft_cross_entropy(log_p, labels, guide.target, self.class_weights)
-        if self.strategies.cls_loss == "focal":
-            gamma, alpha = self.strategies.focal_gamma, self.strategies.focal_alpha
+        if self.config.cls_loss == "focal":
+            gamma, alpha = self.config.focal_gamma, self.config.focal_alpha
             divergence = divergence * focal_factor(log_p, labels, gamma=gamma, alpha=alpha)
         cls = torch.where(candidates.positive | negative, divergence, 0.0).sum()
         return StageLoss(cls, loc, candidates.positive.sum(), negative.sum())
@@ -209,7 +207,7 @@ class MultiBoxLoss(nn.Module):
         self, deltas: Tensor, references: Tensor, matches: rx.Matches, candidates: Candidates, gt_boxes: Tensor
     ) -> Tensor:
         """The box loss of the positives, summed."""
-        if self.strategies.box_loss == "giou":
+        if self.config.box_loss == "giou":
             decoded = rx.decode_boxes(deltas, references, self.variances)
             distance = giou_loss(decoded, _assigned(gt_boxes, matches, deltas.dtype))
             return torch.where(candidates.positive, distance, 0.0).sum()
@@ -220,7 +218,7 @@ class MultiBoxLoss(nn.Module):
 
     def _negatives(self, cross_entropy: Tensor, candidates: Candidates) -> Tensor:
         """Which anchors train as background, (B, A) bool."""
-        if self.strategies.cls_loss == "focal":  # made to do without a choice
+        if self.config.cls_loss == "focal":  # made to do without a choice
             everyone = candidates.mining_labels == 0
             return everyone if candidates.eligible is None else everyone & candidates.eligible
 
@@ -229,7 +227,7 @@ class MultiBoxLoss(nn.Module):
             chosen = rx.mine_hard_negatives(
                 cross_entropy,
                 candidates.mining_labels,
-                ratio=self.negative_ratio,
+                ratio=self.config.negative_ratio,
                 min_negatives=min_negatives,
                 eligible=candidates.eligible,
             )
@@ -239,10 +237,10 @@ class MultiBoxLoss(nn.Module):
 
     def _unless_empty(self, mine: Callable[[int], tuple[Tensor, ...]], candidates: Candidates) -> tuple[Tensor, ...]:
         """What `mine` gives with `min_negatives`, in a batch without positives with `empty_batch_negatives` if more."""
-        usual = mine(self.min_negatives)
-        if self.empty_batch_negatives <= self.min_negatives:
+        usual = mine(self.config.min_negatives)
+        if self.config.empty_batch_negatives <= self.config.min_negatives:
             return usual
-        pseudo = mine(self.empty_batch_negatives)
+        pseudo = mine(self.config.empty_batch_negatives)
         some = candidates.positive.any()  # an `if` would wait for the device
         return tuple(torch.where(some, a, b) for a, b in zip(usual, pseudo, strict=True))
 
@@ -257,10 +255,10 @@ class MultiBoxLoss(nn.Module):
         gt_ignore: Tensor | None,
     ) -> Guide | None:
         """Soft labels and weights of the second stage's anchors from the overlap of their final boxes."""
-        strategies = self.strategies
-        if not strategies.guides_classes:
+        config = self.config
+        if not config.guides_classes:
             return None
-        if strategies.class_weights is not None and self.class_weights is None:
+        if config.class_weights is not None and self.class_weights is None:
             raise ValueError("class_weights: expected numbers by now, got 'data': only `refinedet train` fills it in")
         final = rx.decode_boxes(deltas, references, self.variances)
         own = paired_iou(final, _assigned(gt_boxes, matches, deltas.dtype))
@@ -268,12 +266,12 @@ class MultiBoxLoss(nn.Module):
         nearest = rx.match_anchors(final, gt_boxes, any_label, gt_offsets, force_match="none", gt_ignore=gt_ignore)
         overlap = torch.where(matches.labels > 0, own, nearest.iou.to(own.dtype))
         return Guide(
-            soft_target(matches.labels, overlap, strategies.soft_label_alpha),
-            anchor_weights(matches.labels, overlap, strategies.anchor_weight_beta),
+            soft_target(matches.labels, overlap, config.soft_label_alpha),
+            anchor_weights(matches.labels, overlap, config.anchor_weight_beta),
         )
 
     def _classified(self, stage: StageLoss) -> Tensor:
-        sampled = self.strategies.normalizer == "sampled"
+        sampled = self.config.normalizer == "sampled"
         return (stage.positives + stage.negatives if sampled else stage.positives).clamp(min=1)
 
     def _total(self, terms: dict[str, Tensor], arm: StageLoss, odm: StageLoss) -> Tensor:

@@ -70,13 +70,10 @@ def optimize_for_inference(
     """
     _check_model(model)
     for name, value in (("compile", compile), ("prepack", prepack), ("winograd", winograd)):
-        check_choice(name, value, (True, False))
+        check_choice(value, name, (True, False))
     chosen, reason = machine.resolve_dtype(dtype)
-    size = model.config.input_size if input_size is None else input_size
-    check_integer("input_size", size, 1)
-    check_integer("batch_size", batch_size, 1)
-    if size % model.size_multiple:
-        raise ValueError(f"input_size: expected a multiple of {model.size_multiple}, got {size}")
+    size = model.input_side(input_size)
+    check_integer(batch_size, "batch_size", 1)
     fast = OptimizedDetector(model, chosen, reason, compile=compile, prepack=prepack, winograd=winograd)
     fast.prepare((batch_size, 3, size, size))
     return fast
@@ -116,14 +113,15 @@ class OptimizedDetector(Detector):
         self.anchor_generator, self._anchors = self.detector.anchor_generator, {}
         self.dtype = dtype
         self.compiled = compile
-        self.prepack = prepack and machine.can_pack()
+        obstacle = machine.why_not_packed(dtype)
+        self.prepack = prepack and obstacle is None
         self.winograd = winograd
         label = model.spec.name if model.spec is not None else type(model).__name__
         self.report = OptimizationReport(
             label, str(dtype).removeprefix("torch."), reason, "torch.compile" if compile else "graph"
         )
-        if prepack and not compile and not self.prepack:
-            self.report.notes.append("this torch has no oneDNN: weights are not packed, activations not fused")
+        if prepack and not compile and obstacle is not None:
+            self.report.notes.append(f"{obstacle}: weights are not packed, activations not fused")
         self._graphs: dict[tuple[int, ...], Graph] = {}
         self._packed: dict[str, Tensor] = {}
         self._run: Any = None

@@ -12,7 +12,6 @@ from .fold import CONVOLUTION, DEFORM_ALIGN, add_constant, is_constant
 from .report import OptimizationReport
 from .winograd import convolve, transform_weight, worthwhile
 
-DECONV_SUM = torch.ops.refinedet_ext.deconv_sum.default
 ADD = aten.add.Tensor
 
 # our name of an activation, and oneDNN's numbers for it
@@ -38,14 +37,13 @@ def activation_of(node: fx.Node) -> Activation | None:
     return None
 
 
-def fuse_convolutions(
-    captured: Captured, report: OptimizationReport, *, winograd: bool, only: set[fx.Node] | None = None
-) -> None:
-    """Replaces every convolution of constant weights by a packed one, or Winograd's where that is asked for and faster,
-    with what follows it where nothing else reads the result between: an activation, or the sum with another map and an
-    activation. only: the convolutions to replace; None is all."""
+def fuse_convolutions(captured: Captured, report: OptimizationReport, *, winograd: bool) -> None:
+    """Replaces every convolution of constant weights by a packed one, or Winograd's where that is asked for and faster.
+
+    What follows it becomes part of it where nothing else reads the result between: an activation, or the sum with
+    another map and a ReLU."""
     for node in list(captured.graph.nodes):
-        if node.target is not CONVOLUTION or (only is not None and node not in only):
+        if node.target is not CONVOLUTION:
             continue
         x, weight, bias, stride, padding, dilation, transposed, _, groups = node.args
         if transposed or len(stride) != 2 or not is_constant(captured, weight) or not is_constant(captured, bias):

@@ -96,8 +96,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, other: 
                 pixels += bias
             if relu and other is None:
                 pixels.relu_()
-            place = out[image, STEP * first : STEP * (first + rows)].view(rows, STEP, across, STEP, outputs)
-            place.copy_(pixels.permute(2, 0, 3, 1, 4))
+            target = out[image, STEP * first : STEP * (first + rows)].view(rows, STEP, across, STEP, outputs)
+            target.copy_(pixels.permute(2, 0, 3, 1, 4))
     final = out[:, :height, :width].permute(0, 3, 1, 2)
     if other is not None:
         final += other

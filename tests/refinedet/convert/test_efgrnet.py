@@ -125,7 +125,7 @@ def test_every_tensor_finds_its_place(make, model, style):
     assert converted.options.get("backbone_style") == style
     config = built.config
     assert config.anchor_sizes[0] == 30 and config.clip_anchors and config.offset_act
-    assert (config.matching, config.filtering, config.empty_batch_negatives) == ("argmax", "peers", 45)
+    assert (config.loss.matching, config.loss.filtering, config.loss.empty_batch_negatives) == ("argmax", "peers", 45)
 
 
 def test_places_that_shapes_alone_do_not_tell():

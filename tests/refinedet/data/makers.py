@@ -24,7 +24,7 @@ Box = tuple[Any, Any, Any, Any]
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """A picture of random pixels, (height, width, 3) uint8."""
+    """An image of random pixels, (height, width, 3) uint8."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -90,7 +90,7 @@ def make_voc(
 
 
 def coco_content(images: int = 2) -> dict[str, Any]:
-    """COCO JSON with gaps in its ids: pictures 10, 20, ... of 64 x 48, categories 3, 7, 90, no object."""
+    """COCO JSON with gaps in its ids: images 10, 20, ... of 64 x 48, categories 3, 7, 90, no object."""
     return {
         "images": [{"id": 10 * (i + 1), "file_name": f"{i}.png", "width": 64, "height": 48} for i in range(images)],
         "annotations": [],
@@ -105,7 +105,7 @@ def coco_object(image_id: Any, category_id: Any, bbox: Any, **fields: Any) -> di
 
 
 def make_coco(root: Path, content: dict[str, Any]) -> tuple[Path, Path]:
-    """(image_dir, annotation_file): the JSON and a PNG of 64 x 48 for every picture in it."""
+    """(image_dir, annotation_file): the JSON and a PNG of 64 x 48 for every image in it."""
     for place, entry in enumerate(content["annotations"]):
         if isinstance(entry, dict):
             entry.setdefault("id", 1000 + place)

@@ -15,7 +15,7 @@ SIZE = np.array([100, 50])
 def test_each_kind() -> None:
     boxes = np.array(
         [
-            (0, 0, 100, 50),  # exactly the picture
+            (0, 0, 100, 50),  # exactly the image
             (np.nan, 0, 5, 5),
             (0, 0, np.inf, 5),
             (5, 5, 5, 9),
@@ -71,7 +71,7 @@ def test_every_box_is_good_or_reported_once(boxes: list[tuple[float, float, floa
 def test_describe_names_box_and_picture() -> None:
     box = np.array([1.5, 2, 300, 4])
     assert describe(Kind.PARTLY_OUTSIDE, box, (100, 50)) == (
-        "box (1.5, 2, 300, 4) lies partly outside the picture of 100 x 50 pixels"
+        "box (1.5, 2, 300, 4) lies partly outside the image of 100 x 50 pixels"
     )
     assert "wholly outside" in describe(Kind.OUTSIDE_IMAGE, box, (100, 50))
     assert "no area" in describe(Kind.NO_AREA, box, (100, 50))

@@ -75,7 +75,7 @@ def test_classes_and_empty_pictures(tmp_path: Path) -> None:
     assert [dataset[i].labels.tolist() for i in range(2)] == [[], [1]]
     assert dataset.report.excluded == {"class": 1}
     dataset = COCODetection(*files, classes=["zebra", "bus"], drop_empty=True)
-    assert dataset.image_ids == [20] and dataset.report.excluded["empty picture"] == 1
+    assert dataset.image_ids == [20] and dataset.report.excluded["empty image"] == 1
     assert dataset[0].boxes.tolist() == [[5, 5, 14, 14]]
     with pytest.raises(ValueError, match=r"classes: no category 'cat' in .*\['zebra', 'car', 'bus'\]"):
         COCODetection(*files, classes=["cat"])
@@ -197,7 +197,7 @@ def test_exists_does_not_open_pictures(tmp_path: Path) -> None:
             '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',
             r"categories\[1\]: id or name comes twice",
         ),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}', "no picture left"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}', "no image left"),
     ],
 )
 def test_refuses_files_that_are_not_coco(tmp_path: Path, text: str, message: str) -> None:

@@ -84,14 +84,14 @@ def test_zero_sizes_in_headers(tmp_path: Path) -> None:
 
 
 def test_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such picture: .*gone.jpg"):
+    with pytest.raises(FileNotFoundError, match="no such image: .*gone.jpg"):
         read_image_size(tmp_path / "gone.jpg")
-    with pytest.raises(FileNotFoundError, match="no such picture: .*gone.jpg"):
+    with pytest.raises(FileNotFoundError, match="no such image: .*gone.jpg"):
         read_image(tmp_path / "gone.jpg")
     (tmp_path / "empty.jpg").write_bytes(b"")
-    (tmp_path / "text.jpg").write_text("this is no picture at all, it is text")
+    (tmp_path / "text.jpg").write_text("this is no image at all, it is text")
     for read in (read_image, read_image_size):
         with pytest.raises(ImageReadError, match="empty.jpg.*the file is empty"):
             read(tmp_path / "empty.jpg")
-        with pytest.raises(ImageReadError, match="text.jpg.*not a picture"):
+        with pytest.raises(ImageReadError, match="text.jpg.*not an image"):
             read(tmp_path / "text.jpg")

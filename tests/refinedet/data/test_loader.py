@@ -111,7 +111,7 @@ def test_the_pipeline_decides_normalization_and_size(dataset: VOCDetection) -> N
 
 
 class WhoReads(VOCDetection):
-    """Notes which process decodes pictures."""
+    """Notes which process decodes images."""
 
     def _image(self, index: int, record: object) -> np.ndarray:
         if self._cache is not None and index not in self._cache:
@@ -127,7 +127,7 @@ def test_workers_share_the_cache_of_pictures(tmp_path: Path) -> None:
     batches = epoch(build_loader(dataset, EvalPipeline(32), batch_size=2, workers=2), 0)
     assert sum(len(batch) for batch in batches) == 4
     assert (tmp_path / "note.txt").read_text().split() == [str(os.getpid())] * 4
-    # Pictures from the cache are read-only; the pipeline must cope, and leave them as they are.
+    # Images from the cache are read-only; the pipeline must cope, and leave them as they are.
     train = build_loader(dataset, TrainPipeline(32), batch_size=4)
     first, again = epoch(train, 0), epoch(train, 0)
     assert_same(first, again)

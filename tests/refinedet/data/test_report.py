@@ -12,7 +12,7 @@ from refinedet.data.report import AnnotationError, AnnotationReport, ProblemKind
 def make_report() -> AnnotationReport:
     report = AnnotationReport("demo", images=3, objects=4)
     report.add(ProblemKind.NO_AREA, "b.xml", 2, "box (1, 1, 1, 1) has no area")
-    report.add(ProblemKind.MISSING_IMAGE, Path("a.jpg"), None, "no such picture")
+    report.add(ProblemKind.MISSING_IMAGE, Path("a.jpg"), None, "no such image")
     report.add(ProblemKind.NO_AREA, "c.xml", 0, "box (2, 2, 2, 2) has no area")
     report.excluded["difficult"] += 5
     return report
@@ -31,11 +31,11 @@ def test_counts_and_access() -> None:
 def test_summary_names_file_and_object() -> None:
     text = make_report().summary()
     assert text.splitlines() == [
-        "demo: 3 pictures with 4 objects",
+        "demo: 3 images with 4 objects",
         "  left out by option: 5 difficult",
         "  3 problems: 1 missing_image, 2 no_area",
         "  - b.xml, object 2: box (1, 1, 1, 1) has no area (no_area; object skipped)",
-        "  - a.jpg: no such picture (missing_image; picture skipped)",
+        "  - a.jpg: no such image (missing_image; image skipped)",
         "  - c.xml, object 0: box (2, 2, 2, 2) has no area (no_area; object skipped)",
     ]
     assert make_report().summary(limit=1).splitlines()[-1] == "  - and 2 more"
@@ -54,22 +54,22 @@ def test_json(tmp_path: Path) -> None:
         "kind": "missing_image",
         "file": "a.jpg",
         "object_index": None,
-        "detail": "no such picture",
-        "consequence": "picture skipped",
+        "detail": "no such image",
+        "consequence": "image skipped",
     }
 
 
 def test_every_kind_has_a_consequence() -> None:
     assert {kind.consequence for kind in ProblemKind} == {
-        "picture skipped",
+        "image skipped",
         "object skipped",
-        "size taken from the picture",
-        "box clipped to the picture",
+        "size taken from the image",
+        "box clipped to the image",
     }
 
 
 def test_error_carries_the_report_and_survives_pickling() -> None:
     error = AnnotationError(make_report(), "refused:")
-    assert str(error).startswith("refused:\ndemo: 3 pictures")
+    assert str(error).startswith("refused:\ndemo: 3 images")
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) and again.report.counts == error.report.counts

@@ -63,7 +63,7 @@ def test_same_seed_same_bytes(tmp_path):
     first, second, other = (_digests(tmp_path / name) for name in "abc")
     assert first == second
     assert all(first[name] != other[name] for name in first)
-    assert len(set(first.values())) == len(first)  # nor is any picture like another
+    assert len(set(first.values())) == len(first)  # nor is any image like another
 
 
 def test_pictures_do_not_depend_on_how_many_there_are(tmp_path):
@@ -98,7 +98,7 @@ def test_png_and_a_choice_of_classes(tmp_path):
 
 
 def test_a_box_is_the_bounds_of_what_is_painted(monkeypatch):
-    # without light, blur and noise a picture differs from its background where the object is
+    # without light, blur and noise an image differs from its background where the object is
     monkeypatch.setattr(synthetic, "_expose", lambda rng, canvas, options: canvas)
     options = SceneOptions(size=128, object_size=(12, 60), contrast=200)
     for seed in range(24):

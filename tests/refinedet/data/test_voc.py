@@ -129,7 +129,7 @@ def test_parts_are_concatenated(tmp_path: Path) -> None:
     make_voc(tmp_path / "2007", {"000003": GOOD}, split="val")
     second = make_voc(tmp_path / "2012", {"2012_1": GOOD, "000002": GOOD})
     dataset = VOCDetection(first, "train", extra_parts=[(first, "val"), (second, "train")])
-    # The id that both years have is still two pictures, and two ids.
+    # The id that both years have is still two images, and two ids.
     assert dataset.image_ids == ["000001", "000002", "000003", "2012_1", "2:000002"]
     assert not dataset.report.problems
     assert Path(dataset[4].path) == second / "JPEGImages/000002.jpg"
@@ -141,7 +141,7 @@ def test_the_same_picture_listed_twice(tmp_path: Path) -> None:
     dataset = VOCDetection(root, "train", extra_parts=[(root, "val")])
     assert dataset.image_ids == ["a", "b"]
     assert problems(dataset) == [("duplicate_image", "val.txt", None)]
-    assert "picture b is listed twice" in dataset.report.summary()
+    assert "image b is listed twice" in dataset.report.summary()
 
 
 def test_layout_errors(tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_layout_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"split: no 'test' in .*, it has \['train'\]"):
         VOCDetection(root, "test")
     (root / "ImageSets/Main/car_train.txt").write_text("a  1\nb -1\n")
-    with pytest.raises(ValueError, match="car_train.txt, line 1: expected one picture id, got 'a  1'"):
+    with pytest.raises(ValueError, match="car_train.txt, line 1: expected one image id, got 'a  1'"):
         VOCDetection(root, "car_train")
     (root / "ImageSets/Main/empty.txt").write_text("\n\n")
-    with pytest.raises(ValueError, match="split: .*empty.txt lists no pictures"):
+    with pytest.raises(ValueError, match="split: .*empty.txt lists no images"):
         VOCDetection(root, "empty")
 
 

@@ -1,4 +1,4 @@
-"""Broken annotations and pictures in a VOC layout: each is found, named, and skipped or refused."""
+"""Broken annotations and images in a VOC layout: each is found, named, and skipped or refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def break_picture(root: Path, how: str) -> None:
     elif how == "empty":
         picture.write_bytes(b"")
     elif how == "text":
-        picture.write_text("no picture, though long enough to hold a header")
+        picture.write_text("no image, though long enough to hold a header")
     elif how == "cut off":
         picture.write_bytes(picture.read_bytes()[:-40])
     elif how == "missing_annotation":
@@ -111,7 +111,7 @@ def test_every_problem_is_listed_before_refusing(tmp_path: Path) -> None:
 
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     root = make_voc(tmp_path, {"a": None, "b": None})
-    with pytest.raises(AnnotationError, match="(?s)no picture left.*2 missing_annotation"):
+    with pytest.raises(AnnotationError, match="(?s)no image left.*2 missing_annotation"):
         VOCDetection(root, "train")
 
 
@@ -132,7 +132,7 @@ def test_trust_picture_size(tmp_path: Path) -> None:
     problem = dataset.report.problems[0]
     assert problem.kind is ProblemKind.SIZE_MISMATCH
     assert problem.detail == "annotated as 640 x 480 pixels, a.jpg has 64 x 48"
-    assert problem.consequence == "size taken from the picture"
+    assert problem.consequence == "size taken from the image"
 
 
 def test_without_opening_pictures_faults_show_when_they_are_read(tmp_path: Path) -> None:
@@ -151,11 +151,11 @@ def test_pictures_are_not_decoded_at_construction(tmp_path: Path, monkeypatch: p
     root = make_voc(tmp_path, {"a": GOOD})
 
     def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError("decoded a picture")
+        raise AssertionError("decoded an image")
 
     monkeypatch.setattr("cv2.imdecode", refuse)
     dataset = VOCDetection(root, "train", cache_images=True)
-    with pytest.raises(AssertionError, match="decoded a picture"):
+    with pytest.raises(AssertionError, match="decoded an image"):
         dataset[0]
 
 

@@ -19,7 +19,7 @@ def tiny(**options) -> EFGRNet:
     torch.manual_seed(0)
     backbone = SmallNet(stem=(8, 8), channels=WIDTHS, depths=(0, 0, 0, 0))
     options = {"input_size": 128, "anchor_sizes": (16, 32, 64, 128), "fgrm_channels": 16, **options}
-    return EFGRNet(backbone, EFGRNetConfig(**options), num_classes=4, form=FORM)
+    return EFGRNet(backbone, EFGRNetConfig.from_options(**options), num_classes=4, form=FORM)
 
 
 def tiny_resnet(**options) -> EFGRNet:

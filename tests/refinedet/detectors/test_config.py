@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
+import refinedet
 from refinedet import NMSConfig, RefineDetConfig
 from refinedet.detectors import NMS_PRESETS
 from refinedet.detectors.config import resolve_nms
+from refinedet.losses import LossConfig
 
 
 def test_defaults_are_the_rules_of_the_original_code():
     config = RefineDetConfig()
-    assert (config.matching, config.filtering, config.theta, config.negative_ratio) == ("bipartite", "caffe", 0.99, 3)
-    assert (config.arm_pos_iou, config.arm_neg_iou, config.odm_pos_iou, config.odm_neg_iou) == (0.5,) * 4
-    assert (config.clip_anchors, config.deconv_kernel, config.min_negatives) == (False, 2, 0)
+    loss = config.loss
+    assert (loss.matching, loss.filtering, config.theta, loss.negative_ratio) == ("bipartite", "caffe", 0.99, 3)
+    assert (loss.arm_pos_iou, loss.arm_neg_iou, loss.odm_pos_iou, loss.odm_neg_iou) == (0.5,) * 4
+    assert (config.clip_anchors, config.deconv_kernel, loss.min_negatives) == (False, 2, 0)
     assert config.variances == (0.1, 0.1, 0.2, 0.2)
     normalization = config.normalization()
     assert (normalization.mean, normalization.std, normalization.order) == ((104, 117, 123), (1, 1, 1), "bgr")
@@ -40,9 +44,9 @@ def test_options_go_round_through_json():
     config = RefineDetConfig(
         anchor_sizes=(16, 32), anchor_max_sizes=(32, 64), anchor_ratios=((2,), (2, 3)), nms={"method": "linear"}
     )
-    assert RefineDetConfig(**json.loads(json.dumps(config.to_dict()))) == config
+    assert RefineDetConfig.from_options(**json.loads(json.dumps(config.to_dict()))) == config
     with_object = RefineDetConfig(nms=NMSConfig(keep_top_k=3))
-    again = RefineDetConfig(**json.loads(json.dumps(with_object.to_dict())))
+    again = RefineDetConfig.from_options(**json.loads(json.dumps(with_object.to_dict())))
     assert resolve_nms(again.nms) == NMSConfig(keep_top_k=3)
 
 
@@ -85,4 +89,22 @@ def test_anchor_levels_share_or_own_their_ratios():
 )
 def test_wrong_values_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        RefineDetConfig(**options)
+        RefineDetConfig.from_options(**options)
+
+
+def test_options_of_the_loss_stand_beside_the_others_outside_python():
+    config = RefineDetConfig.from_options(matching="argmax", box_loss="giou", theta=0.5)
+    assert config.loss == LossConfig(matching="argmax", box_loss="giou") and config.theta == 0.5
+    changed = config.with_options(box_loss="smooth_l1", tcb_channels=8)
+    assert (changed.loss, changed.tcb_channels) == (LossConfig(matching="argmax"), 8)
+    own = {field.name for field in dataclasses.fields(config)} - {"loss"}
+    rules = {field.name for field in dataclasses.fields(LossConfig)}
+    assert not own & rules and set(config.to_dict()) == own | rules
+
+
+def test_the_loss_is_made_of_the_configs_own():
+    model = refinedet.create_model("refinedet192_small", 4, filtering="paper", class_weights=[1, 2, 3], theta=0.9)
+    assert model.criterion.config == model.config.loss and model.criterion.theta == 0.9
+    assert model.spec.options["filtering"] == "paper" and "loss" not in model.spec.options
+    with pytest.raises(ValueError, match="has no option 'loss'"):
+        refinedet.create_model("refinedet192_small", 4, loss={"filtering": "paper"})

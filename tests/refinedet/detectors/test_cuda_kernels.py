@@ -24,13 +24,13 @@ def test_trains_and_detects_as_on_the_cpu_kernels():
     if isinstance(kernels, str):
         pytest.skip(kernels)
     model, batch = tiny(), make_batch([3, 0])
-    twin = copy.deepcopy(model)
+    moved = copy.deepcopy(model)
     expected = step(model, batch)
     with kernels:
-        losses = step(twin, batch)
+        losses = step(moved, batch)
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-5)
-    for (name, a), b in zip(twin.named_parameters(), model.parameters(), strict=True):
+    for (name, a), b in zip(moved.named_parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-3, msg=lambda m, name=name: f"{name}: {m}")
 
     model.eval()

@@ -14,7 +14,7 @@ VARIANCES = (0.1, 0.1, 0.2, 0.2)
 
 
 def outputs_with_one_object(model, *, arm_object=5.0):
-    """Head outputs of an empty picture but for anchor 100, which is an object of class 2."""
+    """Head outputs of an empty image but for anchor 100, which is an object of class 2."""
     outputs = model.head_outputs(torch.zeros(1, 3, 128, 128))
     arm_logits, odm_logits = torch.zeros_like(outputs.arm_logits), torch.zeros_like(outputs.odm_logits)
     arm_logits[..., 0] = 10

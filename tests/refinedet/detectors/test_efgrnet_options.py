@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-import yaml
 
 import refinedet
 import refinedet_ext as rx
 from refinedet import EFGRNetConfig
-from refinedet.cli import find_config, list_configs
+from refinedet.config_files import list_configs, load_config
 from refinedet.detectors.config import resolve_nms
 from refinedet.engine.config import OptimConfig
 from refinedet.engine.optim import lr_factor
@@ -35,7 +34,8 @@ def test_defaults_are_those_of_the_released_code():
     assert (config.anchor_sizes, config.clip_anchors) == ((30, 64, 128, 256), True)
     assert (config.offset_source, config.offset_act, config.objectness) == ("position", True, True)
     assert config.fgrm_dilations == (5, 4, 3, 2) and config.mscf_dilations == (1, 2, 4)
-    assert (config.matching, config.filtering, config.empty_batch_negatives) == ("bipartite", "caffe", 0)
+    loss = config.loss
+    assert (loss.matching, loss.filtering, loss.empty_batch_negatives) == ("bipartite", "caffe", 0)
     nms = resolve_nms(config.nms)
     assert (nms.score_threshold, nms.iou_threshold, nms.method, nms.keep_per_class) == (0.01, 0.45, "hard", 50)
     assert nms.top_k_per_class is None
@@ -43,10 +43,9 @@ def test_defaults_are_those_of_the_released_code():
 
 def test_peer_compat_is_three_rules_at_once():
     config = EFGRNetConfig(peer_compat=True)
-    assert (config.matching, config.filtering, config.empty_batch_negatives) == ("argmax", "peers", 45)
-    criterion = tiny(peer_compat=True).criterion
-    assert (criterion.matching, criterion.filtering, criterion.empty_batch_negatives) == ("argmax", "peers", 45)
-    assert EFGRNetConfig(**config.to_dict()) == config
+    for loss in (config.loss, tiny(peer_compat=True).criterion.config):
+        assert (loss.matching, loss.filtering, loss.empty_batch_negatives) == ("argmax", "peers", 45)
+    assert EFGRNetConfig.from_options(**config.to_dict()) == config
 
 
 @pytest.mark.parametrize("options", [*ABLATIONS.values(), {"offset_act": False}, {"objectness": False}])
@@ -123,7 +122,7 @@ def test_heads_start_as_asked():
 )
 def test_wrong_values_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        EFGRNetConfig(**options)
+        EFGRNetConfig.from_options(**options)
 
 
 def test_wrong_style_of_the_residual_network_is_named():
@@ -133,21 +132,21 @@ def test_wrong_style_of_the_residual_network_is_named():
 
 @pytest.mark.parametrize("name", [name for name in list_configs() if name.startswith(("efgrnet", "ablations/efgrnet"))])
 def test_configurations_build(name):
-    content = yaml.safe_load(find_config(name).read_text())
+    content = load_config(name)
     model = on_meta(content["model"]["name"], 21, **content["model"].get("options", {}))
     assert content["output"].startswith("runs/efgrnet") and str(model.config.input_size) in name
 
 
 @pytest.mark.parametrize("row", ABLATIONS)
 def test_every_row_of_the_ablations_has_a_configuration(row):
-    content = yaml.safe_load(find_config(f"ablations/efgrnet320_{row}").read_text())
+    content = load_config(f"ablations/efgrnet320_{row}")
     got = {key: tuple(v) if isinstance(v, list) else v for key, v in content["model"]["options"].items()}
     assert got == ABLATIONS[row]
 
 
 def test_schedules():
     def rates(name, per_epoch=10):
-        content = yaml.safe_load(find_config(name).read_text())
+        content = load_config(name)
         config, epochs = OptimConfig(**content["optim"]), content["train"]["epochs"]
         assert config.decay_bias and config.bias_lr_factor == 1 and config.weight_decay == 5e-4
         total = epochs * per_epoch

@@ -16,7 +16,7 @@ def tiny(**options):
     torch.manual_seed(0)
     backbone = SmallNet(stem=(16, 16), channels=(16, 16, 16, 16), depths=(0, 0, 0, 0))
     options = {"input_size": 128, "anchor_sizes": (16, 32, 64, 128), "tcb_channels": 16, **options}
-    return RefineDet(backbone, RefineDetConfig(**options), num_classes=4)
+    return RefineDet(backbone, RefineDetConfig.from_options(**options), num_classes=4)
 
 
 def make_batch(counts, size=128):

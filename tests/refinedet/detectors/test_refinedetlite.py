@@ -36,7 +36,7 @@ def small(**options):
 def shallow(extras=(16, 16), **options):
     """The same with one block a stage, quick everywhere."""
     torch.manual_seed(0)
-    config = RefineDetLiteConfig(**{**SMALL, **options})
+    config = RefineDetLiteConfig.from_options(**{**SMALL, **options})
     backbone = Res2NetLite(8, mid_div=2, block=config.block, depths=(1, 1, 1), extra_channels=extras)
     return RefineDetLite(backbone, config, num_classes=4)
 
@@ -83,7 +83,7 @@ def test_defaults_are_the_papers():
     assert (config.width, config.mid_div, config.groups, config.block) == (72, 4, 2, "res2")
     assert (config.head, config.shared_heads, config.head_channels, config.head_inner) == ("light", True, 256, 128)
     assert (config.anchor_sizes, config.anchor_ratios, config.clip_anchors) == ((32, 64, 128, 256), (2.0,), False)
-    assert (config.box_loss, config.soft_label_alpha, config.task_balance) == ("smooth_l1", 0, "fixed")
+    assert (config.loss.box_loss, config.loss.soft_label_alpha, config.loss.task_balance) == ("smooth_l1", 0, "fixed")
 
 
 def test_forward_is_the_figure():
@@ -182,11 +182,11 @@ def test_bfloat16_autocast():
 def test_channels_last_double_and_deepcopy():
     model, images = shallow().eval(), torch.randn(2, 3, 192, 192)
     want = model.head_outputs(images)
-    twin, layout = copy.deepcopy(model), torch.channels_last
-    got = twin.to(memory_format=layout).head_outputs(images.to(memory_format=layout))
+    moved, layout = copy.deepcopy(model), torch.channels_last
+    got = moved.to(memory_format=layout).head_outputs(images.to(memory_format=layout))
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
-    assert twin.double()(images.double()).boxes.shape == (2, 500, 4)
+    assert moved.double()(images.double()).boxes.shape == (2, 500, 4)
 
 
 def test_other_multiples_of_64_and_rectangles():

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-import yaml
 
 import refinedet
-from refinedet.cli import find_config, list_configs
+from refinedet.config_files import list_configs, load_config
 from refinedet.detectors.config import resolve_nms
 from refinedet.engine import OptimConfig, TrainConfig
 
@@ -38,7 +37,7 @@ ROWS = {
 
 
 def content(row):
-    return yaml.safe_load(find_config(row).read_text())
+    return load_config(row)
 
 
 def test_every_row_has_its_file_and_every_file_its_row():

@@ -10,7 +10,7 @@ from refinedet.engine import DataConfig, ModelConfig, OptimConfig, RunConfig, Sp
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in COCO format: 12 pictures to train on, 4 held out."""
+    """A data set in COCO format: 12 images to train on, 4 held out."""
     root = tmp_path_factory.mktemp("rendered")
     render_dataset(root, train=12, test=4, size=128, seed=1)
     return root

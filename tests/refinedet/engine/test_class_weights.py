@@ -55,7 +55,7 @@ def test_a_run_with_all_strategies_keeps_its_weights_in_the_model_file(config, r
     result = train(with_options(config, **PLUSPLUS))
     weights = class_weights_from_counts(counts_in(rendered))
     model = load_model(result.last).model
-    assert model.config.class_weights == pytest.approx(weights, abs=1e-5)
+    assert model.config.loss.class_weights == pytest.approx(weights, abs=1e-5)
     assert model.criterion.balance.log_variance.any()  # it was trained
     options = yaml.safe_load((result.output / "config.yaml").read_text())["model"]["options"]
     assert options["class_weights"] == pytest.approx(weights, abs=1e-5)

@@ -14,7 +14,7 @@ import yaml
 
 from refinedet.engine import EvalConfig, TrainConfig, train
 from refinedet.engine.module import DetectionModule, NonFiniteLoss
-from refinedet.engine.train import build_model
+from refinedet.engine.train import build_model, with_precision
 from refinedet.predictor import Predictor
 from refinedet.registry import create_model
 from refinedet.weights import load_model, save_model
@@ -107,6 +107,19 @@ def test_bf16_accumulation_and_iterations(config):
     assert all(v.isfinite().all() for v in weights_of(result.last).values())
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_precision_follows_what_the_cpu_multiplies(config, fast, monkeypatch, caplog):
+    monkeypatch.setattr(sys.modules["refinedet.engine.train"], "multiplies_bfloat16", lambda: fast)
+
+    def settle(precision):
+        return with_precision(replace(config, train=replace(config.train, precision=precision))).train.precision
+
+    assert settle("auto") == ("bf16" if fast else "32") and settle("32") == "32"
+    assert not caplog.text
+    assert settle("bf16") == "bf16"
+    assert ("no instructions for bf16" in caplog.text) == (not fast)
+
+
 @pytest.mark.parametrize("length", [{"epochs": 3}, {"iterations": 4}])
 def test_a_run_that_ends_between_evaluations_is_evaluated_and_saved(config, length):
     settings = TrainConfig(**length, eval_every=2, accelerator="cpu", devices=1)
@@ -164,13 +177,13 @@ def test_monitor_must_be_a_metric_of_the_kind():
 
 
 def test_batch_larger_than_the_data_set(config):
-    with pytest.raises(ValueError, match="data.batch_size: expected at most the 12 training pictures, got 13"):
+    with pytest.raises(ValueError, match="data.batch_size: expected at most the 12 training images, got 13"):
         train(replace(config, data=replace(config.data, batch_size=13)))
 
 
 @pytest.mark.slow
 def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
-    """A rank whose pictures hold no object must neither hang nor disagree with the other one."""
+    """A rank whose images hold no object must neither hang nor disagree with the other one."""
     annotations = json.loads((rendered / "annotations/train.json").read_text())
     keep = {image["id"] for image in annotations["images"][:2]}  # most batches of a rank are without objects
     annotations["annotations"] = [a for a in annotations["annotations"] if a["image_id"] in keep]
@@ -197,5 +210,5 @@ def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["step"] == 6  # 12 pictures, 2 processes, batches of 2, 2 epochs
+    assert metrics["step"] == 6  # 12 images, 2 processes, batches of 2, 2 epochs
     assert all(v.isfinite().all() for v in weights_of(out / "last.safetensors").values())

@@ -66,7 +66,7 @@ def test_options_reach_the_metrics(evaluator):
 def test_processes_merge_to_the_same_metrics(scene, evaluator):
     truth, records = scene
     ranks = [Evaluator(truth, clip=False) for _ in range(3)]
-    # rank 2 repeats the first picture, as a distributed sampler does to fill up
+    # rank 2 repeats the first image, as a distributed sampler does to fill up
     shares = (records[0::3], records[1::3], records[2::3] + records[:1])
     for rank, share in zip(ranks, shares, strict=True):
         for padded, batch in _batches(share, 2):

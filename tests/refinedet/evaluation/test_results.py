@@ -90,7 +90,7 @@ def test_to_padded_sorts_and_cuts():
 
 
 def _records(seed):
-    """Four pictures with 0 to 3 detections, best first."""
+    """Four images with 0 to 3 detections, best first."""
     rng = np.random.default_rng(seed)
     return [
         ImageDetections(

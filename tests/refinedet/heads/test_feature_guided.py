@@ -23,7 +23,7 @@ def inputs(size=6):
 
 
 def sampled(image, y, x):
-    """One channel of one picture at a fractional position, zero outside; plain Python."""
+    """One channel of one image at a fractional position, zero outside; plain Python."""
     total = 0.0
     for row in (math.floor(y), math.floor(y) + 1):
         for column in (math.floor(x), math.floor(x) + 1):

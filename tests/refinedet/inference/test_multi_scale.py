@@ -12,7 +12,7 @@ from ..detectors.test_refinedet import tiny
 
 
 class Finder(torch.nn.Module):
-    """Finds the bright rectangle of a picture exactly, whatever the size of the input."""
+    """Finds the bright rectangle of an image exactly, whatever the size of the input."""
 
     def __init__(self):
         super().__init__()

@@ -5,6 +5,7 @@ import torch
 
 import refinedet_ext as rx
 from refinedet import MultiBoxLoss
+from refinedet.losses import LossConfig
 
 from .oracle import VARIANCES, expected, make_outputs, make_truth
 
@@ -169,3 +170,14 @@ def test_crowd_boxes_are_no_objects():
     torch.testing.assert_close(crowd["odm_loc"], alone["odm_loc"])
     everything = MultiBoxLoss()(outputs, boxes, labels, offsets, torch.ones(3, dtype=torch.bool))
     assert everything["total"] == 0
+
+
+def test_rules_come_as_a_config_or_one_by_one():
+    rules = LossConfig(matching="argmax", arm_pos_iou=0.7, arm_neg_iou=0.3, negative_ratio=2.0)
+    by_name = MultiBoxLoss(matching="argmax", arm_iou=(0.7, 0.3), negative_ratio=2.0)
+    assert by_name.config == MultiBoxLoss(rules).config == MultiBoxLoss(strategies=rules).config == rules
+    assert MultiBoxLoss(rules, box_loss="giou").config.box_loss == "giou" and rules.box_loss == "smooth_l1"
+    with pytest.raises(TypeError, match="config, strategies: expected one of them, got both"):
+        MultiBoxLoss(rules, strategies=rules)
+    with pytest.raises(TypeError, match="ratio"):
+        MultiBoxLoss(ratio=2.0)

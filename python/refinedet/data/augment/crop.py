@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...boxes import box_iou
 from ...structures import Sample
 
 CROP_OBJECTS = ("any", "all")
@@ -17,9 +18,9 @@ class CropOptions:
     """How crops are tried; the defaults are the original ones.
 
     min_ious: one sampler each, with the IoU that some object must have with the crop; None asks for
-    nothing but an object in the picture. trials: per sampler. scale: range of the square root of
-    the crop's share of the picture's area. ratio: range of width over height, as fractions of the
-    picture, before it is limited to what fits. objects: whether "any" object of the picture has to
+    nothing but an object in the image. trials: per sampler. scale: range of the square root of
+    the crop's share of the image's area. ratio: range of width over height, as fractions of the
+    image, before it is limited to what fits. objects: whether "any" object of the image has to
     have that IoU with the crop, or "all" of them.
     """
 
@@ -37,7 +38,7 @@ def random_crop(
     probability: float = 1.0,
     options: CropOptions | None = None,
 ) -> Sample:
-    """One of the pool of crops, each as likely; the full picture is always in the pool."""
+    """One of the pool of crops, each as likely; the full image is always in the pool."""
     if rng.random() >= probability:
         return sample
     pool = crop_pool(sample, rng, options)
@@ -49,7 +50,7 @@ def crop_pool(sample: Sample, rng: np.random.Generator, options: CropOptions | N
     """(P, 4) int64, P at most the number of samplers: the first crop that each one accepts.
 
     In the original every sampler has a condition on the objects, also the one that asks for no
-    overlap, so a picture without objects has no crops. Crowd boxes count as no objects here.
+    overlap, so an image without objects has no crops. Crowd boxes count as no objects here.
     """
     options = options or CropOptions()
     objects = sample.boxes[~sample.crowd]
@@ -59,7 +60,7 @@ def crop_pool(sample: Sample, rng: np.random.Generator, options: CropOptions | N
     # All trials of all samplers at once: independent draws, so which of them are looked at first
     # changes nothing in the distribution.
     rectangles = sample_rectangles(rng, samplers * options.trials, sample.size, options)
-    shared = overlaps(rectangles, objects)
+    shared = box_iou(rectangles[:, None], objects)
     reached = shared.max(axis=1) if options.objects == "any" else shared.min(axis=1)
     wanted = np.array([0.0 if iou is None else iou for iou in options.min_ious])
     accepted = reached.reshape(samplers, options.trials) >= wanted[:, None]
@@ -75,7 +76,7 @@ def sample_rectangles(
     size: tuple[int, int],
     options: CropOptions | None = None,
 ) -> np.ndarray:
-    """(count, 4) int64: random rectangles (x1, y1, x2, y2) of whole pixels in a picture of `size`.
+    """(count, 4) int64: random rectangles (x1, y1, x2, y2) of whole pixels in an image of `size`.
 
     Scale s and ratio q uniform, q limited to [s^2, 1 / s^2]; the rectangle is s * sqrt(q) of the
     width and s / sqrt(q) of the height, at a uniform place.
@@ -95,23 +96,11 @@ def sample_rectangles(
     return np.concatenate([corner, corner + sides], axis=1)
 
 
-def overlaps(rectangles: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(R, N) float64: the IoU of each of rectangles (R, 4) with each of boxes (N, 4)."""
-    rectangles, boxes = rectangles.astype(np.float64)[:, None], boxes.astype(np.float64)[None]
-    sides = np.minimum(rectangles[..., 2:], boxes[..., 2:])
-    sides -= np.maximum(rectangles[..., :2], boxes[..., :2])
-    shared = np.maximum(sides, 0).prod(axis=-1)
-    areas = (rectangles[..., 2:] - rectangles[..., :2]).prod(axis=-1)
-    areas = areas + (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1)
-    iou: np.ndarray = shared / (areas - shared)
-    return iou
-
-
 def crop(sample: Sample, rectangle: Sequence[int] | np.ndarray) -> Sample:
-    """The part of the picture in (x1, y1, x2, y2), whole pixels, as a view of its pixels.
+    """The part of the image in (x1, y1, x2, y2), whole pixels, as a view of its pixels.
 
     Objects stay if their centre lies inside or on the edge, and are clipped. Raises ValueError for
-    a rectangle that is empty or not inside the picture.
+    a rectangle that is empty or not inside the image.
     """
     x1, y1, x2, y2 = (int(value) for value in rectangle)
     width, height = sample.size

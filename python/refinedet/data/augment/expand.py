@@ -1,4 +1,4 @@
-"""Zooming out: the picture on a larger canvas of one colour."""
+"""Zooming out: the image on a larger canvas of one colour."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def random_expand(
     shape: tuple[float, float] = (1.0, 1.0),
     fill: Sequence[float] = CAFFE_MEAN,
 ) -> Sample:
-    """With a probability, the picture at a random place of a canvas 1 to max_ratio times as wide and
+    """With a probability, the image at a random place of a canvas 1 to max_ratio times as wide and
     high.
 
-    shape: range of the canvas's width over its height, in widths and heights of the picture, before
-    it is limited to where the picture fits; the canvas keeps its area. (1, 1) keeps the picture's.
+    shape: range of the canvas's width over its height, in widths and heights of the image, before
+    it is limited to where the image fits; the canvas keeps its area. (1, 1) keeps the image's.
     """
     if rng.random() >= probability:
         return sample
@@ -46,7 +46,7 @@ def expand(
     offset: tuple[int, int],
     fill: Sequence[float] = CAFFE_MEAN,
 ) -> Sample:
-    """The picture on a canvas of (width, height), its corner at offset (x, y).
+    """The image on a canvas of (width, height), its corner at offset (x, y).
 
     fill: colour of the rest, BGR in 0..255, rounded. Raises ValueError where it does not fit.
     """

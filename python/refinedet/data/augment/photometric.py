@@ -1,6 +1,6 @@
 """Colour distortion of SSD's training, as the original RefineDet code does it on 8-bit pixels.
 
-Every function gives a new picture: (H, W, 3) uint8, BGR. Arithmetic is on 8 bits: after every
+Every function gives a new image: (H, W, 3) uint8, BGR. Arithmetic is on 8 bits: after every
 single step values are rounded and cut off at 0 and 255.
 """
 

@@ -1,4 +1,4 @@
-"""The steps in order: what a picture goes through to train on, and to be evaluated."""
+"""The steps in order: what an image goes through to train on, and to be evaluated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrainPipeline:
     """SSD's augmentation as in the original RefineDet code: distort, expand, crop, resize, flip.
 
     steps: these five in the order in which they come. crop_objects: "any" or "all", see CropOptions;
-    expand_shape: see random_expand. keep_objects: a picture that loses all its objects on the way is
+    expand_shape: see random_expand. keep_objects: an image that loses all its objects on the way is
     only resized instead. EFGRNet's code has the steps crop, distort, expand, flip, resize, "all",
     an expand_shape of (0.5, 2.0), an expand_probability of 0.6, keep_objects, and a min_object of
     one percent of the input.
@@ -77,7 +77,7 @@ class TrainPipeline:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         if sorted(self.steps) != sorted(STEPS):
             raise ValueError(f"steps: expected {list(STEPS)} in some order, got {list(self.steps)}")
-        check_choice("crop_objects", self.crop_objects, CROP_OBJECTS)
+        check_choice(self.crop_objects, "crop_objects", CROP_OBJECTS)
         if not self.expand_shape[0] <= 1 <= self.expand_shape[1]:
             raise ValueError(f"expand_shape: expected low <= 1 <= high, got {self.expand_shape}")
         for name in ("contrast", "saturation", "crop_scale", "crop_ratio", "expand_shape"):
@@ -150,7 +150,7 @@ class TrainPipeline:
 
 @dataclass(frozen=True)
 class EvalPipeline:
-    """What a picture goes through to be evaluated: resized, nothing else.
+    """What an image goes through to be evaluated: resized, nothing else.
 
     size, mean, std, order: as for TrainPipeline. interpolation: linear, as the original.
     """
@@ -165,8 +165,7 @@ class EvalPipeline:
     def __post_init__(self) -> None:
         _check_size(self.size)
         _ = self.normalization
-        if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation: expected one of {list(INTERPOLATIONS)}, got {self.interpolation!r}")
+        check_choice(self.interpolation, "interpolation", tuple(INTERPOLATIONS))
 
     @property
     def output_size(self) -> tuple[int, int]:

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refinedet.boxes import box_iou
 from refinedet.data.augment.crop import (
     CropOptions,
     crop,
     crop_pool,
-    overlaps,
     random_crop,
     sample_rectangles,
 )
@@ -31,12 +31,12 @@ def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-def test_overlaps_are_the_ious() -> None:
+def test_overlaps_with_the_crops_are_the_ious() -> None:
     rng = np.random.default_rng(0)
     rectangles = sample_rectangles(rng, 50, SIZE)
     boxes = np.array(BOXES, np.float32)
     want = [[iou(tuple(r), tuple(b)) for b in boxes.tolist()] for r in rectangles.tolist()]
-    np.testing.assert_allclose(overlaps(rectangles, boxes), want, rtol=1e-12)
+    np.testing.assert_allclose(box_iou(rectangles[:, None], boxes), want, rtol=1e-12)
 
 
 def test_rectangles_lie_inside_and_have_the_wanted_shapes() -> None:
@@ -124,7 +124,7 @@ def test_pictures_without_objects_are_never_cropped() -> None:
 
 
 def test_the_full_picture_and_every_crop_are_as_likely() -> None:
-    # One box as large as the picture: every sampler but that of 0.9 finds a crop for sure.
+    # One box as large as the image: every sampler but that of 0.9 finds a crop for sure.
     sample = make_sample([(0, 0, *SIZE)], size=SIZE)
     rng = np.random.default_rng(5)
     options = CropOptions(min_ious=(0.1, 0.3, None))

@@ -80,7 +80,7 @@ def test_canvas_of_another_shape_keeps_its_area_and_holds_the_picture() -> None:
         assert 0.99 <= ratio <= 4.0
         shape = (width / 640) / (height / 480)
         assert max(0.5, ratio**-2) - 0.02 < shape < min(2.0, ratio**2) + 0.02
-        if ratio > 1.5:  # where the picture limits nothing, uniform between 1/2 and 2
+        if ratio > 1.5:  # where the image limits nothing, uniform between 1/2 and 2
             shapes.append(shape)
     assert min(shapes) < 0.6 and max(shapes) > 1.9
     assert within_binomial(sum(shape < 1.25 for shape in shapes), len(shapes), 0.5)

@@ -25,7 +25,7 @@ OFF = {
 
 
 def painted() -> Sample:
-    """A grey picture with a bright rectangle, and its box; large enough to be seen after resizing."""
+    """A grey image with a bright rectangle, and its box; large enough to be seen after resizing."""
     image = np.full((240, 320, 3), 60, np.uint8)
     image[70:190, 90:250] = (40, 230, 250)
     return make_sample([(90, 70, 250, 190)], image=image)
@@ -41,7 +41,7 @@ def test_boxes_stay_on_their_pixels() -> None:
         assert out.size == (160, 160)
         bright = out.image[:, :, 1] > 170
         if not len(out.boxes):
-            # The centre was cut off; what is left of the rectangle reaches the edge of the picture.
+            # The centre was cut off; what is left of the rectangle reaches the edge of the image.
             continue
         rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
         outline = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
@@ -224,7 +224,7 @@ def test_min_object_drops_small_ones_only_on_request() -> None:
     sample = make_sample([(0, 0, 2, 40), (0, 0, 40, 2), (0, 0, 8, 8)], size=(64, 64))
     assert drop_small(sample, 8.0).labels.tolist() == [3]
     assert len(TrainPipeline(64, **OFF)(sample, sample_rng(0, 0, 0)).boxes) == 3
-    # 8 pixels of a picture of 64 are 4 of an input of 32.
+    # 8 pixels of an image of 64 are 4 of an input of 32.
     small = TrainPipeline(32, min_object=4.5, **OFF)
     assert len(small(sample, sample_rng(0, 0, 0)).boxes) == 0
 

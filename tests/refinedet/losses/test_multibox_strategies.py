@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from refinedet import MultiBoxLoss
-from refinedet.losses import LossStrategies
+from refinedet.losses import LossConfig
 
 from .oracle import CLASSES, decode, expected, iou, log_softmax, make_outputs, make_truth, match
 
@@ -24,7 +24,7 @@ PLUSPLUS = {
 
 
 def loss(**options):
-    return MultiBoxLoss(strategies=LossStrategies(**options))
+    return MultiBoxLoss(strategies=LossConfig(**options))
 
 
 def hull_area(a, b):
@@ -116,7 +116,7 @@ class Doubled(MultiBoxLoss):
 
 def test_plusplus_without_its_constants_is_the_basic_loss():
     outputs, truth = make_outputs(3), make_truth((3, 0, 7))
-    neutral = LossStrategies(
+    neutral = LossConfig(
         soft_label_alpha=0.0, anchor_weight_beta=0.0, class_weights=(1.0,) * 4, task_balance="uncertainty"
     )
     assert neutral.guides_classes
@@ -291,4 +291,4 @@ def test_wrong_number_of_weights_is_named():
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        LossStrategies(**options)
+        LossConfig(**options)

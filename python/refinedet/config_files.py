@@ -1,0 +1,131 @@
+"""Configuration files: those that come along by name, and how one builds on another.
+
+base: refinedet320_vgg16_voc07   # a configuration that comes along, or a file such as ../mine.yaml
+without: [optim.warmup_epochs]   # keys of the base that are not wanted: their defaults hold again
+model:
+  options: {theta: 1.0}          # and what differs: mappings merge, everything else replaces the base's value
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONFIGS = Path(__file__).parent / "configs"
+SUFFIXES = (".yaml", ".yml")
+
+
+def list_configs() -> list[str]:
+    """Names of the configurations that come with the package."""
+    return sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
+
+
+def find_config(name: str) -> Path:
+    """A configuration by path, or by the name of one that comes with the package."""
+    path = Path(name)
+    return path if path.is_file() else _shipped(name, "config")
+
+
+def load_config(name: str | Path) -> dict[str, Any]:
+    """The content of a configuration, by path or name, with that of its `base` merged in.
+
+    FileNotFoundError for an unknown configuration or base, ValueError for a file that is no mapping or no YAML, for
+    bases that go round in a circle, and for keys of `without` that the base does not have.
+    """
+    return _load(find_config(str(name)), ())
+
+
+def dump_config(content: Mapping[str, Any]) -> str:
+    """YAML that reads back as `content`."""
+    return yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """above: the files whose base leads here."""
+    resolved = path.resolve()
+    if resolved in above:
+        raise ValueError(f"base: goes round in a circle, {' -> '.join(str(file) for file in (*above, resolved))}")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"config: {path} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"config: expected keys and values in {path}, got {type(content).__name__}")
+    unwanted = content.pop("without", None)
+    if "base" not in content:
+        if unwanted is not None:
+            raise ValueError(f"without: expected a base beside it in {path}, got none")
+        return content
+    merged = _load(_find_base(content.pop("base"), path), (*above, resolved))
+    for key in _names(unwanted, path):
+        _remove(merged, key, path)
+    return _merge(merged, content)
+
+
+def _find_base(base: object, path: Path) -> Path:
+    if not isinstance(base, str) or not base:
+        raise ValueError(f"base: expected a file or the name of a configuration in {path}, got {base!r}")
+    if not base.endswith(SUFFIXES):
+        return _shipped(base, f"base of {path}")
+    file = path.parent / base
+    if not file.is_file():
+        raise FileNotFoundError(f"base of {path}: no file {file}")
+    return file
+
+
+def _shipped(name: str, what: str) -> Path:
+    if name not in list_configs():
+        raise FileNotFoundError(
+            f"{what}: no file {name}, and none of that name comes along: {', '.join(list_configs())}"
+        )
+    return CONFIGS / f"{name}.yaml"
+
+
+def _names(unwanted: object, path: Path) -> list[str]:
+    if unwanted is None:
+        return []
+    if not isinstance(unwanted, list) or not all(isinstance(key, str) for key in unwanted):
+        raise ValueError(f"without: expected a list of keys such as data.augment in {path}, got {unwanted!r}")
+    return unwanted
+
+
+def _remove(content: dict[str, Any], key: str, path: Path) -> None:
+    *parents, last = key.split(".")
+    inner: Any = content
+    for parent in parents:
+        inner = inner.get(parent) if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or last not in inner:
+        raise ValueError(f"without: expected keys that the base of {path} has, got {key!r}")
+    del inner[last]
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        before = merged.get(key)
+        merged[key] = _merge(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return merged
+
+
+class _Loader(yaml.SafeLoader):
+    """Scalars as the command line reads them: 1e-3 is a number, and 2026-01-01 is text."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would take for something else than text."""
+
+
+_FLOAT = re.compile(
+    r"[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.[\d_]+(?:[eE][-+]?\d+)?|\.(?:inf|Inf|INF))$"
+    r"|\.(?:nan|NaN|NAN)$"
+)
+for _kind in (_Loader, _Dumper):
+    _kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":timestamp", ":float"))]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
