@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 .PHONY: help venv demo test test-cpp test-python test-avx2 lint format bench gpu-check faults wheel clean
 
 help:
-	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw pictures (runs/demo)"
+	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
 	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"

@@ -63,6 +63,7 @@ class Case:
     products: (m, n, k) of the matrix products that the case cannot do without.
     short: belongs to the five-minute selection. threads: numbers of threads it is timed with.
     own_backward: with BOTH: ours, peers and expected run the backward themselves, as a training step does.
+    skip: why this machine cannot time the case; "" where it can.
     """
 
     op: str
@@ -84,6 +85,7 @@ class Case:
     short: bool = False
     threads: tuple[int, ...] = (1, 2)
     own_backward: bool = False
+    skip: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:

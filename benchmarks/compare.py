@@ -12,14 +12,14 @@ from .table import markdown, number
 
 LEAST_CHANGE = 0.05  # smaller changes are not worth a line, however steady the times
 FEW_SAMPLES, LEAST_OF_FEW = 5, 0.2  # so few samples do not show their spread
-SAME_MACHINE = 0.1  # rates that differ by less are the same machine in the same mood
+SAME_MACHINE = 0.1  # rates that differ by less are those of one machine, as busy as before
 
 
 def noise(a: Row, b: Row) -> float:
     """The share by which the two medians may differ without meaning anything: both interquartile ranges together.
 
-    The range of n samples says how far single calls lie apart; the median of them is steadier, yet a machine's mood
-    lasts longer than one case, so that the whole range counts.
+    The range of n samples says how far single calls lie apart; the median of them is steadier, yet what else a
+    machine does lasts longer than one case, so that the whole range counts.
     """
     assert a.ours is not None and b.ours is not None
     few = min(a.ours.samples, b.ours.samples) < FEW_SAMPLES
@@ -33,6 +33,14 @@ def change(old: Row, new: Row) -> float | None:
     return None if abs(math.log(factor)) <= math.log1p(noise(old, new)) else factor
 
 
+def ratios(old: Row, new: Row) -> str:
+    """To the best peers of both runs; their names, where those are two."""
+    if not old.ratio() or not new.ratio():
+        return ""
+    names = ("", "") if old.best_peer == new.best_peer else (f" {old.best_peer}", f" {new.best_peer}")
+    return f"{number(old.ratio())}{names[0]} -> {number(new.ratio())}{names[1]}"
+
+
 def compare(old: Report, new: Report) -> list[str]:
     """Lines: what became slower, first, and faster; what is steady, new and gone only as a number."""
     before, after = ({row.key: row for row in report.rows if row.ours} for report in (old, new))
@@ -44,9 +52,8 @@ def compare(old: Report, new: Report) -> list[str]:
         a, b = before[key], after[key]
         assert a.ours is not None and b.ours is not None
         what = f"{number(factor)}x the time, slower" if factor > 1 else f"{number(1 / factor)}x as fast"
-        peers = f"{number(a.ratio())} -> {number(b.ratio())}" if a.ratio() and b.ratio() else ""
         noisy = f"{100 * noise(a, b):.0f}%"
-        rows.append([*key[:4], str(key[4]), number(a.ours.median), number(b.ours.median), what, noisy, peers])
+        rows.append([*key[:4], str(key[4]), number(a.ours.median), number(b.ours.median), what, noisy, ratios(a, b)])
     head = (
         "op",
         "case",
@@ -81,7 +88,7 @@ def machines(old: Machine, new: Machine) -> list[str]:
         for what, was, now in sorted(pairs):
             if abs(math.log(now / was)) > math.log1p(SAME_MACHINE):
                 lines.append(
-                    f"- {what}, {threads} threads: {number(was)} -> {number(now)}: not the same machine or mood"
+                    f"- {what}, {threads} threads: {number(was)} -> {number(now)}: another machine, or a busier one"
                 )
     return lines
 

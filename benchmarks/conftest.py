@@ -32,6 +32,8 @@ class Contestant:
 
     def time(self, benchmark: Any) -> None:
         """Checks ours, then times the contestant."""
+        if self.case.skip:
+            pytest.skip(self.case.skip)
         with with_threads(self.threads):
             if Contestant.prepared is None or Contestant.prepared.case is not self.case:
                 Contestant.prepared = Prepared(self.case)

@@ -9,7 +9,7 @@ import refinedet_ext as rx
 
 
 def pyramid_anchors(size: int) -> Tensor:
-    """(A, 4) RefineDet's anchors for a picture of `size` pixels, in fractions of it: 6375 for 320, 16320 for 512."""
+    """(A, 4) RefineDet's anchors for an image of `size` pixels, in fractions of it: 6375 for 320, 16320 for 512."""
     levels = []
     for stride in (8, 16, 32, 64):
         ticks = (torch.arange(size // stride) + 0.5) * stride
@@ -32,7 +32,7 @@ def ground_truth(images: int, mean_objects: float, rng: torch.Generator) -> tupl
 
 
 def detections(count: int, classes: int, rng: torch.Generator, *, stray: float = 0.1) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes (N, 4) in a picture of side 1, scores (N,) and classes (N,) before suppression.
+    """Boxes (N, 4) in an image of side 1, scores (N,) and classes (N,) before suppression.
 
     The boxes crowd around 30 objects but for a share `stray` that lies anywhere; most scores are low.
     """

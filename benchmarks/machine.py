@@ -19,7 +19,7 @@ from .timing import measure
 
 COPY_MIB = (0.25, 4.0, 256.0)  # read and written: in the second-level cache, in the third, in memory
 GEMM_SIDE = 1024
-LIBRARIES = ("torchvision", "mmcv", "onnxruntime", "openvino")
+LIBRARIES = ("torchvision", "mmcv", "onnxruntime", "openvino", "lsnms", "powerboxes", "cv2")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class Machine:
             f"Peers: {', '.join(present) or 'torch alone'}. Missing: {', '.join(missing) or 'none'}.",
         ]
         for threads, rates in self.rates.items():
-            gemm = ", ".join(f"{dtype} {rate:.0f}" for dtype, rate in rates.gemm.items())
+            # below 1 where the processor emulates the dtype
+            gemm = ", ".join(f"{dtype} {rate:.{0 if rate >= 1 else 2}f}" for dtype, rate in rates.gemm.items())
             copy = ", ".join(f"{mib:g} MiB {rate:.0f}" for mib, rate in rates.copy.items())
             lines.append(f"{threads} thread{'s' * (threads > 1)}: GEMM {gemm} GFLOP/s; copy of {copy} GB/s.")
         return lines

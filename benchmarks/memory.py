@@ -53,14 +53,14 @@ class Peak:
 
 @dataclass(frozen=True)
 class MemoryCase:
-    """run: called with make(False), after make(True), small inputs, with which it must give what `twin` gives.
+    """run: called with make(False), after make(True), small inputs, with which it must give what `reference` gives.
     allowed_mib: beyond inputs and result. tolerance: of the small result, in the norm."""
 
     op: str
     case: str
     make: Callable[[bool], Sequence[Any]]
     run: Callable[..., Any]
-    twin: Callable[..., Any]
+    reference: Callable[..., Any]
     allowed_mib: float
     tolerance: float = 1e-5
 
@@ -156,7 +156,7 @@ def measure_here(case: MemoryCase) -> tuple[int, int]:
     torch.set_num_threads(1)
     with torch.inference_mode():
         small = case.make(True)
-        check_close(case.run(*small), case.twin(*small), case.tolerance)
+        check_close(case.run(*small), case.reference(*small), case.tolerance)
         inputs = case.make(False)
         return peak_of(lambda: case.run(*inputs))
 

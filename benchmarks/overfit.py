@@ -25,7 +25,7 @@ from refinedet.engine import (
     train,
 )
 
-PICTURES = 8
+IMAGES = 8
 WANTED_AP50 = 95.0
 CLASSES = ["WBC", "RBC", "Platelets"]
 NO_AUGMENTATION: dict[str, Any] = {
@@ -50,7 +50,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def few_photographs(data: Path, folder: Path, count: int) -> Path:
-    """A data set in VOC layout of the first `count` pictures of the training split, by links to them."""
+    """A data set in VOC layout of the first `count` images of the training split, by links to them."""
     names = (data / "ImageSets/Main/train.txt").read_text().split()[:count]
     (folder / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
     (folder / "ImageSets/Main/few.txt").write_text("\n".join(names) + "\n")
@@ -71,7 +71,7 @@ def overfit_config(name: str, options: dict[str, Any], data: Path, output: Path,
             classes=CLASSES,
             train=SplitConfig(split="few"),
             val=SplitConfig(split="few"),
-            batch_size=PICTURES,
+            batch_size=IMAGES,
             workers=0,
             cache_images=True,
             augment=NO_AUGMENTATION,
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--iterations", type=int, default=300)
     parser.add_argument("--output", type=Path, default=Path("runs/overfit"))
     chosen = parser.parse_args(arguments)
-    data = few_photographs(chosen.data, chosen.output / "data", PICTURES)
+    data = few_photographs(chosen.data, chosen.output / "data", IMAGES)
     rows = {}
     for name in chosen.models:
         started = time.monotonic()

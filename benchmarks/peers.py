@@ -6,6 +6,7 @@ import importlib
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -34,7 +35,14 @@ def mmcv_ops() -> Any:
 def version_of(module: str) -> str:
     """ "missing" where it is not installed."""
     found = optional(module)
-    return "missing" if found is None else str(getattr(found, "__version__", "installed"))
+    if found is None:
+        return "missing"
+    if hasattr(found, "__version__"):
+        return str(found.__version__)
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:
+        return "installed"
 
 
 def peer_of(library: Any, make: Callable[[Any], Op], **rest: Any) -> Peer | None:
@@ -42,9 +50,9 @@ def peer_of(library: Any, make: Callable[[Any], Op], **rest: Any) -> Peer | None
     return None if library is None else Peer(make(library), **rest)
 
 
-def twin(op: Op, *, compile: bool = False, **rest: Any) -> dict[str, Peer]:
-    """The plain-PyTorch twin as a peer, and torch.compile of it where that makes sense."""
-    peers = {"twin": Peer(op, **rest)}
+def reference_peer(op: Op, *, compile: bool = False, **rest: Any) -> dict[str, Peer]:
+    """The plain-PyTorch reference as a peer, and torch.compile of it where that makes sense."""
+    peers = {"reference": Peer(op, **rest)}
     if compile:
         peers["torch.compile"] = Peer(op, compile=True, **rest)
     return peers

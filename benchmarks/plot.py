@@ -19,7 +19,7 @@ FASTER, SLOWER, MARK = "#2a7f62", "#b5483a", "#222222"
 
 
 def draw(report: Report, path: Path) -> None:
-    """Writes the picture, in the format of the path's ending.
+    """Writes the plot, in the format of the path's ending.
 
     ValueError if no case has a peer, ImportError without matplotlib.
     """
@@ -44,7 +44,7 @@ def draw(report: Report, path: Path) -> None:
 
 
 def columns_of(rows: list[Row]) -> list[list[Row | str]]:
-    """Lines of the picture: the name of an op, then its cases, cut into columns of about one length; none ends with a
+    """Lines of the plot: the name of an op, then its cases, cut into columns of about one length; none ends with a
     name, and an op that goes on in the next column is named again."""
     groups = [(op, list(group)) for op, group in groupby(sorted(rows, key=lambda row: row.op), key=lambda row: row.op)]
     total = len(rows) + len(groups)

@@ -1,4 +1,4 @@
-"""The detectors with every op replaced by its plain-PyTorch twin."""
+"""The detectors with every op replaced by its plain-PyTorch reference."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ OPS = tuple(name for name in rx.__all__ if isfunction(getattr(rx.reference, name
 
 
 @contextmanager
-def twins() -> Iterator[None]:
-    """In the body `refinedet_ext`'s ops are their twins, for all who call them by that module, as the detectors do."""
+def reference_ops() -> Iterator[None]:
+    """In the body `refinedet_ext`'s ops are their references, for all who call them as `rx.<op>`; the detectors do."""
     before = {name: getattr(rx, name) for name in OPS}
     try:
         for name in OPS:
@@ -27,11 +27,11 @@ def twins() -> Iterator[None]:
             setattr(rx, name, op)
 
 
-def on_twins(op: Op) -> Op:
-    """The op, or a network, run on the twins."""
+def on_reference(op: Op) -> Op:
+    """The op, or a network, run on the references."""
 
     def run(*inputs: Any) -> Any:
-        with twins():
+        with reference_ops():
             return op(*inputs)
 
     return run

@@ -25,7 +25,7 @@ class Row:
 
     peers: times, or why there is none ("missing", "not timed: ...", "failed: ...", "differs from the expected result").
     others: those of them that compute something else. floor: milliseconds, None where the case counts nothing.
-    error: why the case failed, "" if it did not.
+    error: why the case failed, "" if it did not. skipped: why it was not run at all.
     """
 
     op: str
@@ -39,6 +39,7 @@ class Row:
     targets: tuple[Target, ...] = ()
     error: str = ""
     others: tuple[str, ...] = ()
+    skipped: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
@@ -147,11 +148,15 @@ def run_case(
 ) -> Iterator[Row]:
     """Rows of the case, one for each number of threads that it wants and `rates` has.
 
-    A case that gives a wrong result yields one row with the error, and no time.
+    A case that gives a wrong result yields one row with the error, one that this machine cannot time one with the
+    reason; neither has a time.
     """
     head: dict[str, Any] = {"op": case.op, "case": case.name, "dtype": case.dtype, "direction": case.direction}
     threads = [count for count in case.threads if count in rates]
     if not threads:
+        return
+    if case.skip:
+        yield Row(**head, threads=threads[0], skipped=case.skip)
         return
     try:
         with with_threads(threads[0]):

@@ -119,12 +119,12 @@ def ssd(name: str, images: Tensor) -> tuple[Network, Tensor]:
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.train().momentum = 1.0
-        picture = (images[0] / 255 + 0.5).clamp(0, 1)
-        pictures = [picture, picture.flip(2)]  # a norm over a single cell needs two
-        transformed, _ = model.transform(pictures)
+        image = (images[0] / 255 + 0.5).clamp(0, 1)
+        pair = [image, image.flip(2)]  # a norm over a single cell needs two
+        transformed, _ = model.transform(pair)
         features = list(model.backbone.train()(transformed.tensors).values())
         model.eval()
         scores = model.head(features)["cls_logits"].softmax(-1)[..., 1:].flatten()
     model.score_thresh = float(scores.topk(min(1400, len(scores))).values[-1])
     model = model.to(memory_format=torch.channels_last)
-    return (lambda x: model([x])[0]), picture
+    return (lambda x: model([x])[0]), image

@@ -31,12 +31,14 @@ def verdict(row: Row, target: Target) -> str:
     if reached and target.over == "best peer":
         # without its strongest peer a case reaches its target easily
         missing = [name for name, time in row.peers.items() if time == MISSING]
-        result += f", without {' and '.join(missing)}" if missing else ""
+        result += f", without {', '.join(missing)}" if missing else ""
     return f"{what}: {result}"
 
 
 def cells(row: Row) -> list[str]:
     identity = [row.op, row.case, row.dtype, row.direction, str(row.threads)]
+    if row.skipped:
+        return [*identity, f"not run: {row.skipped}", "", "", "", "", ""]
     if row.ours is None:
         return [*identity, f"FAILED: {row.error}", "", "", "", "", ""]
     best = row.best_peer

@@ -1,4 +1,4 @@
-"""Every registered detector: pictures to detections, and a training step, beside the same network on the twins.
+"""Every registered detector: images to detections, and a training step, beside the same network on the references.
 
 Their weights are random. So that detections are as many as a trained network's, the thresholds are set to what leaves
 that many.
@@ -19,11 +19,11 @@ import refinedet_ext as rx
 from ..case import BOTH, Case, Peer
 from ..inputs import ground_truth
 from ..peers import optional
-from ..references import on_twins
+from ..references import on_reference
 
 KEPT = 390 / 6375  # share of the anchors that the first stage of a trained detector leaves
 PER_KEPT = 3.6  # of their class scores count
-TRAINED_WITH = 2  # pictures
+TRAINED_WITH = 2  # images
 SHORT = ("refinedet320_vgg16", "efgrnet320_small", "refinedetlite320_res2netlite72")
 
 
@@ -34,7 +34,7 @@ def model_of(name: str) -> Any:
     return refinedet.create_model(name, 21).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def pictures(model: Any, count: int) -> Tensor:
+def random_images(model: Any, count: int) -> Tensor:
     side = model.config.input_size
     noise = torch.randn(count, 3, side // 16, side // 16, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(noise * 60, size=(side, side), mode="bilinear")
@@ -43,7 +43,7 @@ def pictures(model: Any, count: int) -> Tensor:
 
 @torch.no_grad()
 def with_statistics(model: Any, images: Tensor) -> Any:
-    """The model with its batch norms set to these pictures: from the initial values outputs grow beyond all bounds."""
+    """The model with its batch norms set to these images: from the initial values outputs grow beyond all bounds."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -77,13 +77,13 @@ def halfway(values: Tensor, count: int) -> Tensor:
 
 def inference_inputs(name: str) -> tuple[Any, Tensor]:
     model = model_of(name)
-    images = pictures(model, TRAINED_WITH)
+    images = random_images(model, TRAINED_WITH)
     return as_trained(with_statistics(model, images), images[:1]), images[:1]
 
 
 def training_inputs(name: str) -> tuple[Any, ...]:
     model = model_of(name).train()
-    return model, pictures(model, TRAINED_WITH), ground_truth(TRAINED_WITH, 8.4, torch.Generator().manual_seed(0))
+    return model, random_images(model, TRAINED_WITH), ground_truth(TRAINED_WITH, 8.4, torch.Generator().manual_seed(0))
 
 
 def detect(model: Any, images: Tensor) -> rx.Detections:
@@ -133,27 +133,27 @@ def cases() -> Iterator[Case]:
     if refinedet is None:
         raise ImportError("bench_detectors needs the package refinedet with what it depends on: pip install '.[train]'")
     for name in refinedet.list_models():
-        twin = on_twins(detect)
+        reference = on_reference(detect)
         yield Case(
             "detector",
             f"{name}, B=1",
             detect,
             partial(inference_inputs, name),
-            twin,
-            {"twin": Peer(twin)},
+            reference,
+            {"reference": Peer(reference)},
             compare=about_equal,
             flops=work(name, 1),
             short=name in SHORT,
             threads=(1, 2) if name in SHORT else (1,),
         )
-        twin = on_twins(step)
+        reference = on_reference(step)
         yield Case(
             "detector",
             f"{name}, B={TRAINED_WITH}, training step",
             step,
             partial(training_inputs, name),
-            twin,
-            {"twin": Peer(twin)},
+            reference,
+            {"reference": Peer(reference)},
             direction=BOTH,
             own_backward=True,
             tolerance=1e-2,

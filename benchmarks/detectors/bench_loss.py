@@ -1,4 +1,4 @@
-"""The whole loss of both stages beside itself on the twins, and a plain vectorised loss as public ports write it."""
+"""The whole loss of both stages beside itself on the references, and a plain vectorised loss as in public ports."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..case import Case, Peer, Target, both_ways
 from ..inputs import detector_outputs, ground_truth, pyramid_anchors
 from ..ops.losses.bench_mine_hard_negatives import two_sorts
 from ..ops.matching.bench_match_anchors import match_by_matrix, plain_box_iou
-from ..references import on_twins
+from ..references import on_reference
 
-# picture size, images, classes with the background
+# image size, images, classes with the background
 SHAPES = [(320, 1, 21), (320, 32, 21), (512, 8, 21), (512, 8, 81)]
 TARGET = 15.0
 OUTPUTS = 4  # of the inputs are network outputs, which get gradients
@@ -92,8 +92,8 @@ def cases() -> Iterator[Case]:
                     f"B={images}, {count} anchors, {columns} classes",
                     total,
                     partial(inputs, size, images, columns, dtype),
-                    on_twins(total),
-                    {"twin": Peer(on_twins(total)), "torch": Peer(plain_total, agrees=same_value)},
+                    on_reference(total),
+                    {"reference": Peer(on_reference(total)), "torch": Peer(plain_total, agrees=same_value)},
                     dtype=str(dtype)[6:],
                     gradients=tuple(range(OUTPUTS)),
                     bytes=images * count * (2 + 4 + columns + 4) * dtype.itemsize,

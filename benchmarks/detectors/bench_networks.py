@@ -1,15 +1,15 @@
-"""Whole networks at inference, one picture to its detections, beside the runtimes people use.
+"""Whole networks at inference, one image to its detections, beside the runtimes people use.
 
 ours: `refinedet.optimize_for_inference`. The same network: torch as it is, contiguous and channels-last, torch.compile,
 ONNX Runtime, OpenVINO; for EFGRNet also with torchvision's deformable convolution. All but torchvision's
 own detectors, which are other networks, give raw outputs that are compared with the model's before they are timed, and
-end in the same call of `refinedet_ext.detect`. Making them ready takes minutes where torch compiles or exports.
+end in the same call of `refinedet_ext.detect`. Making them ready takes minutes where torch compiles or exports. Where
+the processor does not multiply bfloat16, networks in it are not run: torch refuses or emulates their layers there.
 """
 
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from refinedet_ext.machine import multiplies_bfloat16
 from .. import runtimes
 from ..case import Case, Peer, Target
 from ..peers import optional
-from .bench_detectors import TRAINED_WITH, about_equal, as_trained, model_of, pictures, with_statistics, work
+from .bench_detectors import TRAINED_WITH, about_equal, as_trained, model_of, random_images, with_statistics, work
 
 NAMES = ("refinedet320_vgg16", "refinedet512_vgg16", "efgrnet320_vgg16", "refinedetlite320_res2netlite72")
 SHORT = ("refinedet320_vgg16", "refinedetlite320_res2netlite72")
@@ -43,14 +43,15 @@ TARGETS = {
     "refinedetlite320_res2netlite72": (Target(15.0, "torchvision ssd300_vgg16"),),
 }
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+EMULATED = "this processor has no instructions for bfloat16, torch would refuse or emulate it"
 
 
 def inputs(name: str, dtype: str) -> tuple[Any, Any, Tensor]:
-    """The model, its optimized copy, checked, and a picture."""
+    """The model, its optimized copy, checked, and an image."""
     import refinedet
 
     model = calm(model_of(name))
-    images = pictures(model, TRAINED_WITH)
+    images = random_images(model, TRAINED_WITH)
     images, model = images[:1], as_trained(with_statistics(model, images), images[:1])
     fast = refinedet.optimize_for_inference(model, dtype=dtype)
     runtimes.agrees(model, fast.head_outputs, images, DTYPES[dtype])
@@ -112,7 +113,7 @@ def ssd_peer(name: str) -> Peer:
         return len(got["scores"]) >= runtimes.LEAST_FOUND and bool(got["scores"].isfinite().all())
 
     return Peer(
-        lambda network, picture: network(picture), lambda model, fast, x: runtimes.ssd(name, x), works, another=True
+        lambda network, image: network(image), lambda model, fast, x: runtimes.ssd(name, x), works, another=True
     )
 
 
@@ -143,12 +144,8 @@ def channels_last(model: Any, dtype: torch.dtype) -> Any:
 def cases() -> Iterator[Case]:
     if optional("refinedet") is None:
         raise ImportError("bench_networks needs the package refinedet with what it depends on: pip install '.[train]'")
-    dtypes = list(DTYPES)
-    if not multiplies_bfloat16():
-        print("benchmarks: networks in float32 only, as this CPU has no instructions for bfloat16", file=sys.stderr)
-        dtypes.remove("bfloat16")
     for name in NAMES:
-        for dtype in dtypes:
+        for dtype in DTYPES:
             yield Case(
                 "network",
                 f"{name}, B=1",
@@ -162,6 +159,7 @@ def cases() -> Iterator[Case]:
                 targets=TARGETS[name] if dtype == "float32" else (),
                 short=name in SHORT,
                 threads=(1, 2),
+                skip=EMULATED if dtype == "bfloat16" and not multiplies_bfloat16() else "",
             )
 
 

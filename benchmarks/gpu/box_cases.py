@@ -28,7 +28,7 @@ IOU = 0.45
 def exact_case(
     op: str, name: str, ours: Op, inputs: Callable[[], Sequence[Tensor]], peers: dict[str, Op | None], **rest: Any
 ) -> GpuCase:
-    """The CPU kernel says what the GPU's must give, bit for bit; tests hold that to the twin."""
+    """The CPU kernel says what the GPU's must give, bit for bit; tests hold that to the reference."""
     shown = {peer: None if run is None else Peer(run) for peer, run in peers.items()}
     return GpuCase(op, name, ours, inputs, on_cpu(ours), shown, exact=True, **rest)
 
@@ -200,14 +200,14 @@ def coding_cases(device: str, small: bool) -> Iterator[GpuCase]:
             ("decode_cascade", (arm, odm, anchors)),
             ("filter_anchors", (logits,)),
         ):
-            ours, twin = getattr(rx, op), getattr(rx.reference, op)
+            ours, reference = getattr(rx, op), getattr(rx.reference, op)
             written = 8 * images * len(anchors) if op == "filter_anchors" else size_of(arm)
             yield exact_case(
                 op,
                 name,
                 ours,
                 partial(to, device, cpu),
-                {"torch": twin},
+                {"torch": reference},
                 bytes=size_of(*cpu) + written,
                 peers_capturable=op != "filter_anchors",
             )

@@ -20,16 +20,16 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 
 def feature_case(
-    op: str, name: str, ours: Op, inputs: list[Tensor], twin: Op, peers: dict[str, Op | None], flops: float
+    op: str, name: str, ours: Op, inputs: list[Tensor], reference: Op, peers: dict[str, Op | None], flops: float
 ) -> list[GpuCase]:
-    """Forward, and forward with backward. The twin computes in float64."""
+    """Forward, and forward with backward. The reference computes in float64."""
     return both_ways(
         GpuCase(
             op,
             name,
             ours,
             lambda: inputs,
-            on_cpu(precise(twin)),
+            on_cpu(precise(reference)),
             {peer: None if run is None else Peer(run) for peer, run in peers.items()},
             bytes=size_of(*inputs) + size_of(inputs[-1] if op == "deconv_sum" else inputs[0]),
             flops=flops,

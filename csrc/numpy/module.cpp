@@ -34,7 +34,6 @@ std::vector<py::ssize_t> shape_of(const py::array& a) { return {a.shape(), a.sha
 
 PYBIND11_MODULE(_numpy_ops, m) {
   using namespace refinedet;
-  m.attr("version") = REFINEDET_VERSION;
   m.attr("compiler") = REFINEDET_COMPILER;
   m.def("cpu_level", [] { return cpu::level_name(cpu::level()); });
   m.def("set_num_threads", [](int64_t threads) { numpy::ThreadPool::instance().set_threads(threads); });

@@ -15,14 +15,14 @@ void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
                                     torch::stable::detail::from(out)};
   // the out overloads: nothing is allocated, and autocast leaves them alone
   const char* op = out.dim() == 3 ? "aten::bmm" : "aten::mm";
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, "out", stack.data(), TORCH_ABI_VERSION));
+  check_status(torch_call_dispatcher(op, "out", stack.data(), TORCH_ABI_VERSION), "a matrix product of torch failed");
   torch::stable::detail::to<Tensor>(stack[0]);  // the result is `out` once more: its handle is taken and dropped
 }
 
 void multiply_add(const Tensor& a, const Tensor& b, const Tensor& out) {
   // not by the dispatcher: the stable ABI has no way to hand it the factors, which are scalars
   const auto add = out.dim() == 3 ? aoti_torch_cpu_baddbmm_out : aoti_torch_cpu_addmm_out;
-  STABLE_TORCH_ERROR_CODE_CHECK(add(out.get(), out.get(), a.get(), b.get(), 1, 1));
+  check_status(add(out.get(), out.get(), a.get(), b.get(), 1, 1), "a matrix product of torch failed");
 }
 
 }  // namespace refinedet::torch_ops

@@ -9,9 +9,10 @@ import refinedet
 import refinedet_ext as rx
 from benchmarks import catalog, inputs
 from benchmarks.case import Peer
+from benchmarks.detectors import bench_networks
 from benchmarks.ops import bench_call_overhead
 from benchmarks.ops.features import bench_deform_align
-from benchmarks.references import OPS, twins
+from benchmarks.references import OPS, reference_ops
 from benchmarks.runner import Prepared, with_threads
 
 ALL = list(catalog.all_cases())
@@ -50,6 +51,12 @@ def test_the_short_selection():
     assert len(short) < 0.4 * len(ALL)
 
 
+def excused(name, dtype, why):
+    """Another package may lack bfloat16, or round at every step in it; whatever else is wrong with a peer is ours."""
+    other = name.endswith(("torchvision", "mmcv")) and dtype == "bfloat16"
+    return other and ("not implemented" in why or why.startswith("differs"))
+
+
 @pytest.mark.parametrize("case", smallest(), ids=lambda case: case.title())
 def test_case(case, monkeypatch):
     # the products are the same on a narrow map
@@ -59,10 +66,8 @@ def test_case(case, monkeypatch):
         for name, peer in case.peers.items():
             if isinstance(peer, Peer):
                 ready = prepared.peer(name, compile=False)
-                assert callable(ready) or ready.startswith("not timed") or name in ("torchvision", "mmcv"), (
-                    name,
-                    ready,
-                )
+                if isinstance(ready, str):
+                    assert ready.startswith("not timed") or excused(name, case.dtype, ready), (name, ready)
 
 
 @pytest.mark.parametrize("name", ["refinedet192_small, B=1", "refinedet192_small, B=2, training step"])
@@ -75,9 +80,16 @@ def test_detector(name):
         assert int(prepared.expected.count) > 20
 
 
-def test_twins_are_put_back():
+@pytest.mark.parametrize("fast", [True, False])
+def test_networks_in_bfloat16_want_instructions_for_it(monkeypatch, fast):
+    monkeypatch.setattr(bench_networks, "multiplies_bfloat16", lambda: fast)
+    skipped = {case.dtype for case in bench_networks.cases() if case.skip}
+    assert skipped == (set() if fast else {"bfloat16"})
+
+
+def test_the_ops_are_put_back():
     before = rx.detect
-    with pytest.raises(KeyError), twins():
+    with pytest.raises(KeyError), reference_ops():
         assert rx.detect is rx.reference.detect
         raise KeyError
     assert rx.detect is before

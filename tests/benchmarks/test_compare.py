@@ -42,6 +42,13 @@ def test_lines():
     assert "4 -> 2" in text  # the ratio to the best peer
 
 
+def test_another_best_peer_is_named():
+    after = row(2.0)
+    faster = row(2.0, peers={**after.peers, "newcomer": Time(3.0, 3.0, 3.0, 50)})
+    assert "| 4 -> 2 " in "\n".join(compare(report(row()), report(after)))
+    assert "| 4 product -> 1.5 newcomer " in "\n".join(compare(report(row()), report(faster)))
+
+
 def test_failed_cases_are_not_compared():
     assert "0 of 0 cases" in "\n".join(compare(report(row()), report(row(ours=None, error="no"))))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.gpu import check
 from benchmarks.gpu.__main__ import MAKERS
 
 
@@ -18,3 +19,8 @@ def test_cases(make):
             if peer is not None:
                 case.call(peer.run, inputs)
         assert case.bytes >= 0 and case.work(inputs) >= 0
+
+
+@pytest.mark.parametrize("path", check.TESTS)
+def test_the_tests_that_it_runs_are_there(path):
+    assert (check.ROOT / path).exists()

@@ -15,7 +15,7 @@ from ..refinedet.data.makers import BCCD, needs_bccd
 @needs_bccd
 def test_few_photographs_and_a_failing_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(overfit, "MODELS", {"refinedet192_small": {}})
-    monkeypatch.setattr(overfit, "PICTURES", 3)
+    monkeypatch.setattr(overfit, "IMAGES", 3)
     arguments = ["--data", str(BCCD), "--iterations", "2", "--output", str(tmp_path)]
     assert overfit.main(arguments) == 1  # two steps are too few
     rows = json.loads((tmp_path / "overfit.json").read_text())

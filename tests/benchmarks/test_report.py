@@ -74,6 +74,15 @@ def test_a_wrong_case_fails_the_run(one_case, capsys):
     assert "| twice | N=8 " in streams.out  # the others are measured
 
 
+def test_a_skipped_case_fails_nothing(one_case, tmp_path, capsys):
+    path = tmp_path / "run.json"
+    one_case.append(case(name="N=9", skip="no such instruction"))
+    assert command.main(["--seconds", "0.005", "--threads", "1", "--json", str(path)]) == 0
+    assert "not run: no such instruction" in capsys.readouterr().out
+    assert command.main(["--from", str(path), "--compare", str(path)]) == 0
+    assert "1 of 1 cases within the noise" in capsys.readouterr().out
+
+
 def test_a_run_that_is_stopped_shows_what_it_has(one_case, capsys):
     def stop():
         raise KeyboardInterrupt
@@ -117,7 +126,7 @@ def test_plot(tmp_path):
         draw(report(row(peer=None)), tmp_path / "y.png")
 
 
-def test_columns_of_the_picture():
+def test_columns_of_the_plot():
     rows = [row(op=op, case=str(i)) for op in ("b", "a") for i in range(60)]
     columns = columns_of(rows)
     assert len(columns) == 3 and [column[0] for column in columns] == ["a", "a", "b"]

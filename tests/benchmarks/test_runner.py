@@ -45,6 +45,12 @@ def test_a_missing_peer_is_named():
     assert row.peers["absent"] == "missing"
 
 
+def test_a_case_that_the_machine_cannot_time_is_named():
+    (row,) = rows(case(skip="no such instruction", inputs=lambda: 1 / 0))
+    assert row.skipped == "no such instruction" and row.ours is None and row.error == ""
+    assert Row.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+
+
 def test_a_wrong_result_is_refused():
     (row,) = rows(case(ours=lambda x: x + x + (x == 3)))
     assert row.ours is None and not row.peers

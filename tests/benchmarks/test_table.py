@@ -20,6 +20,12 @@ def test_a_failure_takes_the_place_of_the_time():
     assert cells(row(ours=None, error="AssertionError: no"))[5:] == ["FAILED: AssertionError: no", "", "", "", "", ""]
 
 
+def test_what_was_not_run_says_why():
+    skipped = row(ours=None, skipped="no such instruction")
+    assert cells(skipped)[5:] == ["not run: no such instruction", "", "", "", "", ""]
+    assert gains([skipped, row(2.0, threads=2)]) == []
+
+
 def test_verdicts():
     assert verdict(row(1.0, peer=2.9), Target(3.0)) == "3x: NOT REACHED"
     assert verdict(row(1.0, peer=3.0), Target(3.0)) == "3x: reached"

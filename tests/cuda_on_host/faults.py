@@ -23,12 +23,14 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests/cuda_on_host"
-KERNELS = ROOT / "csrc/cuda"
-CUDA_ONLY = ("device.h", "sort.cu")  # what stands for nvcc, and CUB's sort
+SOURCES = ROOT / "csrc"  # the root of includes
+KERNELS = SOURCES / "cuda"
+CUDA_ONLY = ("primitives/device.h", "primitives/sort.cu")  # what stands for nvcc, and CUB's sort
 
 # Flags and environment, as in CMakeLists.txt.
 BUILDS = {
@@ -38,7 +40,7 @@ BUILDS = {
 }
 FLAGS = ["-std=c++20", "-w", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-DREFINEDET_CUDA_ON_HOST"]
 
-# Plain twins of the atomics: reading and writing are two steps, between which others may come.
+# The atomics made plain: reading and writing are two steps, between which others may come.
 PLAIN_ATOMICS = """
 #include <type_traits>
 namespace not_atomic {
@@ -53,19 +55,29 @@ template <class T> T CAS(T* p, V<T> e, V<T> x) { T old = *p; if (old == e) *p = 
 
 # Faults that no pattern finds: (file, text, damaged text, what).
 BY_HAND = [
-    ("deconv_sum_cells.h", "x + 1 < tile.out_width ? n : 0", "n", "the right taps are not cropped"),
-    ("deconv_sum_cells.h", "y + 1 < tile.out_height ? n : 0", "n", "the lower taps are not cropped"),
-    ("deconv_sum_cells.h", "maps_aligned = maps_aligned && is_aligned(p, 16)", "", "alignment of the maps unasked"),
-    ("deconv_sum_cells.h", "tile.first_line % tile.in_height + y", "y", "a tile's first line forgotten"),
-    ("deconv_sum_sums.cu", "min2(begin + kSegment, pixels)", "(begin + kSegment)", "a plane's last segment too long"),
-    ("map_rows.h", "= aligned ? map_rows_kernel", "= true ? map_rows_kernel", "alignment of the rows unasked"),
-    ("map_rows.h", "row % arrays.period", "row", "shared anchors not repeated"),
+    ("features/deconv_sum_cells.h", "x + 1 < tile.out_width ? n : 0", "n", "the right taps are not cropped"),
+    ("features/deconv_sum_cells.h", "y + 1 < tile.out_height ? n : 0", "n", "the lower taps are not cropped"),
+    (
+        "features/deconv_sum_cells.h",
+        "maps_aligned = maps_aligned && is_aligned(p, 16)",
+        "",
+        "the maps' alignment unasked",
+    ),
+    ("features/deconv_sum_cells.h", "tile.first_line % tile.in_height + y", "y", "a tile's first line forgotten"),
+    (
+        "features/deconv_sum_sums.cu",
+        "min2(begin + kSegment, pixels)",
+        "(begin + kSegment)",
+        "the last segment too long",
+    ),
+    ("boxes/map_rows.h", "= aligned ? map_rows_kernel", "= true ? map_rows_kernel", "alignment of the rows unasked"),
+    ("boxes/map_rows.h", "row % arrays.period", "row", "shared anchors not repeated"),
 ]
 
 # Found by a pattern, but no faults, with the reason: (file, a part of the line) of what is damaged.
 HARMLESS: dict[tuple[str, str], str] = {
     (
-        "batched_nms.cu",
+        "nms/batched_nms.cu",
         "for (slot_bits = 1;",
     ): "the hash table is larger than it need be",
 }
@@ -73,7 +85,7 @@ HARMLESS: dict[tuple[str, str], str] = {
 
 @dataclass(frozen=True)
 class Fault:
-    file: str  # in csrc/cuda
+    file: str  # in csrc/cuda, with its family
     line: int
     what: str
     text: str  # of the damaged file
@@ -129,15 +141,20 @@ def damages(text: str) -> Iterator[tuple[int, int, str, str]]:
         yield *m.span(1), "(kAllLanes >> 16)", "mask halved"
 
 
+def name_of(file: Path) -> str:
+    """A kernel file's path in csrc/cuda, its family first."""
+    return file.relative_to(KERNELS).as_posix()
+
+
 def find_faults(file: Path) -> Iterator[Fault]:
-    text = file.read_text()
+    text, own = file.read_text(), name_of(file)
     code = re.sub(r"//[^\n]*", lambda m: " " * len(m[0]), text)  # of the same length
     for begin, end, instead, what in damages(code):
         line = text.count("\n", 0, begin) + 1
-        if not any(name == file.name and part in text.split("\n")[line - 1] for name, part in HARMLESS):
-            yield Fault(file.name, line, what, text[:begin] + instead + text[end:])
+        if not any(name == own and part in text.split("\n")[line - 1] for name, part in HARMLESS):
+            yield Fault(own, line, what, text[:begin] + instead + text[end:])
     for name, old, new, what in BY_HAND:
-        if name == file.name:
+        if name == own:
             if text.count(old) != 1:
                 raise SystemExit(f"faults.py: '{old}' is not (once) in {name} any more")
             yield Fault(name, text.count("\n", 0, text.index(old)) + 1, what, text.replace(old, new))
@@ -146,24 +163,34 @@ def find_faults(file: Path) -> Iterator[Fault]:
 # ---------------------------------------------------------------- what a file reaches
 
 
-def included(file: Path) -> set[str]:
-    """Names of the csrc/cuda files that a file includes itself."""
-    names = re.findall(r'#include "(?:csrc/cuda/)?(\w+\.h)"', file.read_text())
-    return {name for name in names if (KERNELS / name).exists()}
+def included(file: Path) -> set[Path]:
+    """Headers of csrc/cuda and of the tests that a file includes itself, found beside it or below an include root."""
+    found = set()
+    for name in re.findall(r'#include "([\w/]+\.h)"', file.read_text()):
+        path = next((root / name for root in (file.parent, SOURCES, TESTS) if (root / name).exists()), None)
+        if path is not None and (path.is_relative_to(KERNELS) or path.is_relative_to(TESTS)):
+            found.add(path)
+    return found
 
 
-def compiled_from(file: Path) -> set[str]:
-    """All csrc/cuda files whose text is compiled with `file`."""
-    seen: set[str] = set()
+@cache
+def compiled_from(file: Path) -> frozenset[Path]:
+    """All headers of csrc/cuda and of the tests whose text is compiled with `file`."""
+    seen: set[Path] = set()
     todo = [file]
     while todo:
-        for name in included(todo.pop()) - seen:
-            seen.add(name)
-            todo.append(KERNELS / name)
-    return seen
+        new = included(todo.pop()) - seen
+        seen |= new
+        todo += new
+    return frozenset(seen)
 
 
 # ---------------------------------------------------------------- building and running
+
+
+def object_name(source: Path) -> str:
+    """Of a file of the project, with its folders: two families may each have a file of one name."""
+    return "_".join(source.relative_to(ROOT).with_suffix(".o").parts)
 
 
 class Workshop:
@@ -174,11 +201,11 @@ class Workshop:
         self.library: Path = options.cpu_library.resolve()
         self.limit: float = options.time_limit
         self.jobs: int = options.jobs
-        self.kernels = [p for p in sorted(KERNELS.glob("*.cu")) if p.name not in CUDA_ONLY]
-        self.tests = [p for p in sorted(TESTS.glob("test_*.cpp")) if included(p)]
+        self.main = TESTS / "test_main.cpp"
+        self.kernels = [p for p in sorted(KERNELS.glob("*/*.cu")) if name_of(p) not in CUDA_ONLY]
+        self.tests = sorted(TESTS.glob("*/test_*.cpp"))
         self.build_base([*self.kernels, *sorted(TESTS.glob("*_on_host.cpp")), *self.tests], ["plain"])
         self.used = {test: self.link(test) for test in self.tests}
-        self.main = TESTS / "test_main.cpp"
 
     def link(self, test: Path) -> dict[Path, int]:
         """The kernel files that a test needs, by its objects' symbols: how many files it takes to get there."""
@@ -198,8 +225,9 @@ class Workshop:
     def nearest_first(self, file: str) -> list[list[Path]]:
         """The tests that run a file, in groups, those that stand nearest to it first."""
         groups: dict[int, list[Path]] = {}
+        damaged = KERNELS / file
         for test, steps in self.used.items():
-            found = [d for source, d in steps.items() if source.name == file or file in compiled_from(source)]
+            found = [d for source, d in steps.items() if source == damaged or damaged in compiled_from(source)]
             if found:
                 groups.setdefault(min(found), []).append(test)
         return [groups[distance] for distance in sorted(groups)]
@@ -218,22 +246,22 @@ class Workshop:
     def objects(self, test: Path, build: str) -> list[Path]:
         return [self.base_object(source, build) for source in [self.main, *self.used[test]]]
 
-    def compile(self, source: Path, target: Path, build: str, root: Path = ROOT) -> bool:
-        """With the csrc/cuda of `root`."""
+    def compile(self, source: Path, target: Path, build: str, sources: Path = SOURCES) -> bool:
+        """With the include root `sources`."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        command = ["g++", *FLAGS, *BUILDS[build][0], f"-I{TESTS}", f"-I{root}", "-include", self.folder / "plain.h"]
+        command = ["g++", *FLAGS, *BUILDS[build][0], f"-I{TESTS}", f"-I{sources}", "-include", self.folder / "plain.h"]
         done = subprocess.run([*command, "-x", "c++", "-c", source, "-o", target], capture_output=True, check=False)
         return done.returncode == 0
 
     def base_object(self, source: Path, build: str) -> Path:
-        return self.folder / build / f"{source.stem}.o"
+        return self.folder / build / object_name(source)
 
     def build_base(self, sources: list[Path], builds: list[str]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         prelude = self.folder / "plain.h"
         if not prelude.exists() or prelude.read_text() != PLAIN_ATOMICS:
             prelude.write_text(PLAIN_ATOMICS)
-        headers = [p for folder in (ROOT / "csrc", TESTS) for p in folder.rglob("*.h")]
+        headers = [p for folder in (SOURCES, TESTS) for p in folder.rglob("*.h")]
         newest = max(p.stat().st_mtime for p in [*headers, prelude])
 
         def make(work: tuple[Path, str]) -> None:
@@ -270,22 +298,23 @@ class Workshop:
     def try_fault(self, fault: Fault) -> dict[str, str]:
         """What each build notices; nothing at all where the damaged file does not compile."""
         with tempfile.TemporaryDirectory() as name:
-            root = Path(name)
-            (root / "csrc").mkdir()
-            for part in (ROOT / "csrc").iterdir():
-                if part.name != "cuda":
-                    (root / "csrc" / part.name).symlink_to(part)
-            shutil.copytree(KERNELS, root / "csrc/cuda")
-            (root / "csrc/cuda" / fault.file).write_text(fault.text)
+            folder = Path(name)
+            sources = folder / "csrc"
+            sources.mkdir()
+            for part in SOURCES.iterdir():
+                if part != KERNELS:
+                    (sources / part.name).symlink_to(part)
+            shutil.copytree(KERNELS, sources / "cuda")
+            (sources / "cuda" / fault.file).write_text(fault.text)
 
             def damaged_object(source: Path, build: str) -> Path | None:
                 """None where it does not compile."""
-                if source.name != fault.file and fault.file not in compiled_from(source):
+                if source != KERNELS / fault.file and KERNELS / fault.file not in compiled_from(source):
                     return self.base_object(source, build)
-                target = root / build / f"{source.stem}.o"
-                damaged = root / "csrc/cuda" / source.name
-                source = damaged if damaged.exists() else source
-                return target if target.exists() or self.compile(source, target, build, root) else None
+                target = folder / build / object_name(source)
+                if source.is_relative_to(KERNELS):  # its neighbours are found in its own folder first
+                    source = sources / source.relative_to(SOURCES)
+                return target if target.exists() or self.compile(source, target, build, sources) else None
 
             results: dict[str, str] = dict.fromkeys(BUILDS, "-")
             for group in self.nearest_first(fault.file):
@@ -294,7 +323,7 @@ class Workshop:
                         objects = [damaged_object(source, build) for source in [self.main, *self.used[test]]]
                         if None in objects:
                             return {}
-                        noticed = self.run([o for o in objects if o is not None], root / "test", build)
+                        noticed = self.run([o for o in objects if o is not None], folder / "test", build)
                         results[build] = noticed if results[build] == "-" else results[build]
                 if any(noticed != "-" for noticed in results.values()):
                     break
@@ -319,7 +348,7 @@ def classify(output: str, code: int) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", help="only files of csrc/cuda whose names contain one of these")
+    parser.add_argument("names", nargs="*", help="only files of csrc/cuda whose paths contain one of these")
     parser.add_argument("--count", type=int, help="only so many faults, chosen by --seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -329,8 +358,8 @@ def main() -> int:
     parser.add_argument("--cpu-library", type=Path, default=ROOT / "build/editable/librefinedet_cpu.a")
     options = parser.parse_args()
 
-    files = sorted(p for p in KERNELS.iterdir() if p.suffix in (".cu", ".h") and p.name not in CUDA_ONLY)
-    files = [p for p in files if not options.names or any(name in p.name for name in options.names)]
+    files = sorted(p for p in KERNELS.glob("*/*") if p.suffix in (".cu", ".h") and name_of(p) not in CUDA_ONLY)
+    files = [p for p in files if not options.names or any(name in name_of(p) for name in options.names)]
     faults = [fault for file in files for fault in find_faults(file)]
     if options.count is not None and options.count < len(faults):
         chosen = set(random.Random(options.seed).sample(range(len(faults)), options.count))
@@ -344,17 +373,18 @@ def main() -> int:
     workshop = Workshop(options)
     workshop.prepare(faults)
     print(f"{len(faults)} faults\n{'':70} | " + " | ".join(f"{build:12}" for build in BUILDS), flush=True)
-    unnoticed = 0
+    unnoticed = broken = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         for fault, results in zip(faults, pool.map(workshop.try_fault, faults), strict=True):
             if not results:
+                broken += 1
                 print(f"{str(fault)[:70]:70} | does not compile", flush=True)
                 continue
             missed = all(r == "-" for r in results.values())
             unnoticed += missed
             line = f"{str(fault)[:70]:70} | " + " | ".join(f"{results[build]:12}" for build in BUILDS)
             print(line + (" | UNNOTICED" if missed else ""), flush=True)
-    print(f"{unnoticed} of {len(faults)} went unnoticed")
+    print(f"{unnoticed} of {len(faults)} went unnoticed, {broken} do not compile")
     return 1 if unnoticed else 0
 
 

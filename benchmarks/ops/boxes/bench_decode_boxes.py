@@ -1,4 +1,4 @@
-"""Decoding beside its twin, which is plain vectorised torch, and torchvision's box coder."""
+"""Decoding beside its reference, which is plain vectorised torch, and torchvision's box coder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, both_ways, size_of
 from ...inputs import pyramid_anchors
-from ...peers import optional, twin
+from ...peers import optional, reference_peer
 
-SHAPES = [(320, 1), (320, 32), (512, 32)]  # picture size, images
+SHAPES = [(320, 1), (320, 32), (512, 32)]  # image size, images
 
 
 def inputs(size: int, images: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ def cases() -> Iterator[Case]:
                     rx.decode_boxes,
                     partial(inputs, size, images, dtype),
                     rx.reference.decode_boxes,
-                    {**twin(rx.reference.decode_boxes, compile=typical), "torchvision": torchvision_peer()},
+                    {**reference_peer(rx.reference.decode_boxes, compile=typical), "torchvision": torchvision_peer()},
                     dtype=str(dtype)[6:],
                     bytes=2 * size_of(torch.empty(images, count, 4, dtype=dtype)),
                     gradients=(0,),

@@ -1,4 +1,4 @@
-"""Both stages' decoding in one pass beside its twin and torchvision's box coder twice."""
+"""Both stages' decoding in one pass beside its reference and torchvision's box coder twice."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, both_ways, size_of
 from ...inputs import detector_outputs, pyramid_anchors
-from ...peers import optional, twin
+from ...peers import optional, reference_peer
 from .bench_decode_boxes import result_close
 
-# picture size, images, anchors that the first stage leaves (None: decode all)
+# image size, images, anchors that the first stage leaves (None: decode all)
 SHAPES = [(320, 1, None), (320, 1, 390), (512, 8, None), (512, 8, 1000), (512, 32, None)]
 
 
@@ -53,7 +53,7 @@ def cases() -> Iterator[Case]:
                 continue
             count = len(pyramid_anchors(size))
             typical = (size, images, survivors) == (512, 8, None)
-            peers: dict[str, Peer | None] = {**twin(with_kept(rx.reference.decode_cascade), compile=typical)}
+            peers: dict[str, Peer | None] = {**reference_peer(with_kept(rx.reference.decode_cascade), compile=typical)}
             if survivors is None:  # it knows no subset
                 peers["torchvision"] = torchvision_peer()
             forward, both = both_ways(

@@ -1,4 +1,4 @@
-"""Encoding beside its twin, which is plain vectorised torch, and torchvision's box coder."""
+"""Encoding beside its reference, which is plain vectorised torch, and torchvision's box coder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, both_ways, size_of
 from ...inputs import pyramid_anchors
-from ...peers import optional, twin
+from ...peers import optional, reference_peer
 from .bench_decode_boxes import SHAPES, result_close
 
 
@@ -51,7 +51,7 @@ def cases() -> Iterator[Case]:
                     rx.encode_boxes,
                     partial(inputs, size, images, dtype),
                     rx.reference.encode_boxes,
-                    {**twin(rx.reference.encode_boxes, compile=typical), "torchvision": torchvision_peer()},
+                    {**reference_peer(rx.reference.encode_boxes, compile=typical), "torchvision": torchvision_peer()},
                     dtype=str(dtype)[6:],
                     bytes=2 * size_of(torch.empty(images, count, 4, dtype=dtype)),
                     gradients=(0,),

@@ -1,4 +1,4 @@
-"""deform_align beside the matrix products that it cannot do without, its twin (one `grid_sample` per tap), and
+"""deform_align beside the matrix products that it cannot do without, its reference (one `grid_sample` per tap), and
 deform_conv2d of torchvision and mmcv."""
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from torch import Tensor
 import refinedet_ext as rx
 
 from ...case import BOTH, FORWARD, Case, Peer, Target, both_ways, precise, size_of
-from ...peers import mmcv_ops, peer_of, torchvision_ops, twin
+from ...peers import mmcv_ops, peer_of, reference_peer, torchvision_ops
 
 CHANNELS, TAPS = 256, 9
 # images, side of the map, dilation: EFGRNet's first level, PADet's, a small last level
 SHAPES = [(1, 40, 5), (8, 40, 5), (1, 64, 1), (32, 5, 1)]
 WITHIN = {("float32", FORWARD): 1.2, ("float32", BOTH): 1.3, ("bfloat16", FORWARD): 1.25, ("bfloat16", BOTH): 1.25}
 # one image, 40x40, float32: by peer
-OVER_PEERS = {FORWARD: {"torchvision": 2.6, "twin": 1.25}, BOTH: {"torchvision": 6.0, "twin": 1.3}}
+OVER_PEERS = {FORWARD: {"torchvision": 2.6, "reference": 1.25}, BOTH: {"torchvision": 6.0, "reference": 1.3}}
 
 
 def with_steps(op: Callable[..., Any], dilation: int) -> Callable[..., Any]:
@@ -65,7 +65,7 @@ def _pair(
     wrap = with_center if center else with_steps
     kind, typical = str(dtype)[6:], (images, side) == (1, 40)
     reference = wrap(rx.reference.deform_align, dilation)
-    peers: dict[str, Peer | None] = {**twin(reference, compile=typical and layout == torch.channels_last)}
+    peers: dict[str, Peer | None] = {**reference_peer(reference, compile=typical and layout == torch.channels_last)}
     if not center and dtype == torch.float32:  # their offsets have the map's dtype: bfloat16 has no room for positions
         peers["torchvision"] = peer_of(torchvision_ops(), lambda ops: with_steps(ops.deform_conv2d, dilation))
         peers["mmcv"] = peer_of(mmcv_ops(), lambda ops: mmcv_deform(ops, dilation))

@@ -1,4 +1,4 @@
-"""Mining by selection beside its twin and the usual two full sorts."""
+"""Mining by selection beside its reference and the usual two full sorts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 import refinedet_ext as rx
 
 from ...case import Case, Peer
-from ...peers import twin
+from ...peers import reference_peer
 
 SHAPES = [(1, 6375), (32, 6375), (32, 16320), (1, 10**6)]  # images, anchors
 
@@ -42,7 +42,7 @@ def cases() -> Iterator[Case]:
                 if dtype == torch.bfloat16 and (filtered or images == 1):
                     continue
                 typical = (images, anchors) == (32, 6375)
-                peers: dict[str, Peer | None] = {**twin(with_eligible(rx.reference.mine_hard_negatives))}
+                peers: dict[str, Peer | None] = {**reference_peer(with_eligible(rx.reference.mine_hard_negatives))}
                 peers["two sorts"] = Peer(two_sorts)
                 if typical and not filtered:
                     peers["two sorts, torch.compile"] = Peer(two_sorts, compile=True)

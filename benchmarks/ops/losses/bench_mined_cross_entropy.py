@@ -1,4 +1,4 @@
-"""The mined softmax cross entropy of a stage beside its twin and SSD code's own."""
+"""The mined softmax cross entropy of a stage beside its reference and SSD code's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import refinedet_ext as rx
 
 from ...case import Case, Peer, both_ways
-from ...peers import twin
+from ...peers import reference_peer
 from .bench_mine_hard_negatives import two_sorts
 
 # images, anchors, columns: of the first stage, of the second
@@ -50,7 +50,7 @@ def cases() -> Iterator[Case]:
                     continue
                 images, anchors, columns = shape
                 reference = loss_of(rx.reference.mined_cross_entropy)
-                peers: dict[str, Peer | None] = {**twin(reference)}
+                peers: dict[str, Peer | None] = {**reference_peer(reference)}
                 if dtype == torch.float32:  # in bfloat16 two sorts break ties as they come
                     peers["two sorts"] = Peer(plain_loss)
                 yield from both_ways(

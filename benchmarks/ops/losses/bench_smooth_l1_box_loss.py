@@ -1,4 +1,4 @@
-"""The smooth L1 box loss of a stage beside its twin and a composition on all anchors."""
+"""The smooth L1 box loss of a stage beside its reference and a composition on all anchors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, both_ways
 from ...inputs import ground_truth, pyramid_anchors
-from ...peers import twin
+from ...peers import reference_peer
 from ..boxes.bench_decode_boxes import SHAPES
 
 
@@ -45,7 +45,7 @@ def cases() -> Iterator[Case]:
                     rx.smooth_l1_box_loss,
                     partial(inputs, size, images, dtype),
                     rx.reference.smooth_l1_box_loss,
-                    {**twin(rx.reference.smooth_l1_box_loss), "composed": Peer(composed)},
+                    {**reference_peer(rx.reference.smooth_l1_box_loss), "composed": Peer(composed)},
                     dtype=str(dtype)[6:],
                     gradients=(0,),
                     bytes=8 * images * count,  # the indices: of most anchors nothing else is needed

@@ -1,4 +1,4 @@
-"""Negative anchor filtering beside its twin and the usual torch code: softmax, comparison, nonzero per image."""
+"""Negative anchor filtering beside its reference and the usual torch code: softmax, comparison, nonzero per image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, size_of
 from ...inputs import detector_outputs, pyramid_anchors
-from ...peers import twin
+from ...peers import reference_peer
 
-SHAPES = [(320, 1, 390), (320, 1, 1460), (512, 8, 1000), (512, 32, 1000)]  # picture size, images, anchors left
+SHAPES = [(320, 1, 390), (320, 1, 1460), (512, 8, 1000), (512, 32, 1000)]  # image size, images, anchors left
 
 
 def inputs(size: int, images: int, survivors: int, dtype: torch.dtype) -> tuple[Tensor]:
@@ -56,7 +56,7 @@ def cases() -> Iterator[Case]:
                 rx.filter_anchors,
                 make,
                 rx.reference.filter_anchors,
-                {**twin(rx.reference.filter_anchors), "torch": Peer(plain, agrees=same_rows)},
+                {**reference_peer(rx.reference.filter_anchors), "torch": Peer(plain, agrees=same_rows)},
                 dtype=str(dtype)[6:],
                 exact=True,
                 bytes=size_of(small) + 8 * images * (count + 1),
@@ -69,7 +69,7 @@ def cases() -> Iterator[Case]:
                 make,
                 rx.reference.filter_anchors_mask,
                 {
-                    **twin(rx.reference.filter_anchors_mask, compile=typical),
+                    **reference_peer(rx.reference.filter_anchors_mask, compile=typical),
                     "torch": Peer(plain_mask, agrees=same_mask),
                 },
                 dtype=str(dtype)[6:],

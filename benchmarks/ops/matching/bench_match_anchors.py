@@ -1,4 +1,4 @@
-"""Matching, alone and with the boxes' encoding, beside its twin, plain vectorised torch, and torchvision's functions.
+"""Matching, alone and with the boxes' encoding, beside its reference, vectorised torch, and torchvision's functions.
 
 The peers know only the "argmax" rule, so that is what they are compared with; "bipartite" is timed too.
 """
@@ -16,12 +16,12 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, Target
 from ...inputs import ground_truth, pyramid_anchors
-from ...peers import optional, peer_of, torchvision_ops, twin
+from ...peers import optional, peer_of, reference_peer, torchvision_ops
 
 BoxIou = Callable[[Tensor, Tensor], Tensor]
 Coder = Callable[[Tensor, Tensor], Tensor]
 
-# picture size, images, mean objects
+# image size, images, mean objects
 SHAPES = [(320, 1, 8.4), (320, 32, 8.4), (512, 32, 8.4), (512, 8, 100.0)]
 TARGET = 20.0  # times as fast as the fastest peer, with encoding
 
@@ -67,7 +67,7 @@ def ours_encoded(anchors: Tensor, boxes: Tensor, labels: Tensor, offsets: Tensor
     return targets_of(found.labels, found.gt_index, boxes, anchors, rx.encode_boxes)
 
 
-def twin_encoded(anchors: Tensor, boxes: Tensor, labels: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+def reference_encoded(anchors: Tensor, boxes: Tensor, labels: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     found = rx.reference.match_anchors(anchors, boxes, labels, offsets, force_match="argmax")
     return targets_of(found.labels, found.gt_index, boxes, anchors, rx.reference.encode_boxes)
 
@@ -129,7 +129,7 @@ def cases() -> Iterator[Case]:
         written = 20 * images * count
         for force in ("argmax", "bipartite"):
             reference = match_with(rx.reference.match_anchors, force)
-            peers: dict[str, Peer | None] = {**twin(reference)}
+            peers: dict[str, Peer | None] = {**reference_peer(reference)}
             if force == "argmax":
                 peers["torch"] = Peer(lambda *given: match_by_matrix(plain_box_iou, *given), agrees=same_labels)
                 peers["torchvision"] = peer_of(
@@ -153,7 +153,7 @@ def cases() -> Iterator[Case]:
                 rx.match_anchors,
                 partial(inputs, size, images, objects, False, torch.bfloat16),
                 rx.reference.match_anchors,
-                {**twin(rx.reference.match_anchors)},
+                {**reference_peer(rx.reference.match_anchors)},
                 dtype="bfloat16",
                 exact=True,
                 bytes=written,
@@ -162,7 +162,7 @@ def cases() -> Iterator[Case]:
             if images == 1 and refined:
                 continue
             wrap: Callable[[Coder, Any], Any] = after_decoding if refined else (lambda _, op: op)
-            own, theirs = wrap(rx.decode_boxes, ours_encoded), wrap(rx.reference.decode_boxes, twin_encoded)
+            own, theirs = wrap(rx.decode_boxes, ours_encoded), wrap(rx.reference.decode_boxes, reference_encoded)
             plain = wrap(rx.reference.decode_boxes, matrix_encoded(plain_box_iou, rx.reference.encode_boxes))
             yield Case(
                 "match + encode",
@@ -171,7 +171,7 @@ def cases() -> Iterator[Case]:
                 partial(inputs, size, images, objects, refined),
                 theirs,
                 {
-                    **twin(theirs),
+                    **reference_peer(theirs),
                     "torch": Peer(plain, agrees=same_labels),
                     "torchvision": coder
                     and Peer(wrap(coder[1], matrix_encoded(vision.box_iou, coder[0])), agrees=same_labels),

@@ -1,4 +1,4 @@
-"""The whole inference tail beside its twin, and the usual torch code around torchvision's suppression.
+"""The whole inference tail beside its reference, and the usual torch code around torchvision's suppression.
 
 "typical": few anchors pass the first stage and few of their scores count; "dense" is the worst that scenes give.
 """
@@ -16,10 +16,10 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, Target
 from ...inputs import detector_outputs, pyramid_anchors
-from ...peers import peer_of, torchvision_ops, twin
+from ...peers import peer_of, reference_peer, torchvision_ops
 from .bench_multiclass_nms import about_as_many, same_detections
 
-# picture size, images, classes with the background, anchors left per image, their scores above 0.01
+# image size, images, classes with the background, anchors left per image, their scores above 0.01
 SHAPES = {
     "B=1, 6375 anchors, 21 columns, typical": (320, 1, 21, 390, 1400),
     "B=1, 6375 anchors, 21 columns, dense": (320, 1, 21, 1460, 9500),
@@ -75,7 +75,7 @@ def cases() -> Iterator[Case]:
         for dtype in (torch.float32, torch.bfloat16):
             if dtype == torch.bfloat16 and "B=8" not in name:
                 continue
-            peers: dict[str, Peer | None] = {**twin(rx.reference.detect)}
+            peers: dict[str, Peer | None] = {**reference_peer(rx.reference.detect)}
             if dtype == torch.float32:
                 # the faster of two kinds of suppression in the usual code: torchvision's, or ours
                 peers["torch + torchvision"] = peer_of(vision, lambda ops: plain(ops.batched_nms), agrees=about_as_many)

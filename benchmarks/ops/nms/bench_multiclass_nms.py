@@ -1,5 +1,5 @@
-"""Detections from boxes and class scores beside the twin, the usual torch code around torchvision's suppression, and
-mmcv's soft suppression."""
+"""Detections from boxes and class scores beside the reference, the usual torch code around other libraries' NMS, and
+mmcv's soft NMS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ import refinedet_ext as rx
 
 from ...case import Case, Peer, Target
 from ...inputs import detections
-from ...peers import mmcv_ops, torchvision_ops, twin
+from ...peers import mmcv_ops, peer_of, reference_peer, torchvision_ops
+from ...suppressors import suppressors
+
+IOU = 0.45
+BatchedNms = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 SOFT = {"top_k": None, "keep_top_k": 1000}
 # images, anchors, classes, scores above 0.01 per image, settings
@@ -46,8 +50,8 @@ def inputs(images: int, anchors: int, classes: int, candidates: int, dtype: torc
     return boxes.to(dtype), scores.to(dtype)
 
 
-def with_torchvision(batched_nms: Any, settings: dict[str, Any]) -> Callable[..., list[Tensor]]:
-    """Scores of each image's detections."""
+def around(settings: dict[str, Any], batched_nms: BatchedNms) -> Callable[..., list[Tensor]]:
+    """The usual torch code around a suppression: scores of each image's detections."""
     top_k, per_class = settings.get("top_k", 400), settings.get("top_k_per_class")
 
     def run(boxes: Tensor, scores: Tensor) -> list[Tensor]:
@@ -62,7 +66,7 @@ def with_torchvision(batched_nms: Any, settings: dict[str, Any]) -> Callable[...
             if top_k is not None and len(values) > top_k:
                 values, order = values.topk(top_k)
                 anchor, label = anchor[order], label[order]
-            kept = batched_nms(boxes[b, anchor], values, label, 0.45)[: settings.get("keep_top_k", 200)]
+            kept = batched_nms(boxes[b, anchor], values, label)[: settings.get("keep_top_k", 200)]
             results.append(values[kept])
         return results
 
@@ -77,7 +81,7 @@ def about_as_many(got: list[Tensor], expected: rx.Detections) -> bool:
 def mmcv_soft(ops: Any, method: str) -> Callable[..., Tensor]:
     """Rows of one class's detections: (x1, y1, x2, y2, score)."""
     return lambda boxes, scores: ops.soft_nms(
-        boxes[0], scores[0, :, 0], iou_threshold=0.45, sigma=0.5, min_score=0.001, method=method
+        boxes[0], scores[0, :, 0], iou_threshold=IOU, sigma=0.5, min_score=0.001, method=method
     )[0]
 
 
@@ -96,18 +100,21 @@ def same_detections(got: rx.Detections, expected: rx.Detections) -> None:
 
 
 def cases() -> Iterator[Case]:
-    vision, mmcv = torchvision_ops(), mmcv_ops()
+    vision, mmcv, libraries = torchvision_ops(), mmcv_ops(), suppressors(IOU)
     for name, (images, anchors, classes, candidates, settings) in SHAPES.items():
         method = settings.get("method")
         for dtype in (torch.float32, torch.bfloat16):
             if dtype == torch.bfloat16 and (method or "B=8" not in name):
                 continue
             reference = _with(rx.reference.multiclass_nms, settings)
-            peers: dict[str, Peer | None] = {**twin(reference)}
+            peers: dict[str, Peer | None] = {**reference_peer(reference)}
+            around_nms = partial(around, settings)
             if not method:
                 peers["torch + torchvision"] = vision and Peer(
-                    with_torchvision(vision.batched_nms, settings), agrees=about_as_many
+                    around_nms(partial(vision.batched_nms, iou_threshold=IOU)), agrees=about_as_many
                 )
+                for library, suppressor in libraries.items() if dtype == torch.float32 else ():
+                    peers[f"torch + {library}"] = peer_of(suppressor, around_nms, agrees=about_as_many)
             elif classes == 1:
                 peers["mmcv"] = mmcv and Peer(mmcv_soft(mmcv, method), agrees=same_scores)
             yield Case(
