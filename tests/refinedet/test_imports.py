@@ -42,26 +42,27 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def run_time_nodes(node: ast.AST):
-    """All nodes, those in functions too, but not what only a type checker reads."""
-    yield node
-    for child in node.orelse if is_type_checking(node) else ast.iter_child_nodes(node):
-        yield from run_time_nodes(child)
-
-
 def imports(name: str, path: Path, known: set[str]) -> set[str]:
+    """What a module imports when it runs. A function that asks a package that it lies in for a name of the package's
+    own is left out: whoever calls it has imported that."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found = set()
-    for node in run_time_nodes(ast.parse(path.read_text(encoding="utf-8"))):
+
+    def visit(node: ast.AST, in_function: bool) -> None:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             home = ".".join([*parents, *([node.module] if node.module else [])])
             inner = {f"{home}.{alias.name}" for alias in node.names}
-            found |= inner & known
-            if inner - known - COMPILED:  # a name that the module itself has
+            found.update(inner & known)
+            if inner - known - COMPILED and not (in_function and name.startswith(f"{home}.")):
                 found.add(home)
+        in_function = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in node.orelse if is_type_checking(node) else ast.iter_child_nodes(node):
+            visit(child, in_function)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), False)
     return (found & known) - {name}
 
 
@@ -92,6 +93,10 @@ def test_a_circle_is_found(tmp_path):
     graph = {name: imports(name, tmp_path / f"{name[2:]}.py", known) for name in known}
     assert graph == {"p.a": {"p.b"}, "p.b": {"p.c"}, "p.c": {"p.a"}}
     assert circle(graph) == ["p.a", "p.b", "p.c", "p.a"]
+    (tmp_path / "c.py").write_text("from p import x\ndef f():\n    from . import y\n")
+    assert imports("p.c", tmp_path / "c.py", {*known, "p"}) == {"p"}
+    (tmp_path / "c.py").write_text("def f():\n    from . import y\n    from p import z\n")
+    assert imports("p.c", tmp_path / "c.py", {*known, "p"}) == set()
     assert circle({"p.a": {"p.b", "p.c"}, "p.b": {"p.c"}, "p.c": set()}) == []
 
 

@@ -50,7 +50,7 @@ def read_origin(path: str | os.PathLike[str]) -> Origin | None:
     try:
         header = read_header(file)
     except SafetensorError:
-        return None  # whoever reads the tensors says so
+        return None  # reading the tensors will say what is wrong with the file
     if header.get("format") != FORMAT:
         return None
     if header["version"] > VERSION:

@@ -138,7 +138,7 @@ class DetectorConfig:
         check_range(self.theta, "theta", 0, 1)
         if len(self.variances) != 4 or not all(v > 0 for v in self.variances):
             raise ValueError(f"variances: expected 4 positive numbers, got {self.variances}")
-        resolve_nms(self.nms)  # the rest is for their checks
+        resolve_nms(self.nms)  # this and the next two are called for their checks
         self.normalization()
         self.anchor_levels((1,) * len(self.anchor_sizes))
 

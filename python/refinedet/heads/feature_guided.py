@@ -51,7 +51,6 @@ class FeatureGuidedRefinement(nn.Module):
         check_choice(offset_source, "offset_source", OFFSET_SOURCES)
         self.offset_source = offset_source
         self.objectness = objectness
-        self.dilation = dilation
         self.offset: nn.Module | None = None
         taps = 9
         if offset_source in BOX_OFFSETS:
@@ -63,7 +62,8 @@ class FeatureGuidedRefinement(nn.Module):
                 self.offset = zeroed(nn.Conv2d(inputs, 2 * taps, 1))
         elif offset_source == "own":
             self.offset = zeroed(nn.Conv2d(in_channels, 2 * taps, 3, padding=dilation, dilation=dilation))
-        self.align = DeformAlign(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False)
+        layer = nn.Conv2d if self.offset is None else DeformAlign
+        self.align = layer(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, momentum=MOMENTUM)
 
     def forward(self, x: Tensor, logits: Tensor, deltas: Tensor) -> Tensor:
@@ -72,8 +72,8 @@ class FeatureGuidedRefinement(nn.Module):
         return F.relu(self.norm(self._convolve(x, deltas)))
 
     def _convolve(self, x: Tensor, deltas: Tensor) -> Tensor:
-        if self.offset is None:  # what `align` computes without offsets
-            return F.conv2d(x, self.align.weight, padding=self.dilation, dilation=self.dilation)
+        if self.offset is None:
+            return self.align(x)
         if self.offset_source == "own":
             return self.align(x, self.offset(x))
         return self.align(x, self.offset(box_offsets(deltas, self.offset_source)))

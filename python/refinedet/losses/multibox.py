@@ -212,13 +212,13 @@ class MultiBoxLoss(nn.Module):
             distance = giou_loss(decoded, _assigned(gt_boxes, matches, deltas.dtype))
             return torch.where(candidates.positive, distance, 0.0).sum()
         boxes = matches.gt_index
-        if candidates.mining_labels is not matches.labels:  # some of them lost their place
+        if candidates.mining_labels is not matches.labels:  # the filter turned some positives into negatives
             boxes = torch.where(candidates.positive, boxes, -1)
         return rx.smooth_l1_box_loss(deltas, references, gt_boxes.to(deltas.dtype), boxes, self.variances).sum()
 
     def _negatives(self, cross_entropy: Tensor, candidates: Candidates) -> Tensor:
         """Which anchors train as background, (B, A) bool."""
-        if self.config.cls_loss == "focal":  # made to do without a choice
+        if self.config.cls_loss == "focal":  # trains on all negatives, not on mined ones
             everyone = candidates.mining_labels == 0
             return everyone if candidates.eligible is None else everyone & candidates.eligible
 
@@ -289,7 +289,7 @@ def _no_loss(logits: Tensor) -> StageLoss:
 def _assigned(gt_boxes: Tensor, matches: rx.Matches, dtype: torch.dtype) -> Tensor:
     """The ground truth of every anchor, (B, A, 4); of anchors without one a stand-in."""
     boxes = torch.cat([gt_boxes.to(dtype), gt_boxes.new_ones(1, 4).to(dtype)])
-    return boxes[matches.gt_index]  # row -1 is the last one
+    return boxes[matches.gt_index]  # the index -1, of anchors without ground truth, reads the last row
 
 
 def _full(x: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ class OptimizedDetector(Detector):
         prepack: bool = True,
         winograd: bool = True,
     ) -> None:
-        torch.nn.Module.__init__(self)  # what a Detector has is the copy's
+        torch.nn.Module.__init__(self)  # not Detector's: its attributes are taken from the copy
         self.detector = copy.deepcopy(model).eval().requires_grad_(False)
         for name in ("config", "num_classes", "size_multiple", "two_step", "normalization", "spec"):
             setattr(self, name, getattr(self.detector, name))
@@ -192,11 +192,11 @@ class OptimizedDetector(Detector):
         if shape not in self._graphs:
             if len(self._graphs) >= MAX_GRAPHS:
                 self._graphs.pop(next(iter(self._graphs)))
-            # what is made in inference mode would be of no use outside
+            # tensors made in inference mode could not be used outside it
             with torch.inference_mode(False), torch.no_grad():
                 graph = self._graphs[shape] = self._build(shape)
             self._packed |= graph.packed
-            if not self.report.input_shapes:  # counts are those of one shape
+            if not self.report.input_shapes:  # the counts are those of the first shape
                 self.report.take_counts(graph.report)
             self.report.input_shapes.append(shape)
         return self._graphs[shape]

@@ -18,11 +18,8 @@ NORMS = (
     aten.cudnn_batch_norm.default,
 )
 CONVOLUTION = aten.convolution.default
-DEFORM_ALIGN = tuple(
-    getattr(torch.ops.refinedet_ext, name).default
-    for name in ("deform_align", "_deform_align_forward")
-    if hasattr(torch.ops.refinedet_ext, name)
-)
+# with its steps as lists, or as numbers
+DEFORM_ALIGN = (torch.ops.refinedet_ext.deform_align.default, torch.ops.refinedet_ext._deform_align_forward.default)
 # position of weight and bias among the arguments
 WEIGHT_AND_BIAS = {CONVOLUTION: (1, 2), **dict.fromkeys(DEFORM_ALIGN, (1, 5))}
 

@@ -35,7 +35,7 @@ class OptimizationReport:
     notes: list[str] = field(default_factory=list)
 
     def take_counts(self, other: OptimizationReport) -> None:
-        """The numbers of another report in place of this one's."""
+        """The numbers of another report instead of this one's."""
         for name in COUNTS:
             setattr(self, name, getattr(other, name))
 

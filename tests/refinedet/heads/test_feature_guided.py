@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from refinedet.heads import FeatureGuidedRefinement
 from refinedet.heads.feature_guided import OFFSET_SOURCES, box_offsets, objectness_map
@@ -106,3 +107,27 @@ def test_gradients_reach_what_the_offsets_come_from(source):
 def test_wrong_source_is_named():
     with pytest.raises(ValueError, match="offset_source: expected one of"):
         block(offset_source="nothing")
+
+
+@pytest.mark.parametrize("source", OFFSET_SOURCES)
+def test_its_layers_are_called_as_layers(source):
+    """Hooks see every call, and pruned weights are made anew for each step."""
+    block = FeatureGuidedRefinement(4, 6, 3, dilation=2, offset_source=source)
+    calls = []
+    for child in block.children():
+        child.register_forward_hook(lambda module, args, out: calls.append(module))
+    prune.l1_unstructured(block.align, "weight", 0.5)
+    x, logits, deltas = torch.randn(2, 4, 5, 5), torch.randn(2, 6, 5, 5), torch.randn(2, 12, 5, 5)
+    optimizer = torch.optim.SGD(block.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        block(x, logits, deltas).square().sum().backward()
+        optimizer.step()
+    assert set(calls) == set(block.children()) and len(calls) == 2 * len(list(block.children()))
+    assert (block.align.weight == 0).float().mean() >= 0.5
+
+
+def test_the_plain_convolution_has_the_weights_key_of_the_deformable_one():
+    plain, other = (FeatureGuidedRefinement(4, 6, 3, dilation=2, offset_source=s) for s in ("dilated", "own"))
+    assert set(other.state_dict()) - set(plain.state_dict()) == {"offset.weight", "offset.bias"}
+    assert plain.align.weight.shape == other.align.weight.shape

@@ -67,7 +67,7 @@ class TrainPipeline:
 
     def __post_init__(self) -> None:
         _check_size(self.size)
-        _ = self.normalization  # its own checks
+        _ = self.normalization  # raises where mean, std or order are wrong
         for name in ("distort", "channel_swap", "expand", "crop", "flip"):
             value = getattr(self, f"{name}_probability")
             if not 0 <= value <= 1:
