@@ -52,6 +52,35 @@ REFINEDET_HD void columns_to_rows(const Columns& in, float* rows) {
   }
 }
 
+// Whether all numbers of a block are within kNear, where none is NaN.
+REFINEDET_HD bool is_near(const Columns& in) {
+  constexpr int n = kLanes<float>;
+  LaneBits beyond = 0;
+  for (int j = 0; j < kBlock; j += n) {
+    const Lanes<float> x = load_lanes(in.x + j), y = load_lanes(in.y + j), z = load_lanes(in.z + j);
+    const Lanes<float> w = load_lanes(in.w + j);
+    const Lanes<float> most = max2(max2(x, y), max2(z, w)), least = min2(min2(x, y), min2(z, w));
+    beyond |= greater_bits(most, all_lanes(kNear)) | greater_bits(all_lanes(-kNear), least);
+  }
+  return beyond == 0;
+}
+
+// f(a, b) for each row of a block.
+template <int I, int O, class F>
+REFINEDET_HD void map_columns(const Columns (&from)[I], Columns (&to)[O], const F& f) {
+#pragma GCC unroll 1  // else the compiler unrolls it before it sees a loop to vectorize
+  for (int j = 0; j < kBlock; ++j) {
+    Quad<float> a[I], b[O];
+    for (int k = 0; k < I; ++k) {
+      a[k] = {from[k].x[j], from[k].y[j], from[k].z[j], from[k].w[j]};
+    }
+    f(a, b);
+    for (int k = 0; k < O; ++k) {
+      to[k].x[j] = b[k].x, to[k].y[j] = b[k].y, to[k].z[j] = b[k].z, to[k].w[j] = b[k].w;
+    }
+  }
+}
+
 // One block of map_boxes.
 template <int I, int O, class T, class U, class F>
 REFINEDET_HD void map_block(const T* const (&in)[I], U* const (&out)[O], const F& f) {
@@ -67,16 +96,14 @@ REFINEDET_HD void map_block(const T* const (&in)[I], U* const (&out)[O], const F
       rows_to_columns(wide, from[k]);
     }
   }
-#pragma GCC unroll 1  // else the compiler unrolls it before it sees a loop to vectorize
-  for (int j = 0; j < kBlock; ++j) {
-    Quad<float> a[I], b[O];
-    for (int k = 0; k < I; ++k) {
-      a[k] = {from[k].x[j], from[k].y[j], from[k].z[j], from[k].w[j]};
+  if constexpr (requires { f.near(); }) {
+    if (is_near(from[I - 1])) {
+      map_columns(from, to, f.near());
+    } else {
+      map_columns(from, to, f);
     }
-    f(a, b);
-    for (int k = 0; k < O; ++k) {
-      to[k].x[j] = b[k].x, to[k].y[j] = b[k].y, to[k].z[j] = b[k].z, to[k].w[j] = b[k].w;
-    }
+  } else {
+    map_columns(from, to, f);
   }
   for (int k = 0; k < O; ++k) {
     if constexpr (std::is_same_v<U, float>) {

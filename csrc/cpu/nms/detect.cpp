@@ -188,14 +188,12 @@ void decode_piece(const DetectArgs& args, const Delta<W>& variance, const Piece&
   const T* arm = static_cast<const T*>(args.arm_deltas) + at;
   const T* odm = static_cast<const T*>(args.odm_deltas) + at;
   const T* anchors = static_cast<const T*>(args.anchor_boxes) + 4 * piece.first;
-  map_boxes_at<1, W>(
-      index, count, {arm, odm, anchors},
-      [&](const Quad<W>* in, Quad<W>* out) { out[0] = decode<W>(in[1], decode<W>(in[0], in[2], variance), variance); },
-      [&](int64_t first, int64_t some, W* const* decoded) {
-        for (int64_t i = 0; i < some; ++i) {
-          memcpy(boxes + 4 * with_candidates[first + i], decoded[0] + 4 * i, 4 * sizeof(W));
-        }
-      });
+  map_boxes_at<1, W>(index, count, {arm, odm, anchors}, CascadeRow<W>{variance},
+                     [&](int64_t first, int64_t some, W* const* decoded) {
+                       for (int64_t i = 0; i < some; ++i) {
+                         memcpy(boxes + 4 * with_candidates[first + i], decoded[0] + 4 * i, 4 * sizeof(W));
+                       }
+                     });
 }
 
 // Appends a piece's candidates to those of its image, in the order of their anchors.
