@@ -1,4 +1,4 @@
-// What the bindings of the NumPy module share. The Python side (refinedet_ext/numpy.py) brings arrays to C order and to
+// What the bindings of the NumPy module share. The Python side (refinedet_ext/numpy) brings arrays to C order and to
 // one dtype and gives the friendly errors; the checks here only keep wrong calls from touching memory.
 #pragma once
 

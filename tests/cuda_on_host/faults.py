@@ -27,7 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests/cuda_on_host"
-KERNELS = ROOT / "csrc/cuda"
+KERNELS = {p.name: p for p in sorted((ROOT / "csrc/cuda").glob("*/*")) if p.suffix in (".cu", ".h")}
 CUDA_ONLY = ("device.h", "sort.cu")  # what stands for nvcc, and CUB's sort
 
 # Flags and environment, as in CMakeLists.txt.
@@ -38,7 +38,7 @@ BUILDS = {
 }
 FLAGS = ["-std=c++20", "-w", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-DREFINEDET_CUDA_ON_HOST"]
 
-# Plain twins of the atomics: reading and writing are two steps, between which others may come.
+# The atomics made plain: reading and writing are two steps, between which others may come.
 PLAIN_ATOMICS = """
 #include <type_traits>
 namespace not_atomic {
@@ -73,7 +73,7 @@ HARMLESS: dict[tuple[str, str], str] = {
 
 @dataclass(frozen=True)
 class Fault:
-    file: str  # in csrc/cuda
+    file: str  # its name, which no two files of csrc/cuda share
     line: int
     what: str
     text: str  # of the damaged file
@@ -148,8 +148,8 @@ def find_faults(file: Path) -> Iterator[Fault]:
 
 def included(file: Path) -> set[str]:
     """Names of the csrc/cuda files that a file includes itself."""
-    names = re.findall(r'#include "(?:csrc/cuda/)?(\w+\.h)"', file.read_text())
-    return {name for name in names if (KERNELS / name).exists()}
+    names = re.findall(r'#include "(?:cuda/)?(?:\w+/)?(\w+\.h)"', file.read_text())
+    return {name for name in names if name in KERNELS}
 
 
 def compiled_from(file: Path) -> set[str]:
@@ -159,7 +159,7 @@ def compiled_from(file: Path) -> set[str]:
     while todo:
         for name in included(todo.pop()) - seen:
             seen.add(name)
-            todo.append(KERNELS / name)
+            todo.append(KERNELS[name])
     return seen
 
 
@@ -174,8 +174,8 @@ class Workshop:
         self.library: Path = options.cpu_library.resolve()
         self.limit: float = options.time_limit
         self.jobs: int = options.jobs
-        self.kernels = [p for p in sorted(KERNELS.glob("*.cu")) if p.name not in CUDA_ONLY]
-        self.tests = [p for p in sorted(TESTS.glob("test_*.cpp")) if included(p)]
+        self.kernels = [p for p in KERNELS.values() if p.suffix == ".cu" and p.name not in CUDA_ONLY]
+        self.tests = [p for p in sorted(TESTS.glob("*/test_*.cpp")) if p.parent.name != "emulator"]
         self.build_base([*self.kernels, *sorted(TESTS.glob("*_on_host.cpp")), *self.tests], ["plain"])
         self.used = {test: self.link(test) for test in self.tests}
         self.main = TESTS / "test_main.cpp"
@@ -221,7 +221,15 @@ class Workshop:
     def compile(self, source: Path, target: Path, build: str, root: Path = ROOT) -> bool:
         """With the csrc/cuda of `root`."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        command = ["g++", *FLAGS, *BUILDS[build][0], f"-I{TESTS}", f"-I{root}", "-include", self.folder / "plain.h"]
+        command = [
+            "g++",
+            *FLAGS,
+            *BUILDS[build][0],
+            f"-I{TESTS}",
+            f"-I{root}/csrc",
+            "-include",
+            self.folder / "plain.h",
+        ]
         done = subprocess.run([*command, "-x", "c++", "-c", source, "-o", target], capture_output=True, check=False)
         return done.returncode == 0
 
@@ -275,16 +283,15 @@ class Workshop:
             for part in (ROOT / "csrc").iterdir():
                 if part.name != "cuda":
                     (root / "csrc" / part.name).symlink_to(part)
-            shutil.copytree(KERNELS, root / "csrc/cuda")
-            (root / "csrc/cuda" / fault.file).write_text(fault.text)
+            shutil.copytree(ROOT / "csrc/cuda", root / "csrc/cuda")
+            (root / KERNELS[fault.file].relative_to(ROOT)).write_text(fault.text)
 
             def damaged_object(source: Path, build: str) -> Path | None:
                 """None where it does not compile."""
                 if source.name != fault.file and fault.file not in compiled_from(source):
                     return self.base_object(source, build)
                 target = root / build / f"{source.stem}.o"
-                damaged = root / "csrc/cuda" / source.name
-                source = damaged if damaged.exists() else source
+                source = root / source.relative_to(ROOT) if source.name in KERNELS else source
                 return target if target.exists() or self.compile(source, target, build, root) else None
 
             results: dict[str, str] = dict.fromkeys(BUILDS, "-")
@@ -329,7 +336,7 @@ def main() -> int:
     parser.add_argument("--cpu-library", type=Path, default=ROOT / "build/editable/librefinedet_cpu.a")
     options = parser.parse_args()
 
-    files = sorted(p for p in KERNELS.iterdir() if p.suffix in (".cu", ".h") and p.name not in CUDA_ONLY)
+    files = [p for p in KERNELS.values() if p.name not in CUDA_ONLY]
     files = [p for p in files if not options.names or any(name in p.name for name in options.names)]
     faults = [fault for file in files for fault in find_faults(file)]
     if options.count is not None and options.count < len(faults):

@@ -1,12 +1,25 @@
-// Element-wise work on boxes and deltas, sixteen rows at a time: a block of rows (x1, y1, x2, y2) is turned to columns,
-// so that the loop over it fills whole vectors, and the results back to rows.
+// Element-wise work on boxes and deltas, sixteen rows at a time: a block of rows (x1, y1, x2, y2) is transposed to
+// columns, so that the loop over it fills whole vectors, and the results are transposed back.
 #pragma once
 
-#include "anchor_runs.h"
 #include "core/row_maps.h"
 #include "cpu/simd/lanes.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+
+// Rows per task of element-wise box work: a few microseconds.
+inline constexpr int64_t kBoxGrain = 4096;
+
+// f(row, anchor, run): `run` rows from `row` on have anchors from `anchor` on, without a modulo inside the loop.
+template <class F>
+REFINEDET_HD void for_anchor_runs(int64_t begin, int64_t end, int64_t anchor_count, const F& f) {
+  for (int64_t row = begin; row < end;) {
+    const int64_t anchor = row % anchor_count;
+    const int64_t run = min2(end - row, anchor_count - anchor);
+    f(row, anchor, run);
+    row += run;
+  }
+}
 
 inline constexpr int kBlock = 16;
 
@@ -15,7 +28,7 @@ struct Columns {
   alignas(64) float x[kBlock], y[kBlock], z[kBlock], w[kBlock];
 };
 
-// kBlock rows of four to four columns of kBlock, which begin `step` apart. Of each kLanes rows, row p comes to place
+// kBlock rows of four to four columns of kBlock, which begin `step` apart. Of each kLanes rows, row p comes to position
 // 4 * (p % (kLanes / 4)) + p / (kLanes / 4).
 REFINEDET_HD void rows_to_columns(const float* rows, float* columns, int64_t step) {
   constexpr int n = kLanes<float>;
@@ -167,10 +180,10 @@ REFINEDET_HD void map_boxes(int64_t n, const T* const (&in)[I], U* const (&out)[
 
 inline constexpr int64_t kGathered = 4 * kBlock;
 
-// map_boxes on the n rows of `in` that `index` names; put(first, some, rows) takes the results in turn, rows[k] of out
+// map_boxes on the n rows index[0 .. n-1] of `in`; put(first, some, rows) takes the results in turn, rows[k] of out
 // array k.
 template <int O, class U, int I, class T, class Index, class F, class Put>
-REFINEDET_HD void map_boxes_at(const Index* index, int64_t n, const T* const (&in)[I], const F& f, const Put& put) {
+REFINEDET_HD void map_boxes_at(const Index& index, int64_t n, const T* const (&in)[I], const F& f, const Put& put) {
   T in_rows[I][4 * kGathered];
   U out_rows[O][4 * kGathered];
   const T* from[I];

@@ -1,5 +1,5 @@
 // The only file with CUB, which stands for the sort of many pairs. It takes no part in the tests that run kernels on
-// the CPU; tests/cuda_on_host/sort_on_host.cpp is its twin there.
+// the CPU; tests/cuda_on_host/sort_on_host.cpp stands for it there.
 #include <cub/device/device_radix_sort.cuh>
 
 #include "device.h"

@@ -6,7 +6,7 @@
 
 #include "../check.h"
 #include "core/box_coding.h"
-#include "core/iou_test.h"
+#include "core/iou.h"
 
 namespace refinedet {
 namespace {
