@@ -1,4 +1,4 @@
-"""The box maths that the twins of `reference` share."""
+"""The box maths that the functions of `reference` share."""
 
 from __future__ import annotations
 
@@ -51,18 +51,21 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(union > 0, iou, torch.zeros_like(iou)).nan_to_num(nan=0.0)
 
 
-def to_center(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    return (boxes[..., :2] + boxes[..., 2:]) * 0.5, boxes[..., 2:] - boxes[..., :2]
+def center_and_half(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Centers and half sides; from halves, since the sum of two coordinates may be beyond the dtype."""
+    low, high = boxes[..., :2] * 0.5, boxes[..., 2:] * 0.5
+    return low + high, high - low
 
 
 def apply_deltas(deltas: Tensor, anchors: Tensor, variances: tuple[float, ...]) -> Tensor:
-    center, size = to_center(anchors)
+    center, half = center_and_half(anchors)
     variance = torch.tensor(variances, dtype=deltas.dtype)
+    limit = torch.finfo(deltas.dtype).max
     shift = (deltas[..., :2] * variance[:2]).clamp(-MAX_SHIFT, MAX_SHIFT)
     scale = (deltas[..., 2:] * variance[2:]).clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE)
-    center = center + shift * size
-    half = size * scale.exp() * 0.5
-    return torch.cat([center - half, center + half], dim=-1)
+    center = center + shift * 2 * half
+    half = (half * scale.exp()).clamp(-limit, limit)  # an infinite center minus that is no NaN
+    return torch.cat([center - half, center + half], dim=-1).clamp(-limit, limit)
 
 
 def clip(boxes: Tensor, clip_to: tuple[float, float] | None) -> Tensor:

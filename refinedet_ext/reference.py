@@ -25,11 +25,11 @@ from ._reference_boxes import (
     apply_deltas,
     box_area,
     box_iou,
+    center_and_half,
     clip,
     intersection,
     result,
     store,
-    to_center,
     working,
 )
 from .results import Detections, KeptAnchors, KeptBoxes, Matches, MinedLoss
@@ -169,12 +169,12 @@ def decode_boxes(
 
 def encode_boxes(boxes: Tensor, anchors: Tensor, variances: tuple[float, float, float, float] = VARIANCES) -> Tensor:
     dtype = working(boxes, anchors)
-    center, size = to_center(boxes.to(dtype))
-    anchor_center, anchor_size = to_center(anchors.to(dtype))
-    size, anchor_size = size.clamp(min=MIN_SIDE), anchor_size.clamp(min=MIN_SIDE)
+    center, half = center_and_half(boxes.to(dtype))
+    anchor_center, anchor_half = center_and_half(anchors.to(dtype))
+    half, anchor_half = half.clamp(min=MIN_SIDE / 2), anchor_half.clamp(min=MIN_SIDE / 2)
     variance = torch.tensor(variances, dtype=dtype)
-    shift = ((center - anchor_center) / anchor_size).clamp(-MAX_SHIFT, MAX_SHIFT) / variance[:2]
-    scale = (size / anchor_size).log().clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE) / variance[2:]
+    shift = ((center * 0.5 - anchor_center * 0.5) / anchor_half).clamp(-MAX_SHIFT, MAX_SHIFT) / variance[:2]
+    scale = (half / anchor_half).log().clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE) / variance[2:]
     return store(torch.cat([shift, scale], dim=-1), result(boxes, anchors))
 
 

@@ -1,6 +1,9 @@
 // Center-size coding of a box against an anchor, with variances (Liu et al. 2016, SSD, eq. 2), and its gradients.
-// Finite input gives finite output: shifts stay within kMaxShift anchor sides, sides within e^+-kMaxLogScale.
+// Finite input gives finite output: shifts stay within kMaxShift anchor sides, sides within e^+-kMaxLogScale, and a
+// coordinate beyond T becomes the largest number of T.
 #pragma once
+
+#include <limits>
 
 #include "box.h"
 
@@ -19,16 +22,58 @@ template <class T>
 inline constexpr T kMinSide = T(1e-12);
 
 template <class T>
+inline constexpr T kLargest = std::numeric_limits<T>::max();
+
+// Whether results may be beyond T. Where all coordinates of the anchors are within kNear they are not, even after two
+// decodings, and the clamps can be left out: with them decoding takes half as long again.
+enum class Range { any, near };
+inline constexpr float kNear = 1e24f;
+
+// Coordinates are added and subtracted as halves: the sum of two, or the side between them, may be beyond T. Halving is
+// exact (but for numbers near the smallest), so that results are those of the plain formulas wherever these are finite.
+template <class T>
+REFINEDET_HD T center_of(T low, T high) {
+  return low * T(0.5) + high * T(0.5);
+}
+
+template <class T>
+REFINEDET_HD T half_side_of(T low, T high) {
+  return high * T(0.5) - low * T(0.5);
+}
+
+// One axis of decode.
+template <class T>
+struct DecodedAxis {
+  T raw_shift, raw_scale;  // by the deltas
+  T shift, scale;          // within their bounds; the scale is a factor
+  T half_side;             // of the anchor
+  T low, high;             // of the box, infinite where they are beyond T
+};
+
+template <Range range, class T>
+REFINEDET_HD DecodedAxis<T> decode_axis(T d_shift, T d_scale, T low, T high, T v_shift, T v_scale) {
+  const T raw_shift = d_shift * v_shift, raw_scale = d_scale * v_scale;
+  const T shift = clamp(raw_shift, -kMaxShift<T>, kMaxShift<T>);
+  const T scale = exp_bounded(clamp(raw_scale, -kMaxLogScale<T>, kMaxLogScale<T>));
+  const T half_side = half_side_of(low, high);
+  const T center = center_of(low, high) + shift * T(2) * half_side;
+  T half = half_side * scale;
+  if constexpr (range == Range::any) {
+    half = clamp(half, -kLargest<T>, kLargest<T>);  // so that an infinite center minus that is no NaN
+  }
+  return {raw_shift, raw_scale, shift, scale, half_side, center - half, center + half};
+}
+
+template <class T, Range range = Range::any>
 REFINEDET_HD Box<T> decode(const Delta<T>& d, const Box<T>& a, const Delta<T>& variance) {
-  const T width = a.x2 - a.x1, height = a.y2 - a.y1;
-  const T shift_x = clamp(d.x * variance.x, -kMaxShift<T>, kMaxShift<T>);
-  const T shift_y = clamp(d.y * variance.y, -kMaxShift<T>, kMaxShift<T>);
-  const T scale_w = exp_bounded(clamp(d.w * variance.w, -kMaxLogScale<T>, kMaxLogScale<T>));
-  const T scale_h = exp_bounded(clamp(d.h * variance.h, -kMaxLogScale<T>, kMaxLogScale<T>));
-  const T cx = (a.x1 + a.x2) * T(0.5) + shift_x * width;
-  const T cy = (a.y1 + a.y2) * T(0.5) + shift_y * height;
-  const T half_w = width * scale_w * T(0.5), half_h = height * scale_h * T(0.5);
-  return {cx - half_w, cy - half_h, cx + half_w, cy + half_h};
+  const DecodedAxis<T> x = decode_axis<range>(d.x, d.w, a.x1, a.x2, variance.x, variance.w);
+  const DecodedAxis<T> y = decode_axis<range>(d.y, d.h, a.y1, a.y2, variance.y, variance.h);
+  if constexpr (range == Range::near) {
+    return {x.low, y.low, x.high, y.high};
+  } else {
+    const auto finite = [](T coordinate) { return clamp(coordinate, -kLargest<T>, kLargest<T>); };
+    return {finite(x.low), finite(y.low), finite(x.high), finite(y.high)};
+  }
 }
 
 // False with NaN.
@@ -44,43 +89,56 @@ struct AxisGrad {
   T shift, scale, low, high;
 };
 
-template <class T>
+template <Range range, class T>
 REFINEDET_HD AxisGrad<T> decode_axis_backward(T g_low, T g_high, T d_shift, T d_scale, T low, T high, T v_shift,
                                               T v_scale) {
-  const T side = high - low;
-  const T raw_shift = d_shift * v_shift, raw_scale = d_scale * v_scale;
-  const T shift = clamp(raw_shift, -kMaxShift<T>, kMaxShift<T>);
-  const T scale = exp_bounded(clamp(raw_scale, -kMaxLogScale<T>, kMaxLogScale<T>));
+  const DecodedAxis<T> axis = decode_axis<range>(d_shift, d_scale, low, high, v_shift, v_scale);
+  // a clamped value does not move with what it was made of
+  if constexpr (range == Range::any) {
+    g_low = (axis.low < -kLargest<T>) | (axis.low > kLargest<T>) ? T(0) : g_low;
+    g_high = (axis.high < -kLargest<T>) | (axis.high > kLargest<T>) ? T(0) : g_high;
+  }
+  const bool open_shift = within(axis.raw_shift, kMaxShift<T>), open_scale = within(axis.raw_scale, kMaxLogScale<T>);
   const T g_center = g_low + g_high;
-  const T g_half = g_high - g_low;
-  // a clamped value does not move with its delta
-  const T open_shift = within(raw_shift, kMaxShift<T>) ? T(1) : T(0);
-  const T open_scale = within(raw_scale, kMaxLogScale<T>) ? T(1) : T(0);
-  const T g_side = g_center * shift + g_half * scale * T(0.5);
-  return {g_center * side * v_shift * open_shift, g_half * side * scale * T(0.5) * v_scale * open_scale,
-          g_center * T(0.5) - g_side, g_center * T(0.5) + g_side};
+  const T g_half = range == Range::near || within(axis.half_side * axis.scale, kLargest<T>) ? g_high - g_low : T(0);
+  const T g_side = g_center * axis.shift + g_half * axis.scale * T(0.5);
+  const T g_shift = g_center * axis.half_side * (v_shift * T(2));
+  const T g_scale = g_half * axis.half_side * axis.scale * v_scale;
+  return {open_shift ? g_shift : T(0), open_scale ? g_scale : T(0), g_center * T(0.5) - g_side,
+          g_center * T(0.5) + g_side};
 }
 
-template <class T>
+template <class T, Range range = Range::any>
 REFINEDET_HD void decode_backward(const Box<T>& grad, const Delta<T>& d, const Box<T>& a, const Delta<T>& variance,
                                   Delta<T>& grad_delta, Box<T>& grad_anchor) {
-  const AxisGrad<T> x = decode_axis_backward(grad.x1, grad.x2, d.x, d.w, a.x1, a.x2, variance.x, variance.w);
-  const AxisGrad<T> y = decode_axis_backward(grad.y1, grad.y2, d.y, d.h, a.y1, a.y2, variance.y, variance.h);
+  const AxisGrad<T> x = decode_axis_backward<range>(grad.x1, grad.x2, d.x, d.w, a.x1, a.x2, variance.x, variance.w);
+  const AxisGrad<T> y = decode_axis_backward<range>(grad.y1, grad.y2, d.y, d.h, a.y1, a.y2, variance.y, variance.h);
   grad_delta = {x.shift, y.shift, x.scale, y.scale};
   grad_anchor = {x.low, y.low, x.high, y.high};
 }
 
+// One axis of encode, without the variances.
+template <class T>
+struct EncodedAxis {
+  T half_b, half_a;  // half sides of the box and the anchor, at least kMinSide / 2
+  T shift, scale;    // not yet within their bounds; the scale is a logarithm
+};
+
+template <class T>
+REFINEDET_HD EncodedAxis<T> encode_axis(T b_low, T b_high, T a_low, T a_high) {
+  const T least = kMinSide<T> * T(0.5);
+  const T half_b = max2(least, half_side_of(b_low, b_high)), half_a = max2(least, half_side_of(a_low, a_high));
+  const T half_shift = center_of(b_low, b_high) * T(0.5) - center_of(a_low, a_high) * T(0.5);
+  return {half_b, half_a, half_shift / half_a, log_positive(half_b / half_a)};
+}
+
 template <class T>
 REFINEDET_HD Delta<T> encode(const Box<T>& b, const Box<T>& a, const Delta<T>& variance) {
-  const T width = max2(kMinSide<T>, a.x2 - a.x1), height = max2(kMinSide<T>, a.y2 - a.y1);
-  const T dx = (b.x1 + b.x2) * T(0.5) - (a.x1 + a.x2) * T(0.5);
-  const T dy = (b.y1 + b.y2) * T(0.5) - (a.y1 + a.y2) * T(0.5);
-  const T scale_w = log_positive(max2(kMinSide<T>, b.x2 - b.x1) / width);
-  const T scale_h = log_positive(max2(kMinSide<T>, b.y2 - b.y1) / height);
-  return {clamp(dx / width, -kMaxShift<T>, kMaxShift<T>) / variance.x,
-          clamp(dy / height, -kMaxShift<T>, kMaxShift<T>) / variance.y,
-          clamp(scale_w, -kMaxLogScale<T>, kMaxLogScale<T>) / variance.w,
-          clamp(scale_h, -kMaxLogScale<T>, kMaxLogScale<T>) / variance.h};
+  const EncodedAxis<T> x = encode_axis(b.x1, b.x2, a.x1, a.x2), y = encode_axis(b.y1, b.y2, a.y1, a.y2);
+  return {clamp(x.shift, -kMaxShift<T>, kMaxShift<T>) / variance.x,
+          clamp(y.shift, -kMaxShift<T>, kMaxShift<T>) / variance.y,
+          clamp(x.scale, -kMaxLogScale<T>, kMaxLogScale<T>) / variance.w,
+          clamp(y.scale, -kMaxLogScale<T>, kMaxLogScale<T>) / variance.h};
 }
 
 // One axis of encode: from the gradients of its shift and scale to those of the box's and the anchor's coordinates.
@@ -92,18 +150,16 @@ struct EncodeAxisGrad {
 template <class T>
 REFINEDET_HD EncodeAxisGrad<T> encode_axis_backward(T g_shift, T g_scale, T b_low, T b_high, T a_low, T a_high,
                                                     T v_shift, T v_scale) {
-  const T raw_b = b_high - b_low, raw_a = a_high - a_low;
-  const T side_b = max2(kMinSide<T>, raw_b), side_a = max2(kMinSide<T>, raw_a);
-  const T shift = ((b_low + b_high) * T(0.5) - (a_low + a_high) * T(0.5)) / side_a;
-  const T scale = log_positive(side_b / side_a);
+  const EncodedAxis<T> axis = encode_axis(b_low, b_high, a_low, a_high);
   // a clamped value does not move with what it was made of
-  const T open_shift = within(shift, kMaxShift<T>) ? g_shift / v_shift : T(0);
-  const T open_scale = within(scale, kMaxLogScale<T>) ? g_scale / v_scale : T(0);
-  const T g_center = open_shift / side_a;
-  const T g_side_b = raw_b >= kMinSide<T> ? open_scale / side_b : T(0);
-  const T g_side_a = raw_a >= kMinSide<T> ? -(open_shift * shift + open_scale) / side_a : T(0);
-  return {g_center * T(0.5) - g_side_b, g_center * T(0.5) + g_side_b, g_center * T(-0.5) - g_side_a,
-          g_center * T(-0.5) + g_side_a};
+  const T open_shift = within(axis.shift, kMaxShift<T>) ? g_shift / v_shift : T(0);
+  const T open_scale = within(axis.scale, kMaxLogScale<T>) ? g_scale / v_scale : T(0);
+  const bool open_b = half_side_of(b_low, b_high) >= kMinSide<T> * T(0.5);
+  const bool open_a = half_side_of(a_low, a_high) >= kMinSide<T> * T(0.5);
+  const T half_g_center = open_shift * T(0.25) / axis.half_a;
+  const T g_side_b = open_b ? open_scale * T(0.5) / axis.half_b : T(0);
+  const T g_side_a = open_a ? -(open_shift * axis.shift + open_scale) * T(0.5) / axis.half_a : T(0);
+  return {half_g_center - g_side_b, half_g_center + g_side_b, -half_g_center - g_side_a, -half_g_center + g_side_a};
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "box_io.h"
+#include "iou.h"
 #include "threshold.h"
 
 namespace refinedet {

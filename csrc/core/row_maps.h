@@ -1,4 +1,5 @@
-// What the coding ops do to one row of their arrays: f(in, out) on quads, the same on the host and on the device.
+// What the coding ops do to one row of their arrays: f(in, out) on quads, the same on the host and on the device. The
+// anchors are the last of their inputs; f.near() is the same for anchors that are near (box_coding.h).
 #pragma once
 
 #include "box_io.h"
@@ -45,27 +46,29 @@ struct ClipTo {
 };
 
 // deltas, anchors -> boxes
-template <class W>
+template <class W, Range range = Range::any>
 struct DecodeRow {
   Delta<W> variance;
   ClipTo<W> to;
 
+  REFINEDET_HD DecodeRow<W, Range::near> near() const { return {variance, to}; }
   REFINEDET_HD void operator()(const Quad<W>* in, Quad<W>* out) const {
-    out[0] = to.clip(decode<W>(in[0], in[1], variance));
+    out[0] = to.clip(decode<W, range>(in[0], in[1], variance));
   }
 };
 
 // gradient of the boxes, deltas, anchors -> gradients of the deltas and of the anchors
-template <class W>
+template <class W, Range range = Range::any>
 struct DecodeBackwardRow {
   Delta<W> variance;
   ClipTo<W> to;
 
+  REFINEDET_HD DecodeBackwardRow<W, Range::near> near() const { return {variance, to}; }
   REFINEDET_HD void operator()(const Quad<W>* in, Quad<W>* out) const {
-    const Box<W> grad = to.gradient(in[0], decode<W>(in[1], in[2], variance));
+    const Box<W> grad = to.gradient(in[0], decode<W, range>(in[1], in[2], variance));
     Delta<W> grad_delta;
     Box<W> grad_anchor;
-    decode_backward<W>(grad, in[1], in[2], variance, grad_delta, grad_anchor);
+    decode_backward<W, range>(grad, in[1], in[2], variance, grad_delta, grad_anchor);
     out[0] = grad_delta;
     out[1] = grad_anchor;
   }
@@ -93,27 +96,29 @@ struct EncodeBackwardRow {
 };
 
 // ARM deltas, ODM deltas, anchors -> boxes
-template <class W>
+template <class W, Range range = Range::any>
 struct CascadeRow {
   Delta<W> variance;
 
+  REFINEDET_HD CascadeRow<W, Range::near> near() const { return {variance}; }
   REFINEDET_HD void operator()(const Quad<W>* in, Quad<W>* out) const {
-    out[0] = decode<W>(in[1], decode<W>(in[0], in[2], variance), variance);
+    out[0] = decode<W, range>(in[1], decode<W, range>(in[0], in[2], variance), variance);
   }
 };
 
 // gradient of the boxes, ARM deltas, ODM deltas, anchors -> gradients of the latter three
-template <class W>
+template <class W, Range range = Range::any>
 struct CascadeBackwardRow {
   Delta<W> variance;
 
+  REFINEDET_HD CascadeBackwardRow<W, Range::near> near() const { return {variance}; }
   REFINEDET_HD void operator()(const Quad<W>* in, Quad<W>* out) const {
     const Delta<W> arm = in[1], odm = in[2];
     const Box<W> anchor = in[3];
     Delta<W> grad_arm, grad_odm;
     Box<W> grad_refined, grad_anchor;
-    decode_backward<W>(in[0], odm, decode(arm, anchor, variance), variance, grad_odm, grad_refined);
-    decode_backward<W>(grad_refined, arm, anchor, variance, grad_arm, grad_anchor);
+    decode_backward<W, range>(in[0], odm, decode<W, range>(arm, anchor, variance), variance, grad_odm, grad_refined);
+    decode_backward<W, range>(grad_refined, arm, anchor, variance, grad_arm, grad_anchor);
     out[0] = grad_arm;
     out[1] = grad_odm;
     out[2] = grad_anchor;

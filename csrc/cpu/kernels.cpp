@@ -1,6 +1,7 @@
 // The CPU kernels by name: each runs at the level of this machine.
 #include "cpu/features/copy_matrices.h"
 #include "cpu/runtime/level.h"
+#include "cpu/runtime/scratch.h"
 #include "ops/batched_nms.h"
 #include "ops/decode_boxes.h"
 #include "ops/decode_cascade.h"
@@ -19,7 +20,7 @@ namespace refinedet::cpu {
 namespace {
 
 template <class Args>
-void at_level(const Args& args, const ParallelFor& parallel) {
+void dispatch(const Args& args, const ParallelFor& parallel) {
 #if REFINEDET_X86_LEVELS
   switch (level()) {
     case Level::avx512:
@@ -33,43 +34,68 @@ void at_level(const Args& args, const ParallelFor& parallel) {
   kernel<Level::baseline>(args, parallel);
 }
 
+template <class Args>
+void at_level(const char* name, const Args& args, const ParallelFor& parallel) {
+  try {
+    dispatch(args, parallel);
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(std::string(name) + ": " + error.what());
+  }
+}
+
 }  // namespace
 
-void batched_nms(const BatchedNmsArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void decode_boxes(const DecodeBoxesArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void batched_nms(const BatchedNmsArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void decode_boxes(const DecodeBoxesArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
 void decode_boxes_backward(const DecodeBoxesBackwardArgs& args, const ParallelFor& parallel) {
-  at_level(args, parallel);
+  at_level(__func__, args, parallel);
 }
-void decode_cascade(const DecodeCascadeArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void decode_cascade(const DecodeCascadeArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
 void decode_cascade_backward(const DecodeCascadeBackwardArgs& args, const ParallelFor& parallel) {
-  at_level(args, parallel);
+  at_level(__func__, args, parallel);
 }
-void deconv_sum_scatter(const DeconvSumArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deconv_sum_gather(const DeconvSumBackwardArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deconv_sum_add(const DeconvSumAddArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deconv_sum_columns(const DeconvSumColumnArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deform_samples(const DeformSamplesArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deform_columns(const DeformColumnsArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deform_grad_samples(const DeformGradSamplesArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deform_grad_source(const DeformGradSourceArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void detect(const DetectArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void encode_boxes(const EncodeBoxesArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void deconv_sum_scatter(const DeconvSumArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void deconv_sum_gather(const DeconvSumBackwardArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
+void deconv_sum_add(const DeconvSumAddArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void deconv_sum_columns(const DeconvSumColumnArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
+void deform_samples(const DeformSamplesArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void deform_columns(const DeformColumnsArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void deform_grad_samples(const DeformGradSamplesArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
+void deform_grad_source(const DeformGradSourceArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
+void detect(const DetectArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void encode_boxes(const EncodeBoxesArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
 void encode_boxes_backward(const EncodeBoxesBackwardArgs& args, const ParallelFor& parallel) {
-  at_level(args, parallel);
+  at_level(__func__, args, parallel);
 }
-void filter_anchors(const FilterAnchorsArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void filter_anchors_mask(const FilterAnchorsMaskArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void match_anchors(const MatchAnchorsArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void mine_hard_negatives(const MineHardNegativesArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void mined_cross_entropy(const MinedCrossEntropyArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void filter_anchors(const FilterAnchorsArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void filter_anchors_mask(const FilterAnchorsMaskArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
+void match_anchors(const MatchAnchorsArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void mine_hard_negatives(const MineHardNegativesArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
+void mined_cross_entropy(const MinedCrossEntropyArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
 void mined_cross_entropy_backward(const MinedCrossEntropyBackwardArgs& args, const ParallelFor& parallel) {
-  at_level(args, parallel);
+  at_level(__func__, args, parallel);
 }
-void multiclass_nms(const MulticlassNmsArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void smooth_l1_box_loss(const SmoothL1BoxLossArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void multiclass_nms(const MulticlassNmsArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void smooth_l1_box_loss(const SmoothL1BoxLossArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
 void smooth_l1_box_loss_backward(const SmoothL1BoxLossBackwardArgs& args, const ParallelFor& parallel) {
-  at_level(args, parallel);
+  at_level(__func__, args, parallel);
 }
-void copy_matrices(const CopyMatricesArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void copy_matrices(const CopyMatricesArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
 
 }  // namespace refinedet::cpu

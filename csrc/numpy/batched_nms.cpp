@@ -26,9 +26,9 @@ Indices batched_nms(const py::array& boxes, const py::array& scores, const std::
   args.scores = scores.data();
   args.idxs = idxs ? idxs->data() : nullptr;
   args.iou_threshold = iou_threshold;
-  std::vector<int64_t> room(static_cast<size_t>(args.count));
+  Indices room(args.count);
   int64_t kept = 0;
-  args.keep = room.data();
+  args.keep = room.mutable_data();
   args.keep_count = &kept;
   {
     const py::gil_scoped_release unlocked;

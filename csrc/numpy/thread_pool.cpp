@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <new>
+#include <system_error>
 
 namespace refinedet::numpy {
 
@@ -21,6 +23,7 @@ ThreadPool::ThreadPool() : threads_(std::max<int64_t>(1, std::thread::hardware_c
                    new std::vector<std::thread>(std::move(pool.workers_));  // leaked: they cannot be joined here
                    pool.workers_.clear();
                    pool.busy_ = 0;
+                   pool.started_for_ = 0;
                    new (&pool.start_) std::condition_variable();  // the parent's waiters are not ours
                    new (&pool.done_) std::condition_variable();
                    pool.mutex_.unlock();
@@ -45,11 +48,8 @@ void ThreadPool::run(int64_t n, int64_t grain, ParallelFor::Body body, void* con
   if (!call.owns_lock() || threads <= 1) {
     return body(context, 0, n);
   }
-  if (static_cast<int64_t>(workers_.size()) != threads_.load() - 1) {
-    stop();
-    for (int64_t i = 1; i < threads_.load(); ++i) {
-      workers_.emplace_back([this, seen = call_] { work(seen); });
-    }
+  if (started_for_ != threads_.load()) {
+    start(threads_.load());
   }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -65,6 +65,18 @@ void ThreadPool::run(int64_t n, int64_t grain, ParallelFor::Body body, void* con
   take_chunks();
   std::unique_lock<std::mutex> lock(mutex_);
   done_.wait(lock, [this] { return busy_ == 0; });
+}
+
+void ThreadPool::start(int64_t threads) {
+  stop();
+  started_for_ = threads;  // however many there will be: what the system has refused once is not asked for again
+  try {
+    for (int64_t i = 1; i < threads; ++i) {
+      workers_.emplace_back([this, seen = call_] { work(seen); });
+    }
+  } catch (const std::system_error&) {  // it gives no more threads
+  } catch (const std::bad_alloc&) {     // or no memory for them
+  }
 }
 
 void ThreadPool::take_chunks() {

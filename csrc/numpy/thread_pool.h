@@ -29,6 +29,7 @@ class ThreadPool {
   void run(int64_t n, int64_t grain, ParallelFor::Body body, void* context);
   void work(uint64_t seen);  // waits for the call after number `seen`
   void take_chunks();
+  void start(int64_t threads);  // or as many as can be had
   void stop();
 
   std::atomic<int64_t> threads_;
@@ -36,6 +37,7 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable start_, done_;
   std::vector<std::thread> workers_;
+  int64_t started_for_ = 0;  // threads that were asked for when the workers were started
   bool stopping_ = false;
   uint64_t call_ = 0;
   int64_t busy_ = 0;

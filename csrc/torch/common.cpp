@@ -5,13 +5,36 @@
 
 namespace refinedet::torch_ops {
 
-std::string shape_of(const Tensor& t) {
+namespace {
+
+std::string text_of(Sizes sizes) {
   std::string text = "(";
-  for (int64_t i = 0; i < t.dim(); ++i) {
-    text += (i > 0 ? ", " : "") + std::to_string(t.size(i));
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(sizes[i]);
   }
   return text + ")";
 }
+
+// Of the dtypes that the ops allocate.
+double element_size(ScalarType dtype) {
+  switch (dtype) {
+    case ScalarType::Double:
+    case ScalarType::Long:
+      return 8;
+    case ScalarType::Float:
+    case ScalarType::Int:
+      return 4;
+    case ScalarType::Half:
+    case ScalarType::BFloat16:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+}  // namespace
+
+std::string shape_of(const Tensor& t) { return text_of(t.sizes()); }
 
 DType dtype_of(const Tensor& t, const char* name) {
   switch (t.scalar_type()) {
@@ -82,6 +105,17 @@ ParallelFor torch_threads() {
 
 void check_status(AOTITorchError code, const char* failure) { REFINEDET_CHECK(code == AOTI_TORCH_SUCCESS, failure); }
 
+void check_allocation(AOTITorchError code, Sizes sizes, ScalarType dtype) {
+  if (code != AOTI_TORCH_SUCCESS) {
+    double bytes = element_size(dtype);  // double: the product may be beyond 2^63
+    for (const int64_t size : sizes) {
+      bytes *= static_cast<double>(size);
+    }
+    REFINEDET_CHECK(false, "could not allocate ", std::to_string(bytes / (1 << 20)), " MiB for a tensor of ",
+                    torch::headeronly::toString(dtype), " ", text_of(sizes));
+  }
+}
+
 Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device) {
   // not torch::stable::empty, which asks the dispatcher: most of a microsecond per result
   constexpr size_t kUsual = 8;
@@ -94,9 +128,9 @@ Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device) {
   }
   const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
   AtenTensorHandle handle = nullptr;
-  check_status(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides, number,
-                                        device.type(), device.index(), &handle),
-               "could not allocate a tensor");
+  check_allocation(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides, number,
+                                            device.type(), device.index(), &handle),
+                   sizes, dtype);
   return Tensor(handle);
 }
 

@@ -49,6 +49,9 @@ using Sizes = torch::headeronly::IntHeaderOnlyArrayRef;
 // Throws where a C function of torch failed, saying what could not be done: check_status(code, "could not ...").
 void check_status(AOTITorchError code, const char* failure);
 
+// The same for the code of an allocation.
+void check_allocation(AOTITorchError code, Sizes sizes, ScalarType dtype);
+
 // A new contiguous tensor.
 Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device = Device::cpu());
 

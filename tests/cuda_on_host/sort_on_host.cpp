@@ -1,4 +1,4 @@
-// The twin of csrc/cuda/primitives/sort.cu where kernels run on the CPU.
+// What stands for csrc/cuda/primitives/sort.cu where kernels run on the CPU.
 #include <algorithm>
 #include <numeric>
 #include <vector>

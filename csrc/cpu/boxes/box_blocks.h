@@ -1,12 +1,25 @@
-// Element-wise work on boxes and deltas, sixteen rows at a time: a block of rows (x1, y1, x2, y2) is turned to columns,
-// so that the loop over it fills whole vectors, and the results back to rows.
+// Element-wise work on boxes and deltas, sixteen rows at a time: a block of rows (x1, y1, x2, y2) is transposed to
+// columns, so that the loop over it fills whole vectors, and the results are transposed back.
 #pragma once
 
-#include "anchor_runs.h"
 #include "core/row_maps.h"
 #include "cpu/simd/lanes.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
+
+// Rows per task of element-wise box work: a few microseconds.
+inline constexpr int64_t kBoxGrain = 4096;
+
+// f(row, anchor, run): `run` rows from `row` on have anchors from `anchor` on, without a modulo inside the loop.
+template <class F>
+REFINEDET_HD void for_anchor_runs(int64_t begin, int64_t end, int64_t anchor_count, const F& f) {
+  for (int64_t row = begin; row < end;) {
+    const int64_t anchor = row % anchor_count;
+    const int64_t run = min2(end - row, anchor_count - anchor);
+    f(row, anchor, run);
+    row += run;
+  }
+}
 
 inline constexpr int kBlock = 16;
 
@@ -15,7 +28,7 @@ struct Columns {
   alignas(64) float x[kBlock], y[kBlock], z[kBlock], w[kBlock];
 };
 
-// kBlock rows of four to four columns of kBlock, which begin `step` apart. Of each kLanes rows, row p comes to place
+// kBlock rows of four to four columns of kBlock, which begin `step` apart. Of each kLanes rows, row p comes to position
 // 4 * (p % (kLanes / 4)) + p / (kLanes / 4).
 REFINEDET_HD void rows_to_columns(const float* rows, float* columns, int64_t step) {
   constexpr int n = kLanes<float>;
@@ -52,6 +65,35 @@ REFINEDET_HD void columns_to_rows(const Columns& in, float* rows) {
   }
 }
 
+// Whether all numbers of a block are within kNear, where none is NaN.
+REFINEDET_HD bool is_near(const Columns& in) {
+  constexpr int n = kLanes<float>;
+  LaneBits beyond = 0;
+  for (int j = 0; j < kBlock; j += n) {
+    const Lanes<float> x = load_lanes(in.x + j), y = load_lanes(in.y + j), z = load_lanes(in.z + j);
+    const Lanes<float> w = load_lanes(in.w + j);
+    const Lanes<float> most = max2(max2(x, y), max2(z, w)), least = min2(min2(x, y), min2(z, w));
+    beyond |= greater_bits(most, all_lanes(kNear)) | greater_bits(all_lanes(-kNear), least);
+  }
+  return beyond == 0;
+}
+
+// f(a, b) for each row of a block.
+template <int I, int O, class F>
+REFINEDET_HD void map_columns(const Columns (&from)[I], Columns (&to)[O], const F& f) {
+#pragma GCC unroll 1  // else the compiler unrolls it before it sees a loop to vectorize
+  for (int j = 0; j < kBlock; ++j) {
+    Quad<float> a[I], b[O];
+    for (int k = 0; k < I; ++k) {
+      a[k] = {from[k].x[j], from[k].y[j], from[k].z[j], from[k].w[j]};
+    }
+    f(a, b);
+    for (int k = 0; k < O; ++k) {
+      to[k].x[j] = b[k].x, to[k].y[j] = b[k].y, to[k].z[j] = b[k].z, to[k].w[j] = b[k].w;
+    }
+  }
+}
+
 // One block of map_boxes.
 template <int I, int O, class T, class U, class F>
 REFINEDET_HD void map_block(const T* const (&in)[I], U* const (&out)[O], const F& f) {
@@ -67,16 +109,14 @@ REFINEDET_HD void map_block(const T* const (&in)[I], U* const (&out)[O], const F
       rows_to_columns(wide, from[k]);
     }
   }
-#pragma GCC unroll 1  // else the compiler unrolls it before it sees a loop to vectorize
-  for (int j = 0; j < kBlock; ++j) {
-    Quad<float> a[I], b[O];
-    for (int k = 0; k < I; ++k) {
-      a[k] = {from[k].x[j], from[k].y[j], from[k].z[j], from[k].w[j]};
+  if constexpr (requires { f.near(); }) {
+    if (is_near(from[I - 1])) {
+      map_columns(from, to, f.near());
+    } else {
+      map_columns(from, to, f);
     }
-    f(a, b);
-    for (int k = 0; k < O; ++k) {
-      to[k].x[j] = b[k].x, to[k].y[j] = b[k].y, to[k].z[j] = b[k].z, to[k].w[j] = b[k].w;
-    }
+  } else {
+    map_columns(from, to, f);
   }
   for (int k = 0; k < O; ++k) {
     if constexpr (std::is_same_v<U, float>) {
@@ -140,10 +180,10 @@ REFINEDET_HD void map_boxes(int64_t n, const T* const (&in)[I], U* const (&out)[
 
 inline constexpr int64_t kGathered = 4 * kBlock;
 
-// map_boxes on the n rows of `in` that `index` names; put(first, some, rows) takes the results in turn, rows[k] of out
+// map_boxes on the n rows index[0 .. n-1] of `in`; put(first, some, rows) takes the results in turn, rows[k] of out
 // array k.
 template <int O, class U, int I, class T, class Index, class F, class Put>
-REFINEDET_HD void map_boxes_at(const Index* index, int64_t n, const T* const (&in)[I], const F& f, const Put& put) {
+REFINEDET_HD void map_boxes_at(const Index& index, int64_t n, const T* const (&in)[I], const F& f, const Put& put) {
   T in_rows[I][4 * kGathered];
   U out_rows[O][4 * kGathered];
   const T* from[I];

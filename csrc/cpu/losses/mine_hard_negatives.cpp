@@ -1,7 +1,6 @@
 #include "ops/mine_hard_negatives.h"
 
 #include "core/hard_negatives.h"
-#include "cpu/nms/radix_sort.h"
 #include "cpu/runtime/buffer.h"
 #include "cpu/runtime/level.h"
 
@@ -125,7 +124,7 @@ void kernel<kLevel>(const MineHardNegativesArgs& args, const ParallelFor& parall
                                           loss, labels, [=](int64_t i) { return int64_t{eligible[i]}; }, n, ranks)
                                     : rank_candidates(loss, labels, [](int64_t) { return int64_t{1}; }, n, ranks);
           const int64_t quota = negatives_quota(args.ratio, args.min_negatives, counts.positives, counts.candidates, n);
-          // rank 0 is nobody's candidate: a cut at 1 takes every candidate, one at the top none
+          // no candidate has rank 0: a cut at 1 takes every candidate, one at the highest rank none
           Cut<R> cut = {quota == 0 ? static_cast<R>(~R(0)) : R(1), 0, quota == 0};
           if (quota > 0 && quota < counts.candidates) {
             cut = find_cut(ranks, n, counts.candidates, quota, ranks + n);

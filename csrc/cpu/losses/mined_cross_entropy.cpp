@@ -3,7 +3,7 @@
 #include "cpu/nms/class_scores.h"
 #include "cpu/runtime/buffer.h"
 #include "cpu/runtime/level.h"
-#include "cpu/simd/set_places.h"
+#include "cpu/simd/flags.h"
 #include "ops/mine_hard_negatives.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
@@ -34,14 +34,14 @@ REFINEDET_HD int64_t class_of(int64_t target) { return max2(target, int64_t{0});
 
 // Asks for the rows of the next group, which lie scattered, while this one is worked on.
 template <class T>
-REFINEDET_HD void prefetch_rows(const T* logits, const int32_t* places, int64_t n, int64_t classes) {
+REFINEDET_HD void prefetch_rows(const T* logits, const int32_t* positions, int64_t n, int64_t classes) {
   constexpr int64_t kLine = 64 / sizeof(T);
   n = min2(int64_t{kGroup}, n);
-  if (n > 0 && places[n - 1] - places[0] < 2 * kGroup) {
+  if (n > 0 && positions[n - 1] - positions[0] < 2 * kGroup) {
     return;  // close together: the processor sees them coming
   }
   for (int64_t k = 0; k < n; ++k) {
-    const T* row = logits + classes * places[k];
+    const T* row = logits + classes * positions[k];
     for (int64_t c = 0; c < classes; c += kLine) {
       __builtin_prefetch(row + c);
     }
@@ -65,34 +65,35 @@ REFINEDET_HD void row_losses(const T* logits, const int64_t* labels, const int64
     }
   }
   memset(losses, 0, static_cast<size_t>(n) * sizeof(W));
-  int32_t places[kChunk];
-  const int64_t found = set_places(counts, n, places);
+  int32_t positions[kChunk];
+  const int64_t found = positions_of_set(counts, n, positions);
   for (int64_t at = 0; at < found; at += kGroup) {
     const int rows = static_cast<int>(min2(int64_t{kGroup}, found - at));
-    prefetch_rows(logits, places + at + rows, found - at - rows, classes);
-    load_group(logits, places + at, rows, classes, table);
+    prefetch_rows(logits, positions + at + rows, found - at - rows, classes);
+    load_group(logits, positions + at, rows, classes, table);
     W top[kGroup], sum[kGroup];
     group_exponentials(table, classes, top, sum);
     for (int r = 0; r < kGroup; ++r) {
       sum[r] = log_positive(sum[r]);
     }
     for (int r = 0; r < rows; ++r) {
-      const int64_t row = places[at + r];
+      const int64_t row = positions[at + r];
       losses[row] = sum[r] + (top[r] - load(logits[classes * row + class_of(targets[row])]));
     }
   }
 }
 
-// The targets were below `classes` in the forward pass; what became of them since leads nowhere else.
+// The targets were below `classes` in the forward pass; should they have been changed since, they still must not lead
+// beyond the row.
 template <class T>
-REFINEDET_HD void row_gradients(Work<T> grad, const T* logits, const int64_t* targets, const int32_t* places, int rows,
-                                int64_t classes, Work<T>* table, T* grad_logits) {
-  group_softmax(logits, places, rows, classes, table);
+REFINEDET_HD void row_gradients(Work<T> grad, const T* logits, const int64_t* targets, const int32_t* positions,
+                                int rows, int64_t classes, Work<T>* table, T* grad_logits) {
+  group_softmax(logits, positions, rows, classes, table);
   for (int r = 0; r < rows; ++r) {
-    table[min2(class_of(targets[places[r]]), classes - 1) * kGroup + r] -= Work<T>(1);
+    table[min2(class_of(targets[positions[r]]), classes - 1) * kGroup + r] -= Work<T>(1);
   }
   for (int r = 0; r < rows; ++r) {
-    T* row = grad_logits + classes * places[r];
+    T* row = grad_logits + classes * positions[r];
     for (int64_t c = 0; c < classes; ++c) {
       row[c] = round_to<T>(grad * table[c * kGroup + r]);
     }
@@ -125,7 +126,7 @@ void kernel<kLevel>(const MinedCrossEntropyArgs& args, const ParallelFor& parall
                                        n,     args.ratio,    args.min_negatives, args.chosen};
     kernel<kLevel>(mining, parallel);
     parallel(args.batch, max2(int64_t{1}, (int64_t{1} << 15) / max2(int64_t{1}, n)), [&](int64_t begin, int64_t end) {
-      int32_t places[kChunk];
+      int32_t positions[kChunk];
       for (int64_t b = begin; b < end; ++b) {
         int64_t positives = 0, taken = 0;
         double sum = 0;  // in the anchors' order
@@ -135,9 +136,9 @@ void kernel<kLevel>(const MinedCrossEntropyArgs& args, const ParallelFor& parall
           positives += positive;
         }
         for (int64_t first = b * n; first < (b + 1) * n; first += kChunk) {
-          const int64_t found = set_places(chosen + first, min2(kChunk, (b + 1) * n - first), places);
+          const int64_t found = positions_of_set(chosen + first, min2(kChunk, (b + 1) * n - first), positions);
           for (int64_t k = 0; k < found; ++k) {
-            sum += losses[first + places[k]];
+            sum += losses[first + positions[k]];
           }
           taken += found;
         }
@@ -160,16 +161,16 @@ void kernel<kLevel>(const MinedCrossEntropyBackwardArgs& args, const ParallelFor
     T* grad_logits = static_cast<T*>(args.grad_logits);
     for_chunks<W>(args.batch * n, classes, parallel, [=](int64_t first, int64_t rows, W* table) {
       memset(static_cast<void*>(grad_logits + classes * first), 0, static_cast<size_t>(classes * rows) * sizeof(T));
-      int32_t places[kChunk];
-      const int64_t found = set_places(chosen + first, rows, places);
+      int32_t positions[kChunk];
+      const int64_t found = positions_of_set(chosen + first, rows, positions);
       for (int64_t at = 0, some; at < found; at += some) {
         // rows of one image, which share a gradient
-        const int64_t image = (first + places[at]) / n;
-        for (some = 1; some < kGroup && at + some < found && (first + places[at + some]) / n == image; ++some) {
+        const int64_t image = (first + positions[at]) / n;
+        for (some = 1; some < kGroup && at + some < found && (first + positions[at + some]) / n == image; ++some) {
         }
-        prefetch_rows(logits + classes * first, places + at + some, found - at - some, classes);
-        row_gradients(grads[image], logits + classes * first, args.targets + first, places + at, static_cast<int>(some),
-                      classes, table, grad_logits + classes * first);
+        prefetch_rows(logits + classes * first, positions + at + some, found - at - some, classes);
+        row_gradients(grads[image], logits + classes * first, args.targets + first, positions + at,
+                      static_cast<int>(some), classes, table, grad_logits + classes * first);
       }
     });
   });

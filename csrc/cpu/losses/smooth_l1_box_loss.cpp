@@ -3,7 +3,7 @@
 #include "core/smooth_l1.h"
 #include "cpu/boxes/box_blocks.h"
 #include "cpu/runtime/level.h"
-#include "cpu/simd/set_places.h"
+#include "cpu/simd/flags.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
@@ -27,17 +27,17 @@ REFINEDET_HD void for_positives(const SmoothL1BoxLossArgs& args, int64_t b, cons
     for (int64_t i = 0; i < some; ++i) {
       has_box[i] = static_cast<uint64_t>(index[first + i]) < static_cast<uint64_t>(args.gt_count);
     }
-    int32_t places[kChunk];
-    const int64_t found = set_places(has_box, some, places);
+    int32_t positions[kChunk];
+    const int64_t found = positions_of_set(has_box, some, positions);
     for (int64_t k = 0; k < found; ++k) {
-      const int64_t anchor = first + places[k];
+      const int64_t anchor = first + positions[k];
       memcpy(rows[0] + 4 * k, deltas + 4 * anchor, 4 * sizeof(T));
       memcpy(rows[1] + 4 * k, boxes + 4 * index[anchor], 4 * sizeof(T));
       memcpy(rows[2] + 4 * k, anchors + 4 * anchor, 4 * sizeof(T));
     }
     map_boxes(found, {rows[0], rows[1], rows[2]}, {results}, f);
     for (int64_t k = 0; k < found; ++k) {
-      put(first + places[k], results + 4 * k);
+      put(first + positions[k], results + 4 * k);
     }
   }
 }

@@ -3,10 +3,9 @@
 
 #include "core/dtype.h"
 #include "core/softmax.h"
-#include "cpu/runtime/level.h"
-#include "cpu/simd/flag_bits.h"
+#include "cpu/simd/flags.h"
 
-namespace refinedet::cpu {
+namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
 // keep[i] = 1 where keeps_anchor, else 0.
 template <class T>
@@ -43,4 +42,4 @@ REFINEDET_HD int64_t kept_anchors(const T* logits, int64_t n, Work<T> threshold,
   return kept;
 }
 
-}  // namespace refinedet::cpu
+}  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

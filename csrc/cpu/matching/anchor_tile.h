@@ -4,7 +4,7 @@
 
 #include "core/matching.h"
 #include "cpu/runtime/level.h"
-#include "cpu/simd/flag_bits.h"
+#include "cpu/simd/flags.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 

@@ -134,7 +134,7 @@ REFINEDET_HD uint64_t next_free(const ImageMatch<T>& image, const Object& object
   }
 }
 
-// Moves the claim at `at` down to its place in a heap with the best claim on top.
+// Moves the claim at `at` down to where it belongs in a heap with the best claim on top.
 REFINEDET_HD void sift_down(Claim* heap, int64_t size, int64_t at) {
   const Claim moving = heap[at];
   for (int64_t child; (child = 2 * at + 1) < size; at = child) {
@@ -165,7 +165,7 @@ void match_bipartite(const ImageMatch<T>& image, Claim* heap, Reserve* reserves)
   while (size > 0) {
     Claim& top = heap[0];
     const int64_t anchor = anchor_of(top.key), object = top.object;
-    int64_t claimant = object;  // who claims the next anchor in the object's place; -1 for nobody
+    int64_t claimant = object;  // who claims the next anchor instead of the object; -1: no object does
     if (!is_taken(image.gt_index, anchor)) {
       image.gt_index[anchor] = -2 - object;
       reserves[object].won = top.key;

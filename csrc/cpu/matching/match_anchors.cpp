@@ -1,5 +1,6 @@
 #include "ops/match_anchors.h"
 
+#include "anchor_tile.h"
 #include "cpu/runtime/buffer.h"
 #include "cpu/runtime/level.h"
 #include "force_match.h"

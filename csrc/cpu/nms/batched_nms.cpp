@@ -1,11 +1,9 @@
 #include "ops/batched_nms.h"
 
-#include "best_first.h"
-#include "cpu/boxes/anchor_runs.h"
 #include "cpu/runtime/buffer.h"
 #include "cpu/runtime/level.h"
-#include "greedy_nms.h"
-#include "radix_sort.h"
+#include "hard_suppression.h"
+#include "keyed_sort.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {

@@ -51,8 +51,8 @@ REFINEDET_HD bool follow_each_other(const int32_t* index) {
   return differ == 0;
 }
 
-// The `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. What stands behind row n
-// is of no meaning.
+// The `columns` logits of rows index[0 .. n-1], n <= kGroup, to table[column * kGroup + row]. The rows of the table
+// from n on mean nothing.
 template <class T, class W>
 REFINEDET_HD void load_group(const T* logits, const int32_t* index, int n, int64_t columns, W* table) {
   if (columns == 2 && n == kGroup && follow_each_other(index)) {
@@ -142,7 +142,8 @@ struct CandidateList {
 };
 
 // Appends to `out` from place `at` on the softmax values of the table's first n rows that are above `threshold`, class
-// by class; row r is called rows[r]. Returns the place after the last one. The table is spent.
+// by class; rows[r] is what a candidate of row r gets for its row. Returns the place after the last one. Overwrites the
+// table.
 template <class W>
 REFINEDET_HD int64_t append_candidates(W* table, const W* sum, int n, int64_t classes, W threshold, const int32_t* rows,
                                        const CandidateList<W>& out, int64_t at) {

@@ -1,8 +1,9 @@
 #include "ops/detect.h"
 
-#include "best_first.h"
 #include "class_scores.h"
+#include "core/score_key.h"
 #include "core/threshold.h"
+#include "counting_sort.h"
 #include "cpu/boxes/box_blocks.h"
 #include "cpu/matching/anchor_filter.h"
 #include "cpu/runtime/buffer.h"
@@ -14,8 +15,9 @@ namespace {
 
 constexpr int64_t kPiece = 8192;  // anchors of a task
 
-// What is worth another thread, about 20 microseconds: so many pieces to look through, so many kept anchors to work on.
-constexpr int64_t kPieceGrain = 4, kSurvivorGrain = 512;
+// What is worth another thread, about 20 microseconds: so many pieces to look through, so many kept anchors to work on,
+// so many candidates to bring in order.
+constexpr int64_t kPieceGrain = 4, kSurvivorGrain = 512, kCandidateGrain = 8192;
 
 // A task's share of an image's anchors.
 struct Piece {
@@ -27,33 +29,63 @@ struct Piece {
   int64_t place;       // and where that stands among the candidates of all
 };
 
+// What a piece writes: rows count its kept anchors, ascending.
 template <class W>
-struct Scratch {
-  Buffer<W> boxes;   // (kept, 4), of those that gave candidates
-  Buffer<W> scores;  // candidates as they are found: room for all classes of each kept anchor
-  Buffer<int32_t> labels, rows;
-  Buffer<W> margins;       // per kept anchor
-  Buffer<int32_t> order;   // kept anchors as they are looked at, then those that gave candidates
-  Buffer<int32_t> starts;  // per kept anchor: where its candidates begin among those of its piece
-  int64_t classes;
-
-  Scratch(int64_t kept, int64_t classes)
-      : boxes(kept * 4),
-        scores(kept * classes),
-        labels(kept * classes),
-        rows(kept * classes),
-        margins(kept),
-        order(kept),
-        starts(kept),
-        classes(classes) {}
-
-  // Where the candidates of the kept anchors from `row` on begin.
-  CandidateList<W> list_at(int64_t row) {
-    return {scores.data() + row * classes, labels.data() + row * classes, rows.data() + row * classes};
-  }
+struct PieceMemory {
+  const int32_t* anchors;   // (kept,) which anchors of the piece they are
+  W* margins;               // (kept,)
+  int32_t* order;           // (kept,) rows in the order in which they are scored
+  W* table;                 // (1 + classes, kGroup) for the softmax of a group
+  CandidateList<W> found;   // (kept * classes,) candidates as they are found; their rows are the piece's
+  int32_t* starts;          // (kept + 1,) starts[r] up to starts[r + 1]: the places of row r's among them, by rows
+  int32_t* with_candidate;  // (kept,) the rows that gave a candidate, ascending,
+  W* boxes;                 // (kept, 4) and their boxes, each in its row
 };
 
-// What a score must exceed. It rises as soon as there are more better candidates than can take part in the
+template <class W>
+class Scratch {
+ public:
+  Scratch(const int32_t* kept_anchors, const DetectArgs& args, int64_t pieces, int64_t kept)
+      : kept_anchors_(kept_anchors),
+        anchors_(args.anchors),
+        classes_(args.classes),
+        margins_(kept),
+        order_(kept),
+        tables_(pieces * (1 + classes_) * kGroup),
+        scores_(kept * classes_),
+        labels_(kept * classes_),
+        rows_(kept * classes_),
+        starts_(kept + pieces),
+        with_candidate_(kept),
+        boxes_(kept * 4) {}
+
+  // Of the piece with the number `index`.
+  PieceMemory<W> of(const Piece& piece, int64_t index) {
+    const int64_t row = piece.row, candidate = row * classes_;
+    return {kept_anchors_ + piece.image * anchors_ + piece.first,
+            margins_.data() + row,
+            order_.data() + row,
+            tables_.data() + index * (1 + classes_) * kGroup,
+            {scores_.data() + candidate, labels_.data() + candidate, rows_.data() + candidate},
+            starts_.data() + row + index,
+            with_candidate_.data() + row,
+            boxes_.data() + 4 * row};
+  }
+
+  const W* boxes() const { return boxes_.data(); }
+
+ private:
+  const int32_t* kept_anchors_;
+  int64_t anchors_, classes_;
+  Buffer<W> margins_;
+  Buffer<int32_t> order_;
+  Buffer<W> tables_;
+  Buffer<W> scores_;
+  Buffer<int32_t> labels_, rows_, starts_, with_candidate_;
+  Buffer<W> boxes_;
+};
+
+// What a score must exceed. It rises as soon as more and better candidates are known than can take part in the
 // suppression, so that anchors which cannot reach it any more cost no softmax.
 template <class W>
 class Bar {
@@ -129,18 +161,18 @@ class Bar {
   }
 };
 
-// Candidates of a piece, from its kept anchors index[0 .. kept-1]; returns their number.
+// Finds a piece's candidates; returns their number.
 template <class T, class W>
-int64_t score_piece(const DetectArgs& args, const Piece& piece, const int32_t* index, int32_t* order, W* margins,
-                    W* table, const CandidateList<W>& out) {
+int64_t score_piece(const DetectArgs& args, const Piece& piece, const PieceMemory<W>& memory) {
   const int64_t classes = args.classes, columns = 1 + classes;
   const T* logits = static_cast<const T*>(args.odm_logits) + (piece.image * args.anchors + piece.first) * columns;
+  int32_t* const order = memory.order;
   // those with a class above the background go first: what they score spares many others the softmax
   int64_t front = 0, back = piece.kept;
-  for (int64_t i = 0; i < piece.kept; ++i) {
-    margins[i] = margin(logits + index[i] * columns, classes);
-    const int64_t ahead = margins[i] > 0 ? 1 : 0;
-    order[front] = order[back - 1] = static_cast<int32_t>(i);
+  for (int64_t row = 0; row < piece.kept; ++row) {
+    memory.margins[row] = margin(logits + memory.anchors[row] * columns, classes);
+    const int64_t ahead = memory.margins[row] > 0 ? 1 : 0;
+    order[front] = order[back - 1] = static_cast<int32_t>(row);
     front += ahead;
     back -= 1 - ahead;
   }
@@ -151,141 +183,130 @@ int64_t score_piece(const DetectArgs& args, const Piece& piece, const int32_t* i
     int n = 0;
     for (; next < piece.kept && n < kGroup; ++next) {
       rows[n] = order[next];
-      anchors[n] = index[order[next]];
-      n += bar.within_reach(margins[order[next]]) ? 1 : 0;
+      anchors[n] = memory.anchors[order[next]];
+      n += bar.within_reach(memory.margins[order[next]]) ? 1 : 0;
     }
     if (n > 0) {
       W top[kGroup], sum[kGroup];
-      load_group(logits, anchors, n, columns, table);
-      group_exponentials(table, columns, top, sum);
+      load_group(logits, anchors, n, columns, memory.table);
+      group_exponentials(memory.table, columns, top, sum);
       const int64_t before = candidates;
-      candidates = append_candidates(table, sum, n, classes, bar.threshold(), rows, out, candidates);
-      bar.raise(out.scores + before, candidates - before);
+      candidates = append_candidates(memory.table, sum, n, classes, bar.threshold(), rows, memory.found, candidates);
+      bar.raise(memory.found.scores + before, candidates - before);
     }
   }
-  return bar.select(out, candidates);
+  return bar.select(memory.found, candidates);
 }
 
-// Decodes the anchors that gave candidates to their rows of `boxes`, and counts each one's.
+// Decodes the anchors that gave candidates.
 template <class T, class W>
-void decode_piece(const DetectArgs& args, const Delta<W>& variance, const Piece& piece, const int32_t* rows,
-                  int32_t* index, int32_t* with_candidates, int32_t* starts, W* boxes) {
-  memset(starts, 0, static_cast<size_t>(piece.kept) * sizeof(int32_t));
-  for (int64_t i = 0; i < piece.candidates; ++i) {
-    ++starts[rows[i]];
-  }
-  int32_t place = 0;
+void decode_piece(const DetectArgs& args, const Piece& piece, const PieceMemory<W>& memory) {
+  count_groups(piece.candidates, piece.kept, memory.starts, [&](int64_t i) { return memory.found.rows[i]; });
   int64_t count = 0;
-  for (int64_t i = 0; i < piece.kept; ++i) {
-    const int32_t own = starts[i];
-    starts[i] = place;
-    place += own;
-    with_candidates[count] = static_cast<int32_t>(i);
-    index[count] = index[i];
-    count += own > 0 ? 1 : 0;
+  for (int64_t row = 0; row < piece.kept; ++row) {
+    memory.with_candidate[count] = static_cast<int32_t>(row);
+    count += memory.starts[row + 1] > memory.starts[row] ? 1 : 0;
   }
+  struct Anchors {
+    const int32_t *rows, *anchors;
+    int32_t operator[](int64_t i) const { return anchors[rows[i]]; }
+  };
   const int64_t at = 4 * (piece.image * args.anchors + piece.first);
   const T* arm = static_cast<const T*>(args.arm_deltas) + at;
   const T* odm = static_cast<const T*>(args.odm_deltas) + at;
   const T* anchors = static_cast<const T*>(args.anchor_boxes) + 4 * piece.first;
-  map_boxes_at<1, W>(
-      index, count, {arm, odm, anchors},
-      [&](const Quad<W>* in, Quad<W>* out) { out[0] = decode<W>(in[1], decode<W>(in[0], in[2], variance), variance); },
-      [&](int64_t first, int64_t some, W* const* decoded) {
-        for (int64_t i = 0; i < some; ++i) {
-          memcpy(boxes + 4 * with_candidates[first + i], decoded[0] + 4 * i, 4 * sizeof(W));
-        }
-      });
+  map_boxes_at<1, W>(Anchors{memory.with_candidate, memory.anchors}, count, {arm, odm, anchors},
+                     CascadeRow<W>{variance_of<W>(args.variances)},
+                     [&](int64_t first, int64_t some, W* const* decoded) {
+                       for (int64_t i = 0; i < some; ++i) {
+                         memcpy(memory.boxes + 4 * memory.with_candidate[first + i], decoded[0] + 4 * i, 4 * sizeof(W));
+                       }
+                     });
 }
 
-// Appends a piece's candidates to those of its image, in the order of their anchors.
+// Brings a piece's candidates to `out` in the order of their anchors; their rows there count those of the image.
 template <class W>
-void move_in_order(const Piece& piece, Scratch<W>& scratch, const CandidateList<W>& out) {
-  const CandidateList<W> from = scratch.list_at(piece.row);
-  int32_t* const starts = scratch.starts.data() + piece.row;
+void move_in_order(const Piece& piece, const PieceMemory<W>& memory, const CandidateList<W>& out) {
+  const CandidateList<W>& from = memory.found;
   const int32_t first_row = static_cast<int32_t>(piece.row - piece.image_row);
-  for (int64_t i = 0; i < piece.candidates; ++i) {
-    const int32_t at = starts[from.rows[i]]++;
-    out.scores[at] = from.scores[i];
-    out.labels[at] = from.labels[i];
-    out.rows[at] = first_row + from.rows[i];
-  }
+  for_each_place(
+      piece.candidates, piece.kept, memory.starts, [&](int64_t i) { return from.rows[i]; },
+      [&](int64_t place, int64_t i) {
+        out.scores[place] = from.scores[i];
+        out.labels[place] = from.labels[i];
+        out.rows[place] = first_row + from.rows[i];
+      });
 }
 
 template <class T>
 void run(const DetectArgs& args, const ParallelFor& parallel) {
   using W = Work<T>;
-  const int64_t batch = args.batch, classes = args.classes, keep_top_k = args.settings.keep_top_k;
+  const int64_t batch = args.batch, keep_top_k = args.settings.keep_top_k;
   const int64_t per_image = (args.anchors + kPiece - 1) / kPiece, tasks = batch * per_image;
+
+  // the anchors that the first stage keeps
   Buffer<Piece> pieces(tasks);
-  Buffer<int32_t> index(batch * args.anchors);
+  Buffer<int32_t> kept_index(batch * args.anchors);
   const W arm_threshold = ceil_to<W>(filter_threshold(args.theta));
-  const auto index_of = [&](const Piece& piece) { return index.data() + piece.image * args.anchors + piece.first; };
   parallel(tasks, kPieceGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       Piece& piece = pieces[t];
       piece.image = t / per_image;
       piece.first = t % per_image * kPiece;
       piece.anchors = min2(kPiece, args.anchors - piece.first);
-      const T* logits = static_cast<const T*>(args.arm_logits) + 2 * (piece.image * args.anchors + piece.first);
-      piece.kept = kept_anchors(logits, piece.anchors, arm_threshold, index_of(piece));
+      const int64_t at = piece.image * args.anchors + piece.first;
+      piece.kept = kept_anchors(static_cast<const T*>(args.arm_logits) + 2 * at, piece.anchors, arm_threshold,
+                                kept_index.data() + at);
     }
   });
-
   int64_t kept_in_all = 0;
   for (int64_t t = 0; t < tasks; ++t) {
     pieces[t].row = kept_in_all;
     pieces[t].image_row = pieces[t].first == 0 ? kept_in_all : pieces[t - 1].image_row;
     kept_in_all += pieces[t].kept;
   }
-  Scratch<W> scratch(kept_in_all, classes);
-  Buffer<W> tables(tasks * (1 + classes) * kGroup);
-  const Delta<W> variance = variance_of<W>(args.variances);
+
+  // their scores and boxes
+  Scratch<W> scratch(kept_index.data(), args, tasks, kept_in_all);
   const int64_t grain = 1 + tasks * kSurvivorGrain / max2<int64_t>(1, kept_in_all);
   parallel(tasks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      Piece& piece = pieces[t];
-      int32_t* rows = index_of(piece);
-      int32_t* const order = scratch.order.data() + piece.row;
-      const CandidateList<W> list = scratch.list_at(piece.row);
-      piece.candidates = score_piece<T>(args, piece, rows, order, scratch.margins.data() + piece.row,
-                                        tables.data() + t * (1 + classes) * kGroup, list);
-      decode_piece<T>(args, variance, piece, list.rows, rows, order, scratch.starts.data() + piece.row,
-                      scratch.boxes.data() + 4 * piece.row);
+      const PieceMemory<W> memory = scratch.of(pieces[t], t);
+      pieces[t].candidates = score_piece<T>(args, pieces[t], memory);
+      decode_piece<T>(args, pieces[t], memory);
     }
   });
-
   int64_t found = 0;
   for (int64_t t = 0; t < tasks; ++t) {
     pieces[t].place = found;
     found += pieces[t].candidates;
   }
+
+  // the candidates of each image in the order of their anchors
   Buffer<W> scores(found);
   Buffer<int32_t> labels(found), rows(found);
+  parallel(tasks, 1 + tasks * kCandidateGrain / (found + 1), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t at = pieces[t].place;
+      move_in_order(pieces[t], scratch.of(pieces[t], t), {scores.data() + at, labels.data() + at, rows.data() + at});
+    }
+  });
   Buffer<Candidates<W>> images(batch);
   for (int64_t b = 0; b < batch; ++b) {
     const Piece none{}, &first = per_image == 0 ? none : pieces[b * per_image];
     const int64_t end = b + 1 < batch && per_image > 0 ? pieces[(b + 1) * per_image].place : found;
     images[b] = {scores.data() + first.place, labels.data() + first.place, rows.data() + first.place, end - first.place,
-                 scratch.boxes.data() + 4 * first.row};
+                 scratch.boxes() + 4 * first.row};
   }
-  Buffer<W> kept_scores(batch * keep_top_k);
-  Buffer<int32_t> kept_labels(batch * keep_top_k), kept_rows(batch * keep_top_k);
-  const Kept<W> kept{kept_scores.data(), kept_labels.data(), kept_rows.data(), args.out_counts};
+
+  // what suppression leaves of them
+  KeptMemory<W> memory(batch, keep_top_k);
+  const Kept<W> kept = memory.with(args.out_counts);
+  suppress(images.data(), batch, args.classes, args.settings, kept, parallel);
   const W width = static_cast<W>(args.width), height = static_cast<W>(args.height);
-  Steps steps(
-      [&](int64_t b) {
-        for (int64_t t = b * per_image; t < (b + 1) * per_image; ++t) {
-          const int64_t at = pieces[t].place;
-          move_in_order(pieces[t], scratch, {scores.data() + at, labels.data() + at, rows.data() + at});
-        }
-      },
-      [&](int64_t b) {
-        write_detections(images[b], kept, b, keep_top_k, static_cast<W*>(args.out_boxes),
-                         static_cast<W*>(args.out_scores), args.out_labels,
-                         [&](const Box<W>& box) { return args.clip ? clip(box, width, height) : box; });
-      });
-  suppress(images.data(), batch, classes, args.settings, kept, steps.get(), parallel);
+  write_detections(images.data(), batch, kept, keep_top_k, static_cast<W*>(args.out_boxes),
+                   static_cast<W*>(args.out_scores), args.out_labels, parallel,
+                   [&](const Box<W>& box) { return args.clip ? clip(box, width, height) : box; });
 }
 
 }  // namespace

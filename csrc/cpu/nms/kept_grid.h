@@ -2,7 +2,7 @@
 // long.
 #pragma once
 
-#include "core/iou_test.h"
+#include "core/iou.h"
 #include "cpu/runtime/buffer.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {

@@ -10,7 +10,9 @@ namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
 
 constexpr int64_t kWordBits = 64;
-constexpr int64_t kPiece = 1024;  // words of 64 scores per task
+constexpr int64_t kPiece = 1024;       // words of 64 scores per task
+constexpr int64_t kBoxes = 4096;       // to convert, per task
+constexpr int64_t kCandidates = 4096;  // to read, per task
 
 // The scores of an image, with the gaps between the rows of a strided table, as one sequence, a bit per score: set
 // where it is a candidate's.
@@ -108,7 +110,7 @@ const W* boxes_in(const MulticlassNmsArgs& args, Buffer<W>& room, const Parallel
     return boxes;
   } else {
     W* copy = room.data();
-    parallel(args.images * args.anchors, kBoxGrain, [&](int64_t begin, int64_t end) {
+    parallel(args.images * args.anchors, kBoxes, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const T* from = boxes + i / args.anchors * args.box_image_stride + i % args.anchors * 4;
         for (int64_t side = 0; side < 4; ++side) {
@@ -142,21 +144,21 @@ void run(const MulticlassNmsArgs& args, const ScoreBits& found, const ParallelFo
     candidates[b] = {scores.data() + first, labels.data() + first, rows.data() + first, offsets[b + 1] - first,
                      boxes + b * (copied ? args.anchors * 4 : args.box_image_stride)};
   }
-  Buffer<W> kept_scores(args.images * keep_top_k);
-  Buffer<int32_t> kept_labels(args.images * keep_top_k), kept_rows(args.images * keep_top_k);
-  const Kept<W> kept{kept_scores.data(), kept_labels.data(), kept_rows.data(), args.out_counts};
-  Steps steps(
-      [&](int64_t b) {
-        const int64_t first = offsets[b];
-        read_candidates(args, found.bits.data() + b * found.words, found.words,
-                        static_cast<const TScore*>(args.scores) + b * args.score_image_stride, scores.data() + first,
-                        labels.data() + first, rows.data() + first);
-      },
-      [&](int64_t b) {
-        write_detections(candidates[b], kept, b, keep_top_k, static_cast<TBox*>(args.out_boxes),
-                         static_cast<TScore*>(args.out_scores), args.out_labels, [](const Box<W>& box) { return box; });
-      });
-  suppress(candidates.data(), args.images, args.classes, args.settings, kept, steps.get(), parallel);
+  const int64_t grain = 1 + args.images * kCandidates / (offsets[args.images] + 1);
+  parallel(args.images, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t first = offsets[b];
+      read_candidates(args, found.bits.data() + b * found.words, found.words,
+                      static_cast<const TScore*>(args.scores) + b * args.score_image_stride, scores.data() + first,
+                      labels.data() + first, rows.data() + first);
+    }
+  });
+  KeptMemory<W> memory(args.images, keep_top_k);
+  const Kept<W> kept = memory.with(args.out_counts);
+  suppress(candidates.data(), args.images, args.classes, args.settings, kept, parallel);
+  write_detections(candidates.data(), args.images, kept, keep_top_k, static_cast<TBox*>(args.out_boxes),
+                   static_cast<TScore*>(args.out_scores), args.out_labels, parallel,
+                   [](const Box<W>& box) { return box; });
 }
 
 }  // namespace

@@ -26,20 +26,16 @@ void deal(int64_t n, const ParallelFor& parallel, const F& f) {
 // Chooses, suppresses and writes for the `open` images.
 template <class W, class Image>
 void run(Image* images, const int64_t* open, int64_t open_count, int64_t classes, const SuppressionSettings& settings,
-         const Kept<W>& kept, const ImageSteps& steps, bool again, uint32_t* counters, const ParallelFor& parallel) {
+         const Kept<W>& kept, uint32_t* counters, const ParallelFor& parallel) {
   const IouTest<W> test(settings.iou_threshold);
   const ParallelFor alone(nullptr, nullptr, 1);
   const auto choose = [&](int64_t part, int64_t i) {
-    if (!again) {
-      steps.prepare(steps.context, open[i]);
-    }
     images[open[i]].choose(classes, settings, counters + part * Image::kCounters);
   };
   const auto write = [&](int64_t part, int64_t i) {
     const int64_t b = open[i], at = b * settings.keep_top_k;
     kept.counts[b] = images[b].write(classes, settings.keep_top_k, kept.scores + at, kept.labels + at, kept.rows + at,
                                      counters + part * Image::kCounters);
-    steps.finish(steps.context, b);
   };
   if (open_count >= 2 * parallel.threads()) {  // enough to keep the threads busy without cutting an image up
     deal(open_count, parallel, [&](int64_t part, int64_t i) {
@@ -73,8 +69,7 @@ void run(Image* images, const int64_t* open, int64_t open_count, int64_t classes
 
 template <class W, class Image>
 void suppress_images(const Candidates<W>* candidates, int64_t image_count, int64_t classes,
-                     const SuppressionSettings& settings, const Kept<W>& kept, const ImageSteps& steps,
-                     const ParallelFor& parallel) {
+                     const SuppressionSettings& settings, const Kept<W>& kept, const ParallelFor& parallel) {
   Arena measured(nullptr);
   int64_t total = 0;
   for (int64_t b = 0; b < image_count; ++b) {
@@ -92,10 +87,8 @@ void suppress_images(const Candidates<W>* candidates, int64_t image_count, int64
   const ParallelFor alone(nullptr, nullptr, 1);
   const ParallelFor& threads = total < kAloneBelow ? alone : parallel;
   Buffer<uint32_t> counters(min2(kMaxParts, threads.threads()) * Image::kCounters);
-  bool again = false;
   for (int64_t left = image_count; left > 0;) {
-    run(images.data(), open.data(), left, classes, settings, kept, steps, again, counters.data(), threads);
-    again = true;
+    run(images.data(), open.data(), left, classes, settings, kept, counters.data(), threads);
     int64_t unsettled = 0;
     for (int64_t i = 0; i < left; ++i) {
       const int64_t b = open[i];
@@ -111,23 +104,21 @@ void suppress_images(const Candidates<W>* candidates, int64_t image_count, int64
 
 template <class W>
 void suppress(const Candidates<W>* candidates, int64_t image_count, int64_t classes,
-              const SuppressionSettings& settings, const Kept<W>& kept, const ImageSteps& steps,
-              const ParallelFor& parallel) {
+              const SuppressionSettings& settings, const Kept<W>& kept, const ParallelFor& parallel) {
   if (settings.keep_top_k == 0) {
     for (int64_t b = 0; b < image_count; ++b) {
       kept.counts[b] = 0;
-      steps.finish(steps.context, b);
     }
   } else if (settings.method == SuppressionMethod::hard) {
-    suppress_images<W, HardImage<W>>(candidates, image_count, classes, settings, kept, steps, parallel);
+    suppress_images<W, HardImage<W>>(candidates, image_count, classes, settings, kept, parallel);
   } else {
-    suppress_images<W, SoftImage<W>>(candidates, image_count, classes, settings, kept, steps, parallel);
+    suppress_images<W, SoftImage<W>>(candidates, image_count, classes, settings, kept, parallel);
   }
 }
 
 template void suppress<float>(const Candidates<float>*, int64_t, int64_t, const SuppressionSettings&,
-                              const Kept<float>&, const ImageSteps&, const ParallelFor&);
+                              const Kept<float>&, const ParallelFor&);
 template void suppress<double>(const Candidates<double>*, int64_t, int64_t, const SuppressionSettings&,
-                               const Kept<double>&, const ImageSteps&, const ParallelFor&);
+                               const Kept<double>&, const ParallelFor&);
 
 }  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -3,7 +3,8 @@
 
 #include <cstdint>
 
-#include "cpu/boxes/anchor_runs.h"
+#include "core/box_io.h"
+#include "cpu/runtime/buffer.h"
 #include "cpu/runtime/level.h"
 #include "ops/suppression.h"
 
@@ -30,50 +31,43 @@ struct Kept {
   int64_t* counts;
 };
 
-// What is done with each image before and after its suppression, by the thread that has it.
-struct ImageSteps {
-  void* context;
-  void (*prepare)(void* context, int64_t image);  // makes its candidates, whose number is known
-  void (*finish)(void* context, int64_t image);   // may be called twice; the last call counts
-};
-
-// ImageSteps of two functions; they must not throw.
-template <class Prepare, class Finish>
-class Steps {
- public:
-  Steps(const Prepare& prepare, const Finish& finish) : prepare_(prepare), finish_(finish) {}
-
-  ImageSteps get() {
-    return {this, [](void* self, int64_t image) { static_cast<Steps*>(self)->prepare_(image); },
-            [](void* self, int64_t image) { static_cast<Steps*>(self)->finish_(image); }};
-  }
-
- private:
-  Prepare prepare_;
-  Finish finish_;
-};
-
 // Per image: the best top_k_per_class of each class, of these the best top_k; suppression within each class; the best
 // keep_top_k. Ties fall to the lower class, then to the lower row. Takes scratch memory linear in the candidates.
 template <class W>
 void suppress(const Candidates<W>* images, int64_t image_count, int64_t classes, const SuppressionSettings& settings,
-              const Kept<W>& kept, const ImageSteps& steps, const ParallelFor& parallel);
+              const Kept<W>& kept, const ParallelFor& parallel);
 
-// Writes one image's `keep_top_k` rows of Detections: labels count from 1, zeros behind the kept ones. `finish` maps
-// each box before it is stored.
+// Room for what is left of some images.
+template <class W>
+struct KeptMemory {
+  Buffer<W> scores;
+  Buffer<int32_t> labels, rows;
+
+  KeptMemory(int64_t images, int64_t keep_top_k)
+      : scores(images * keep_top_k), labels(images * keep_top_k), rows(images * keep_top_k) {}
+
+  Kept<W> with(int64_t* counts) { return {scores.data(), labels.data(), rows.data(), counts}; }
+};
+
+// Writes the `keep_top_k` rows of each image's Detections: labels count from 1, zeros behind the kept ones. `finish`
+// maps each box before it is stored.
 template <class TBox, class TScore, class W, class F>
-REFINEDET_HD void write_detections(const Candidates<W>& image, const Kept<W>& kept, int64_t index, int64_t keep_top_k,
-                                   TBox* boxes, TScore* scores, int64_t* labels, const F& finish) {
-  const int64_t first = index * keep_top_k, count = kept.counts[index];
-  for (int64_t k = 0; k < keep_top_k; ++k) {
-    const int64_t at = first + k;
-    const bool filled = k < count;
-    const Box<W> box = filled ? finish(load_box(image.boxes + 4 * int64_t{kept.rows[at]})) : Box<W>{0, 0, 0, 0};
-    store_box(boxes + 4 * at, Box<Work<TBox>>{static_cast<Work<TBox>>(box.x1), static_cast<Work<TBox>>(box.y1),
-                                              static_cast<Work<TBox>>(box.x2), static_cast<Work<TBox>>(box.y2)});
-    scores[at] = store<TScore>(static_cast<Work<TScore>>(filled ? kept.scores[at] : W(0)));
-    labels[at] = filled ? kept.labels[at] + 1 : 0;
-  }
+REFINEDET_HD void write_detections(const Candidates<W>* images, int64_t image_count, const Kept<W>& kept,
+                                   int64_t keep_top_k, TBox* boxes, TScore* scores, int64_t* labels,
+                                   const ParallelFor& parallel, const F& finish) {
+  constexpr int64_t kRows = 4096;  // of a task: some microseconds
+  parallel(image_count, 1 + kRows / max2<int64_t>(1, keep_top_k), [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin * keep_top_k; at < end * keep_top_k; ++at) {
+      const int64_t image = at / keep_top_k;
+      const bool filled = at - image * keep_top_k < kept.counts[image];
+      const Box<W> box =
+          filled ? finish(load_box(images[image].boxes + 4 * int64_t{kept.rows[at]})) : Box<W>{0, 0, 0, 0};
+      store_box(boxes + 4 * at, Box<Work<TBox>>{static_cast<Work<TBox>>(box.x1), static_cast<Work<TBox>>(box.y1),
+                                                static_cast<Work<TBox>>(box.x2), static_cast<Work<TBox>>(box.y2)});
+      scores[at] = store<TScore>(static_cast<Work<TScore>>(filled ? kept.scores[at] : W(0)));
+      labels[at] = filled ? kept.labels[at] + 1 : 0;
+    }
+  });
 }
 
 }  // namespace refinedet::cpu::REFINEDET_CPU_LEVEL

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <new>
 #include <type_traits>
 
 #include "level.h"
@@ -25,7 +24,7 @@ class Buffer {
     if (allocated_) {
       memory = static_cast<char*>(std::aligned_alloc(64, bytes == 0 ? 64 : bytes));
       if (memory == nullptr) {
-        throw std::bad_alloc();
+        throw_out_of_memory(bytes);
       }
     }
     data_ = reinterpret_cast<T*>(memory);

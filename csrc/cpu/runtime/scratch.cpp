@@ -16,6 +16,10 @@ thread_local Block block;
 
 }  // namespace
 
+void throw_out_of_memory(size_t bytes) {
+  throw OutOfMemory("could not allocate " + std::to_string(bytes) + " bytes of scratch memory");
+}
+
 char* take_scratch(size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
   return nullptr;  // a buffer of its own each, so that an access beyond its end is seen

@@ -3,8 +3,22 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
+#include <string>
 
 namespace refinedet::cpu {
+
+// Scratch memory that could not be had. kernels.cpp puts the kernel's name before it.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(const std::string& message) : message_(message) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+
+[[noreturn]] void throw_out_of_memory(size_t bytes);
 
 inline constexpr size_t kScratchBytes = size_t{16} << 20;  // address space; pages that no kernel used stay unmapped
 

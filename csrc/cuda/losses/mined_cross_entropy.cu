@@ -6,7 +6,7 @@
 // mining and a sum per image, works on 4 bytes an anchor. Backward, the zeros go by the memory's own fill, and only the
 // chosen rows, four for every positive, are worked on.
 #include "core/softmax.h"
-#include "cuda/primitives/block_sum.h"
+#include "cuda/primitives/block.h"
 #include "cuda/primitives/workspace.h"
 #include "ops/mine_hard_negatives.h"
 #include "ops/mined_cross_entropy.h"

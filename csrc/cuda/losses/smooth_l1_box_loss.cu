@@ -4,7 +4,7 @@
 // Forward a block per image, which needs no second launch for the sum; backward the zeros go by the memory's own fill,
 // then a thread per anchor.
 #include "core/smooth_l1.h"
-#include "cuda/primitives/block_sum.h"
+#include "cuda/primitives/block.h"
 #include "ops/smooth_l1_box_loss.h"
 
 namespace refinedet::cuda {

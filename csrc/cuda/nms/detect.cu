@@ -24,7 +24,7 @@ struct Scan {
   float reach, threshold;  // reach_of(threshold)
   CandidateKeys keys;
   CandidateList list;
-  SoftmaxRow* softmax;  // (images, anchors), or null where nobody wants them
+  SoftmaxRow* softmax;  // (images, anchors), or null where they are not wanted
 };
 
 // A warp: an anchor's softmax. The sum is taken class by class, so that it is the CPU kernel's to the bit. With a NaN

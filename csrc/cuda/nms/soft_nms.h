@@ -2,7 +2,7 @@
 // block.
 #pragma once
 
-#include "core/box.h"
+#include "core/iou.h"
 #include "core/score_key.h"
 #include "core/soft_decay.h"
 #include "core/threshold.h"
@@ -30,7 +30,7 @@ struct SoftRules {
 
 inline constexpr uint64_t kNoScore = ~uint64_t{0};
 
-// Per candidate its box, its area, and the key of its present score before its place in the list, so that the smallest
+// Per candidate its box, its area, and the key of its present score before its position in the list, so that the smallest
 // is the best; kNoScore once it is picked or has no number for a score.
 struct SoftList {
   const Box<float>* boxes;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "candidates.h"
-#include "core/iou_test.h"
+#include "core/iou.h"
 #include "cuda/primitives/block_select.h"
 #include "cuda/primitives/block_sort.h"
 #include "soft_nms.h"

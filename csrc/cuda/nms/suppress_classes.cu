@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(kMostThreads, 1) suppress_classes_kernel(Suppr
   const uint64_t kept = suppress_block(memory, static_cast<int>(left), order, box_of, job.rules);
   for (uint32_t i = threadIdx.x; i < n; i += blockDim.x) {
     items[i] = kNoCandidate;
-    if (i < left && kept != kNoCandidate) {  // place i is this thread's
+    if (i < left && kept != kNoCandidate) {  // entry i is this thread's
       const uint64_t key = memory.keys[i];
       items[i] = kept >> 32 << 32 | uint64_t{order.label(key)} << job.scores.keys.row_bits | order.row(key);
     }

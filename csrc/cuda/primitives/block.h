@@ -47,4 +47,14 @@ __device__ __forceinline__ T block_exclusive_scan(T v, T* total) {
   return result;
 }
 
+inline constexpr int kSumThreads = 512;  // of a block that sums over an image's anchors
+
+// The sum of v over the block's threads, the same in every run.
+template <class T>
+__device__ __forceinline__ T block_sum(T v) {
+  T total;
+  block_exclusive_scan(v, &total);
+  return total;
+}
+
 }  // namespace refinedet::cuda

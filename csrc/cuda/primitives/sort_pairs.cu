@@ -31,7 +31,7 @@ struct Pairs {
   }
 };
 
-// A tile's pairs as words, the key's bits above the place in the tile, so that no two are equal and any sort of the
+// A tile's pairs as words, the key's bits above the position in the tile, so that no two are equal and any sort of the
 // words is a stable sort of the pairs. One block for each tile, with a thread for two words; where there is but one, it
 // moves the pairs as well.
 __global__ void sort_tiles_kernel(Pairs pairs, int count, int begin_bit, uint64_t mask, uint64_t* words) {

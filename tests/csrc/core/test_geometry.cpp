@@ -6,7 +6,7 @@
 
 #include "../check.h"
 #include "core/box_coding.h"
-#include "core/iou_test.h"
+#include "core/iou.h"
 
 namespace refinedet {
 namespace {
@@ -161,6 +161,50 @@ void test_bounds() {
   }
 }
 
+// Anchors and boxes up to the largest number of T: results are finite, gradients are no NaN, and zeros decode to the
+// anchor itself.
+template <class T>
+void test_large_coordinates() {
+  const T most = std::numeric_limits<T>::max();
+  const T coordinates[] = {-most, -most / 2, T(0), most / 4, most / 2, most / 4 * 3, most};
+  const T deltas[] = {-most, T(-3), T(0), T(3), most};
+  const Delta<T> variance{T(0.1), T(0.1), T(0.2), T(0.2)};
+  const auto finite = [](T a, T b, T c, T d) {
+    return std::isfinite(a) && std::isfinite(b) && std::isfinite(c) && std::isfinite(d);
+  };
+  for (const T low : coordinates) {
+    for (const T high : coordinates) {
+      const Box<T> anchor{low, T(0), high, T(1)};
+      const Box<T> same = decode(Delta<T>{0, 0, 0, 0}, anchor, variance);
+      const auto close = [&](T got, T expected) { return std::fabs(got / most - expected / most) <= T(1e-6); };
+      CHECK(close(same.x1, low) && close(same.x2, high), "[%g, %g] became [%g, %g]", double(low), double(high),
+            double(same.x1), double(same.x2));
+      for (const T d : deltas) {
+        const Box<T> b = decode(Delta<T>{d, d, d, d}, anchor, variance);
+        CHECK(finite(b.x1, b.y1, b.x2, b.y2), "[%g, %g] by %g became [%g, %g]", double(low), double(high), double(d),
+              double(b.x1), double(b.x2));
+        Delta<T> grad_delta;
+        Box<T> grad_anchor;
+        decode_backward({T(1e-9), T(1e-9), T(-2e-9), T(1e-9)}, {d, d, d, d}, anchor, variance, grad_delta, grad_anchor);
+        CHECK(finite(grad_delta.x, grad_delta.w, grad_anchor.x1, grad_anchor.x2), "gradient at [%g, %g] by %g",
+              double(low), double(high), double(d));
+      }
+      for (const T x1 : coordinates) {
+        for (const T x2 : coordinates) {
+          const Box<T> box{x1, T(0), x2, T(1)};
+          const Delta<T> e = encode(box, anchor, variance);
+          CHECK(finite(e.x, e.y, e.w, e.h), "[%g, %g] against [%g, %g]: %g, %g", double(x1), double(x2), double(low),
+                double(high), double(e.x), double(e.w));
+          Box<T> grad_box, grad_anchor;
+          encode_backward(Delta<T>{1, 1, 1, 1}, box, anchor, variance, grad_box, grad_anchor);
+          CHECK(finite(grad_box.x1, grad_box.x2, grad_anchor.x1, grad_anchor.x2), "gradient at [%g, %g] and [%g, %g]",
+                double(x1), double(x2), double(low), double(high));
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace refinedet
 
@@ -173,5 +217,7 @@ int main() {
   test_round_trip<double>(1e-12);
   test_gradients();
   test_bounds();
+  test_large_coordinates<float>();
+  test_large_coordinates<double>();
   return test::report();
 }

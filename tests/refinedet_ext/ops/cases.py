@@ -30,3 +30,10 @@ def clustered_boxes(count: int, clusters: int, *, rng: torch.Generator, spread: 
     which = torch.randint(clusters, (count,), generator=rng)
     boxes = objects[which] + torch.randn(count, 4, generator=rng) * spread * 0.3
     return torch.cat([torch.minimum(boxes[:, :2], boxes[:, 2:]), torch.maximum(boxes[:, :2], boxes[:, 2:])], dim=1)
+
+
+def far_boxes(dtype: torch.dtype) -> torch.Tensor:
+    """Boxes with coordinates up to the largest number of the dtype, on both sides of zero; some are inverted."""
+    sides = torch.tensor([-1.0, -0.6, 0.0, 0.55, 0.75, 1.0], dtype=torch.float64) * torch.finfo(dtype).max
+    low, high = torch.cartesian_prod(sides, sides).T
+    return torch.stack([low, low, high, high], dim=1).to(dtype)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import refinedet_ext as rx
 
-from ..cases import TOLERANCES, random_boxes
+from ..cases import TOLERANCES, far_boxes, random_boxes
 
 OP = torch.ops.refinedet_ext.decode_boxes.default
 
@@ -77,6 +77,40 @@ def test_infinite_deltas_and_nan(face):
     assert face.decode_boxes(torch.full((1, 4), math.nan), anchors).isnan().all()
     one = face.decode_boxes(torch.tensor([[math.nan, 0.0, 0.0, 0.0]]), anchors)[0]
     assert one[[0, 2]].isnan().all() and one[[1, 3]].isfinite().all()
+
+
+def test_far_anchors_stay_finite(face, dtype):
+    anchors = far_boxes(dtype)
+    most = torch.finfo(dtype).max
+    zeros = torch.zeros_like(anchors)
+    tolerance = TOLERANCES[dtype]["rtol"]
+    torch.testing.assert_close(face.decode_boxes(zeros, anchors) / most, anchors / most, rtol=tolerance, atol=tolerance)
+    for value in (-most, -3.0, 3.0, most):
+        deltas = torch.full_like(anchors, value)
+        got = face.decode_boxes(deltas, anchors)
+        assert got.isfinite().all()
+        expected = rx.reference.decode_boxes(deltas, anchors)
+        torch.testing.assert_close(got / most, expected / most, rtol=tolerance, atol=tolerance)
+
+
+def test_far_anchor_of_the_smallest_case(face):
+    anchor = torch.tensor([[2e38, 2e38, 3e38, 3e38]])
+    torch.testing.assert_close(face.decode_boxes(torch.zeros(1, 4), anchor), anchor)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_backward_of_far_anchors(dtype):
+    anchors = far_boxes(dtype)
+    grad = torch.full_like(anchors, 0.25)
+    for value in (-1.0, 0.0, 1.0):
+        ours = [torch.full_like(anchors, value).requires_grad_(), anchors.clone().requires_grad_()]
+        reference = [x.detach().clone().requires_grad_() for x in ours]
+        got = torch.autograd.grad(rx.decode_boxes(*ours), ours, grad)
+        expected = torch.autograd.grad(rx.reference.decode_boxes(*reference), reference, grad)
+        for a, b in zip(got, expected, strict=True):
+            assert a.isfinite().all()
+            if dtype in (torch.float32, torch.float64):  # the reference lets no gradient through a saturated cast
+                torch.testing.assert_close(a, b, **TOLERANCES[dtype])
 
 
 @settings(max_examples=50, deadline=None)

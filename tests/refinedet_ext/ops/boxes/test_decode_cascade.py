@@ -7,7 +7,7 @@ import torch
 
 import refinedet_ext as rx
 
-from ..cases import TOLERANCES, random_boxes
+from ..cases import TOLERANCES, far_boxes, random_boxes
 from ..threads import with_threads
 
 OP = torch.ops.refinedet_ext.decode_cascade.default
@@ -110,6 +110,37 @@ def test_extreme_deltas_stay_finite(face, dtype):
     deltas = torch.tensor([[[x, -x, w, h] for x in (big, 0) for w in (big, -big) for h in (big, 0)]]).to(dtype)
     anchors = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 8).to(dtype)
     assert face.decode_cascade(deltas, deltas.flip(1), anchors).isfinite().all()
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_far_anchors_stay_finite(face, dtype, filtered):
+    anchors = far_boxes(dtype)
+    most, near = torch.finfo(dtype).max, TOLERANCES[dtype]["rtol"]
+    every = torch.arange(len(anchors))[None]
+    kept = rx.KeptAnchors(every, torch.tensor([len(anchors)])) if filtered else None
+    zeros = torch.zeros_like(anchors)[None]
+    same = face.decode_cascade(zeros, zeros, anchors, kept=kept)[0]
+    torch.testing.assert_close(same / most, anchors / most, rtol=near, atol=near)
+    for value in (-most, -3.0, 3.0, most):
+        deltas = torch.full_like(anchors, value)[None]
+        got = face.decode_cascade(deltas, deltas, anchors, kept=kept)
+        assert got.isfinite().all()
+        expected = rx.reference.decode_cascade(deltas, deltas, anchors)
+        torch.testing.assert_close(got / most, expected / most, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_backward_of_far_anchors(dtype):
+    anchors = far_boxes(dtype)
+    for value in (-1.0, 0.0, 1.0):
+        ours = [torch.full_like(anchors, v)[None].requires_grad_() for v in (value, -value)]
+        grads = torch.autograd.grad(rx.decode_cascade(*ours, anchors).sum() / 16, ours)
+        twins = [x.detach().clone().requires_grad_() for x in ours]
+        expected = torch.autograd.grad(rx.reference.decode_cascade(*twins, anchors).sum() / 16, twins)
+        for a, b in zip(grads, expected, strict=True):
+            assert a.isfinite().all()
+            if dtype in (torch.float32, torch.float64):  # the reference lets no gradient through a saturated cast
+                torch.testing.assert_close(a, b, **TOLERANCES[dtype])
 
 
 def test_nan_stays_in_its_axis(face):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import refinedet_ext as rx
 
-from ..cases import TOLERANCES, random_boxes
+from ..cases import TOLERANCES, far_boxes, random_boxes
 from ..threads import with_threads
 
 OP = torch.ops.refinedet_ext.encode_boxes.default
@@ -81,6 +81,23 @@ def test_boxes_without_area_stay_finite(face, dtype):
     got = face.encode_boxes(boxes[:, None], boxes[None])
     assert got.isfinite().all()
     torch.testing.assert_close(got, rx.reference.encode_boxes(boxes[:, None], boxes[None]), **tolerance(dtype))
+
+
+def test_far_boxes_stay_finite(face, dtype):
+    sides = far_boxes(dtype)
+    boxes, anchors = sides.repeat_interleave(len(sides), 0), sides.repeat(len(sides), 1)
+    got = face.encode_boxes(boxes, anchors)
+    assert got.isfinite().all()
+    torch.testing.assert_close(got, rx.reference.encode_boxes(boxes, anchors), **tolerance(dtype))
+    assert not face.encode_boxes(sides, sides).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_backward_of_far_boxes(dtype):
+    sides = far_boxes(dtype)
+    ours = [sides.repeat_interleave(len(sides), 0).requires_grad_(), sides.repeat(len(sides), 1).requires_grad_()]
+    for a in torch.autograd.grad(rx.encode_boxes(*ours).sum(), ours):
+        assert a.isfinite().all()
 
 
 def test_infinity_and_nan(face):

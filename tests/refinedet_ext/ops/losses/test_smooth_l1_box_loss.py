@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import refinedet_ext as rx
 
-from ..cases import TOLERANCES, random_boxes
+from ..cases import TOLERANCES, far_boxes, random_boxes
 from ..threads import with_threads
 
 OP = torch.ops.refinedet_ext.smooth_l1_box_loss.default
@@ -46,6 +46,15 @@ def assert_as_reference(deltas, *args, **kwargs):
         near = TOLERANCES[deltas.dtype] | ({"atol": 1e-10} if wide else {"atol": 1e-3})
         torch.testing.assert_close(mine, twin, **near, equal_nan=True)
     return got
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d)[6:])
+def test_far_boxes_stay_finite(dtype):
+    sides = far_boxes(dtype)
+    boxes, anchors = sides.repeat_interleave(len(sides), 0), sides.repeat(len(sides), 1)
+    deltas = torch.zeros_like(anchors)[None]
+    loss = assert_as_reference(deltas, anchors, boxes, torch.arange(len(boxes))[None])
+    assert loss.isfinite().all() and (loss > 0).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d)[6:])
