@@ -1,6 +1,7 @@
 #include "scratch.h"
 
 #include <cstdlib>
+#include <string>
 
 namespace refinedet::cpu {
 namespace {
@@ -16,8 +17,8 @@ thread_local Block block;
 
 }  // namespace
 
-void throw_out_of_memory(size_t bytes) {
-  throw OutOfMemory("could not allocate " + std::to_string(bytes) + " bytes of scratch memory");
+void throw_out_of_memory(size_t bytes, const char* purpose) {
+  throw OutOfMemory("could not allocate " + std::to_string(bytes) + " bytes for " + purpose);
 }
 
 char* take_scratch(size_t bytes) {
@@ -39,5 +40,25 @@ char* take_scratch(size_t bytes) {
 }
 
 void give_back_scratch(char* memory) { block.used = static_cast<size_t>(memory - block.base); }
+
+Scratch::Scratch(int64_t bytes, const char* purpose) {
+  const size_t size = (static_cast<size_t>(bytes) + 63) / 64 * 64;
+  data_ = take_scratch(size);
+  allocated_ = data_ == nullptr;
+  if (allocated_) {
+    data_ = static_cast<char*>(std::aligned_alloc(64, size == 0 ? 64 : size));
+    if (data_ == nullptr) {
+      throw_out_of_memory(size, purpose);
+    }
+  }
+}
+
+Scratch::~Scratch() {
+  if (allocated_) {
+    std::free(data_);
+  } else {
+    give_back_scratch(data_);
+  }
+}
 
 }  // namespace refinedet::cpu
