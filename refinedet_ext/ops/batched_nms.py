@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
-from .. import _library
+from .. import _library, _vmap
 from ..checks import check_dtype, check_floating, check_range, check_same_device, check_shape
 from ..results import KeptBoxes
 
 _nms = _library.op("nms")
 _batched_nms = _library.op("batched_nms")
 _batched_nms_padded = _library.op("batched_nms_padded")
+
+_DEPENDS = (
+    "how many boxes are kept depends on the data, so that vmap cannot put the results of several calls into one "
+    "tensor; batched_nms_padded and multiclass_nms have results of fixed size"
+)
 
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 
@@ -41,12 +43,12 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5)
     tensor([1, 2])
     """
-    if type(iou_threshold) is float and not is_compiling():
-        try:
-            return _nms(boxes, scores, iou_threshold)
-        except Exception:  # what is wrong is said below
-            pass
-    return _nms(boxes, scores, _checked(boxes, scores, iou_threshold))
+    iou_threshold = check_range(iou_threshold, "iou_threshold")
+    try:
+        return _nms(boxes, scores, iou_threshold)
+    except (RuntimeError, TypeError):
+        _check(boxes, scores)
+        raise
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
@@ -60,13 +62,13 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
     >>> batched_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([1, 2, 2]), 0.5)
     tensor([1, 2, 0])
     """
-    if type(iou_threshold) is float and not is_compiling():
-        try:
-            return _batched_nms(boxes, scores, idxs if idxs.dtype is torch.int64 else _whole(idxs), iou_threshold)
-        except Exception:  # what is wrong is said below
-            pass
-    iou_threshold = _checked(boxes, scores, iou_threshold, idxs)
-    return _batched_nms(boxes, scores, idxs.to(torch.int64), iou_threshold)
+    iou_threshold = check_range(iou_threshold, "iou_threshold")
+    idxs = _whole(idxs)
+    try:
+        return _batched_nms(boxes, scores, idxs, iou_threshold)
+    except (RuntimeError, TypeError):
+        _check(boxes, scores, idxs)
+        raise
 
 
 def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
@@ -79,23 +81,25 @@ def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshol
     >>> batched_nms_padded(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([2, 2, 2]), 0.5)
     KeptBoxes(index=tensor([ 1,  2, -1]), count=tensor(2))
     """
-    if type(iou_threshold) is float and not is_compiling():
-        try:
-            whole = idxs if idxs.dtype is torch.int64 else _whole(idxs)
-            return KeptBoxes._make(_batched_nms_padded(boxes, scores, whole, iou_threshold))
-        except Exception:  # what is wrong is said below
-            pass
-    iou_threshold = _checked(boxes, scores, iou_threshold, idxs)
-    return KeptBoxes(*_batched_nms_padded(boxes, scores, idxs.to(torch.int64), iou_threshold))
+    iou_threshold = check_range(iou_threshold, "iou_threshold")
+    idxs = _whole(idxs)
+    try:
+        return KeptBoxes._make(_batched_nms_padded(boxes, scores, idxs, iou_threshold))
+    except (RuntimeError, TypeError):
+        _check(boxes, scores, idxs)
+        raise
 
 
 def _whole(idxs: Tensor) -> Tensor:
-    check_dtype(idxs, "idxs", *INTEGERS)
+    """The groups as the ops take them. An empty tensor says nothing about its type, so that any will do."""
+    if isinstance(idxs, Tensor) and idxs.dtype is torch.int64:
+        return idxs
+    if not (isinstance(idxs, Tensor) and idxs.numel() == 0):
+        check_dtype(idxs, "idxs", *INTEGERS)
     return idxs.to(torch.int64)
 
 
-def _checked(boxes: Tensor, scores: Tensor, iou_threshold: Any, idxs: Tensor | None = None) -> float:
-    """The threshold as a float, if all is well."""
+def _check(boxes: Tensor, scores: Tensor, idxs: Tensor | None = None) -> None:
     sizes: dict[str, int] = {}
     check_floating(boxes, "boxes")
     check_shape(boxes, "boxes", ("N", 4), sizes)
@@ -105,24 +109,26 @@ def _checked(boxes: Tensor, scores: Tensor, iou_threshold: Any, idxs: Tensor | N
         check_shape(idxs, "idxs", ("N",), sizes)
         check_dtype(idxs, "idxs", *INTEGERS)
     check_same_device(boxes=boxes, scores=scores, idxs=idxs)
-    return check_range(iou_threshold, "iou_threshold")
 
 
 @_library.register_fake("nms")
 def _fake_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    _checked(boxes, scores, iou_threshold)
+    _check(boxes, scores)
+    check_range(iou_threshold, "iou_threshold")
     return _some_indices(boxes)
 
 
 @_library.register_fake("batched_nms")
 def _fake_batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
-    _checked(boxes, scores, iou_threshold, idxs)
+    _check(boxes, scores, idxs)
+    check_range(iou_threshold, "iou_threshold")
     return _some_indices(boxes)
 
 
 @_library.register_fake("batched_nms_padded")
 def _fake_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
-    _checked(boxes, scores, iou_threshold, idxs)
+    _check(boxes, scores, idxs)
+    check_range(iou_threshold, "iou_threshold")
     return boxes.new_empty(boxes.shape[0], dtype=torch.int64), boxes.new_empty((), dtype=torch.int64)
 
 
@@ -134,3 +140,7 @@ def _some_indices(boxes: Tensor) -> Tensor:
 _library.register_not_differentiable("nms")
 _library.register_not_differentiable("batched_nms")
 _library.register_not_differentiable("batched_nms_padded")
+
+_library.register_vmap("nms", _vmap.make_refusing_rule(f"nms: {_DEPENDS}"))
+_library.register_vmap("batched_nms", _vmap.make_refusing_rule(f"batched_nms: {_DEPENDS}"))
+_library.register_vmap("batched_nms_padded")

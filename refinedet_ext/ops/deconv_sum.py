@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
 from ..checks import check_choice, check_floating, check_same_device, check_shape
 
 ACTIVATIONS = ("none", "relu")
 
-_forward = _library.op("deconv_sum")
+_op = _library.op("deconv_sum")
 _backward = _library.op("_deconv_sum_backward")
 
 
@@ -53,14 +52,12 @@ def deconv_sum(
     tensor([[[[1., 1., 0.],
               [1., 1., 3.]]]])
     """
-    if not is_compiling() and (activation == "none" or activation == "relu"):
-        try:
-            return _forward(input, weight, bias, lateral, activation == "relu")
-        except Exception:  # what is wrong is said below
-            pass
-    _check(input, weight, bias, lateral)
     relu = check_choice(activation, "activation", ACTIVATIONS) == "relu"
-    return _forward(input, weight, bias, lateral, relu)
+    try:
+        return _op(input, weight, bias, lateral, relu)
+    except (RuntimeError, TypeError):
+        _check(input, weight, bias, lateral)
+        raise
 
 
 def _check(input: Tensor, weight: Tensor, bias: Tensor | None, lateral: Tensor) -> None:
@@ -142,6 +139,8 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *result, None
 
 
-_library.register_no_autograd("_deconv_sum_backward", "deconv_sum: a second derivative is not available")
+_library.register_no_second_derivative("_deconv_sum_backward")
 _library.register_autograd("deconv_sum", _autograd, setup_context=_setup_context)
 _library.register_autocast("deconv_sum", "lower")
+_library.register_vmap("deconv_sum", images={0: 4, 3: 4})
+_library.register_vmap("_deconv_sum_backward")

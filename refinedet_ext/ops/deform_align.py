@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, is_grad_enabled
-from torch.compiler import is_compiling
+from torch import Tensor
 
 from .. import _library
-from ..checks import check_count, check_floating, check_same_device
+from ..checks import check_floating, check_pair, check_same_device
 
-_differentiable = _library.op("deform_align")
-_forward = _library.op("_deform_align_forward")
+_op = _library.op("deform_align")
 _backward = _library.op("_deform_align_backward")
 
 
@@ -78,43 +76,12 @@ def deform_align(
     >>> deform_align(image, None, torch.ones(1, 1, 1, 1), center=shift)
     tensor([[[[0.5000, 1.5000, 2.5000, 1.5000]]]])
     """
-    if not is_compiling():
-        try:
-            grad = is_grad_enabled() and (
-                input.requires_grad
-                or weight.requires_grad
-                or (offset is not None and offset.requires_grad)
-                or (center is not None and center.requires_grad)
-                or (mask is not None and mask.requires_grad)
-                or (bias is not None and bias.requires_grad)
-            )
-            if not grad:
-                if type(stride) is type(padding) is type(dilation) is int:
-                    if stride == dilation == 1 and padding == 0:  # as the op has it anyway
-                        return _forward(input, weight, offset, center, mask, bias)
-                    numbers = [stride, stride, padding, padding, dilation, dilation]
-                else:
-                    numbers = [n for step in (stride, padding, dilation) for n in _both(step)]
-                return _forward(input, weight, offset, center, mask, bias, *numbers)
-            pairs = [[*_both(step)] for step in (stride, padding, dilation)]
-            return _differentiable(input, weight, offset, center, mask, bias, *pairs)
-        except Exception:  # what is wrong is said below
-            pass
-    steps = [_pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1)]
-    _check(input, offset, weight, bias, steps, mask, center)
-    return _differentiable(input, weight, offset, center, mask, bias, *steps)
-
-
-def _both(value: Any) -> tuple[int, int]:
-    vertical, horizontal = (value, value) if type(value) is int else value
-    return vertical, horizontal
-
-
-def _pair(value: int | tuple[int, int], name: str, least: int) -> list[int]:
-    pair = (value, value) if isinstance(value, int) else value
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise TypeError(f"{name}: expected an int or a pair of ints, got {value!r}")
-    return [check_count(v, name, least) for v in pair]
+    steps = [check_pair(stride, "stride", 1), check_pair(padding, "padding"), check_pair(dilation, "dilation", 1)]
+    try:
+        return _op(input, weight, offset, center, mask, bias, *steps)
+    except (RuntimeError, TypeError):
+        _check(input, offset, weight, bias, steps, mask, center)
+        raise
 
 
 def _out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
@@ -219,25 +186,6 @@ def _fake(
     return _new_like(input, _out_shape(input, weight, steps))
 
 
-@_library.register_fake("_deform_align_forward")
-def _fake_forward(
-    input: Tensor,
-    weight: Tensor,
-    offset: Tensor | None,
-    center: Tensor | None,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    stride_y: int = 1,
-    stride_x: int = 1,
-    pad_y: int = 0,
-    pad_x: int = 0,
-    dilation_y: int = 1,
-    dilation_x: int = 1,
-) -> Tensor:
-    steps = [stride_y, stride_x], [pad_y, pad_x], [dilation_y, dilation_x]
-    return _fake(input, weight, offset, center, mask, bias, *steps)
-
-
 @_library.register_fake("_deform_align_backward")
 def _fake_backward(
     grad: Tensor,
@@ -277,8 +225,8 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*(g if w else None for g, w in zip(grads, wanted, strict=True)), None, None, None)
 
 
+_library.register_no_second_derivative("_deform_align_backward")
 _library.register_autograd("deform_align", _autograd, setup_context=_setup_context)
-_library.register_no_autograd("_deform_align_backward", "deform_align: it can be differentiated once, not twice")
-_library.register_not_differentiable("_deform_align_forward")
 _library.register_autocast("deform_align", "lower", keep=(2, 3, 4))
-_library.register_autocast("_deform_align_forward", "lower", keep=(2, 3, 4))
+_library.register_vmap("deform_align", images={0: 4, 2: 4, 3: 4, 4: 4})
+_library.register_vmap("_deform_align_backward")
