@@ -50,7 +50,6 @@ def measure(name: str, num_classes: int = 21, **options: Any) -> Complexity:
     formulas = {
         torch.ops.refinedet_ext.deconv_sum: _deconv_sum_flops,
         torch.ops.refinedet_ext.deform_align: _deform_align_flops,
-        torch.ops.refinedet_ext._deform_align_forward: _deform_align_flops,
     }
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         outputs = model.head_outputs(torch.empty(1, 3, side, side, device="meta"))
