@@ -10,6 +10,8 @@ import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .defaults import VARIANCES
+
 Dim = int | str  # a size, a letter for "any size, the same wherever the letter stands", or "..." in front
 
 
@@ -128,7 +130,9 @@ def check_choice(value: str, name: str, choices: Sequence[str]) -> str:
     return value
 
 
-def check_variances(variances: Any) -> list[float]:
+def check_variances(variances: Any) -> Sequence[float]:
+    if type(variances) is tuple and variances == VARIANCES:
+        return variances
     what = "4 values (center x, center y, width, height)"
     return _numbers(variances, "variances", 4, what, "positive finite values", lambda v: 0 < v < math.inf)
 

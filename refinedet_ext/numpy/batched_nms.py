@@ -29,10 +29,12 @@ def batched_nms(boxes: ArrayLike, scores: ArrayLike, idxs: ArrayLike, iou_thresh
     >>> batched_nms([[0, 0, 4, 4], [0, 0, 4, 3], [8, 8, 9, 9]], [0.5, 0.9, 0.7], [1, 2, 2], 0.5)
     array([1, 2, 0])
     """
+    if scores is None and np.size(boxes) == 0:
+        return np.empty(0, np.int64)
     x, s, sizes = _checked(boxes, scores)
     groups = as_array(idxs, "idxs")
-    if groups.size == 0:
-        groups = groups.astype(np.int64)  # says nothing about its type
+    if groups.size == 0 and not isinstance(idxs, np.ndarray):
+        groups = groups.astype(np.int64)  # an empty list says nothing about its type
     check_shape(groups, "idxs", ("N",), sizes)
     if groups.dtype.kind not in "iu":
         raise TypeError(f"idxs: expected an integer dtype, got {groups.dtype}")

@@ -17,10 +17,15 @@ def are_default(variances: Any) -> bool:
     return type(variances) is tuple and variances == VARIANCES
 
 
-def one_dtype(*tensors: Tensor) -> bool:
+def one_dtype(first: Tensor, *others: Tensor) -> bool:
     """Whether there is nothing to promote, because all are tensors of one dtype."""
-    first = getattr(tensors[0], "dtype", None)
-    return all(isinstance(tensor, Tensor) and tensor.dtype is first for tensor in tensors)
+    if not isinstance(first, Tensor):
+        return False
+    dtype = first.dtype
+    for other in others:  # noqa: SIM110 (a generator takes a microsecond, half of an op's call)
+        if not isinstance(other, Tensor) or other.dtype is not dtype:
+            return False
+    return True
 
 
 def promoted(*tensors: Tensor) -> tuple[Tensor, ...]:

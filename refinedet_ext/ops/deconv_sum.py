@@ -35,7 +35,8 @@ def deconv_sum(
 
     Returns (B, Co, h, w) of the inputs' dtype, which is one for all of them except under autocast (there all are cast
     to the lower precision). The result is channels-last in memory if `input` or `lateral` is, and contiguous if both
-    are. Channels-last is the faster one; a map in the other order, or one with gaps, is first copied.
+    are. Channels-last is the faster one; a map in the other order, or one with gaps, is first copied. A package of
+    AOTInductor takes only the layout of its export: see `deform_align`.
 
     The products are torch's own (`torch.mm`, and `torch.bmm` on a GPU), in the inputs' dtype, for float16 on the CPU in
     float32; bias and lateral are added in float32 (float64 for float64) and the sum is rounded once, to infinity where

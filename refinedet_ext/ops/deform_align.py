@@ -56,6 +56,9 @@ def deform_align(
     slopes, the gradient is that towards larger coordinates. float16 results stop at 65504 on a CPU and overflow to
     infinity on a GPU; gradients overflow to infinity.
 
+    A package of AOTInductor counts on the memory layout that its inputs had at the export, here as behind torch's own
+    layers, and gives wrong results for another; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it refuses it.
+
     Differentiable once in all tensors. Memory beside the result: on a CPU some 10 MB (a thread keeps up to 16 MB for
     the next call), the weights once or thrice, and for a contiguous input channels-last copies of at most 32 MB (with
     one group in float16 and bfloat16: of one image, in its own dtype if that is more, and backward in float32);

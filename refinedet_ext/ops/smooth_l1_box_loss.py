@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import _library
 from ..checks import check_dtype, check_finite, check_floating, check_same_device, check_shape, check_variances
 from ..defaults import BETA, VARIANCES
-from ._boxes import are_default, one_dtype, promoted
+from ._boxes import one_dtype, promoted
 
 _op = _library.op("smooth_l1_box_loss")
 _backward = _library.op("_smooth_l1_box_loss_backward")
@@ -54,7 +54,7 @@ def smooth_l1_box_loss(
     tensor([0.5000])
     """
     beta = check_finite(beta, "beta", 0.0)
-    steps = variances if are_default(variances) else check_variances(variances)
+    steps = check_variances(variances)
     tensors: tuple[Tensor, ...] = (deltas, anchors, gt_boxes)
     if not one_dtype(*tensors):
         _check(deltas, anchors, gt_boxes, gt_index)
