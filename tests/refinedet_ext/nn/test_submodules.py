@@ -6,6 +6,8 @@ import copy
 
 import pytest
 import torch
+import torch.distributed.device_mesh
+import torch.distributed.fsdp
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -194,6 +196,27 @@ def test_compiles_and_exports_in_one_graph_with_the_one_op(norm):
         assert any(node.target is torch.ops.refinedet_ext.deconv_sum.default for node in program.graph.nodes)
     prune.l1_unstructured(block.deconv, "weight", 0.5)
     torch.testing.assert_close(compiled(*inputs), block(*inputs))
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
+    yield torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_sharding_of_single_layers(norm, one_process):
+    sharded, whole = make(norm).train(), make(norm).train()
+    torch.distributed.fsdp.fully_shard(sharded.deconv, mesh=one_process)
+    torch.distributed.fsdp.fully_shard(sharded, mesh=one_process)
+    source, above = maps()
+    for _ in range(2):
+        for block in (sharded, whole):
+            block(source, above).square().sum().backward()
+    for (name, got), expected in zip(sharded.named_parameters(), whole.parameters(), strict=True):
+        grad = got.grad.full_tensor()
+        torch.testing.assert_close(grad, expected.grad, rtol=1e-4, atol=1e-4, msg=lambda t, name=name: f"{name}: {t}")
 
 
 @pytest.mark.parametrize("how", SHARED)

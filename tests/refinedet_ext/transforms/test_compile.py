@@ -38,6 +38,15 @@ def test_gradients(differentiable):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+def test_compiled_autograd(differentiable):
+    leaves = differentiable.leaves()
+    loss = differentiable.loss(*leaves)
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="aot_eager")):
+        loss.backward()
+    for i, expected in zip(differentiable.differentiable, differentiable.gradients(), strict=True):
+        torch.testing.assert_close(leaves[i].grad, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_func_grad(differentiable):
     """A transform inside of what is compiled."""
     got = compiled(torch.func.grad(differentiable.loss))(*differentiable.tensors)
