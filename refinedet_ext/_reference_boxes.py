@@ -1,4 +1,4 @@
-"""The box maths that the twins of `reference` share."""
+"""The box maths that the functions of `reference` share."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.source import ConstantSource
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 from refinedet_ext import checks
 
@@ -136,10 +138,8 @@ def test_choices():
 
 
 def test_numbers_that_torch_compile_leaves_open_are_not_asked_for():
-    shapes = torch.fx.experimental.symbolic_shapes
-    env = shapes.ShapeEnv()
-    source = torch._dynamo.source.ConstantSource("ratio")
-    symbol = env.create_unspecified_symbol(2.0, source=source, dynamic_dim=shapes.DimDynamic.DYNAMIC)
+    env, source = ShapeEnv(), ConstantSource("ratio")
+    symbol = env.create_unspecified_symbol(2.0, source=source, dynamic_dim=DimDynamic.DYNAMIC)
     number = env.create_symfloatnode(symbol, hint=2.0, source=source)
     assert isinstance(number, torch.SymFloat)
     assert checks.check_range(number, "ratio", 0, 1) is number  # beyond the range, which only a guard could tell

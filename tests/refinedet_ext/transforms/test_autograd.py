@@ -105,6 +105,29 @@ def test_func_grad_under_no_grad(differentiable):
     assert torch.equal(gradient, torch.full_like(gradient, 2))
 
 
+def test_autocast(differentiable):
+    """Transforms inside and outside of autocast, and the gradients in the inputs' own dtype."""
+    loss, wanted = of_first(differentiable, differentiable.tensors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        leaves = differentiable.leaves()
+        differentiable.loss(*leaves).backward()
+        inside = torch.func.grad(loss)(*wanted)
+        mapped = torch.vmap(differentiable.outputs)(*(t[None] for t in differentiable.tensors))
+        plain = differentiable.outputs()
+
+    def casting(*tensors):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return loss(*tensors)
+
+    expected = leaves[differentiable.differentiable[0]].grad
+    for got in (inside, torch.func.grad(casting)(*wanted)):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, expected, rtol=3e-2, atol=3e-1)  # bfloat16 weights up to some dozens
+    for a, b in zip(mapped, plain, strict=True):
+        assert a.dtype == b.dtype
+        torch.testing.assert_close(a[0], b, rtol=1e-2, atol=1e-2)
+
+
 def test_functional_call():
     block = rx.nn.TransferConnectionBlock(4, 8)
     source, above = torch.randn(1, 4, 6, 6), torch.randn(1, 8, 3, 3)
