@@ -2,27 +2,25 @@
 
 The torch face (`refinedet_ext.match_anchors`, ...) needs torch 2.11 or newer; the NumPy face
 (`import refinedet_ext.numpy`) needs only NumPy.
+
+The torch face is loaded when torch is imported already, else at the first use of one of its names: who takes only the
+NumPy face does not pay for torch. Who wants `torch.ops.refinedet_ext.*` and nothing else, as to run an exported
+program, imports torch first.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .build_info import build_info
 from .results import Detections, KeptAnchors, KeptBoxes, Matches, MinedLoss
 
-try:
-    import torch as _torch  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "torch":
-        raise
-    _has_torch = False
-else:
-    _has_torch = True
-
 __version__ = "0.1.0"
 
-if TYPE_CHECKING or _has_torch:
+if TYPE_CHECKING:
     from . import nn, reference
     from .ops.batched_nms import batched_nms, batched_nms_padded, nms
     from .ops.decode_boxes import decode_boxes
@@ -38,6 +36,28 @@ if TYPE_CHECKING or _has_torch:
     from .ops.multiclass_nms import multiclass_nms
     from .ops.smooth_l1_box_loss import smooth_l1_box_loss
 
+# where each name of the torch face comes from, as above
+_TORCH_FACE = {
+    "batched_nms": ".ops.batched_nms",
+    "batched_nms_padded": ".ops.batched_nms",
+    "deconv_sum": ".ops.deconv_sum",
+    "decode_boxes": ".ops.decode_boxes",
+    "decode_cascade": ".ops.decode_cascade",
+    "deform_align": ".ops.deform_align",
+    "detect": ".ops.detect",
+    "encode_boxes": ".ops.encode_boxes",
+    "filter_anchors": ".ops.filter_anchors",
+    "filter_anchors_mask": ".ops.filter_anchors",
+    "match_anchors": ".ops.match_anchors",
+    "mine_hard_negatives": ".ops.mine_hard_negatives",
+    "mined_cross_entropy": ".ops.mined_cross_entropy",
+    "multiclass_nms": ".ops.multiclass_nms",
+    "nms": ".ops.batched_nms",
+    "nn": "",
+    "reference": "",
+    "smooth_l1_box_loss": ".ops.smooth_l1_box_loss",
+}
+
 __all__ = [
     "Detections",
     "KeptAnchors",
@@ -50,11 +70,11 @@ __all__ = [
     "deconv_sum",
     "decode_boxes",
     "decode_cascade",
+    "deform_align",
     "detect",
     "encode_boxes",
     "filter_anchors",
     "filter_anchors_mask",
-    "deform_align",
     "match_anchors",
     "mine_hard_negatives",
     "mined_cross_entropy",
@@ -67,9 +87,26 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__ and not _has_torch:
+    if name not in _TORCH_FACE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if importlib.util.find_spec("torch") is None:
         raise ImportError(
             f"refinedet_ext.{name} needs torch 2.11 or newer, which is not installed: pip install torch "
             "(without torch the box ops are in refinedet_ext.numpy)"
         )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _TORCH_FACE[name]
+    if home:
+        value = getattr(importlib.import_module(home, __name__), name)
+    else:
+        value = importlib.import_module(f".{name}", __name__)
+    globals()[name] = value  # the next time nobody asks here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if sys.modules.get("torch") is not None:
+    for _name in _TORCH_FACE:
+        __getattr__(_name)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+
+from . import _autograd, _vmap, machine
 
 PATH = Path(__file__).parent / "_torch_ops.so"
 
@@ -25,6 +29,11 @@ else:
             f"refinedet_ext could not load its torch ops under torch {torch.__version__} "
             f"(2.11 or newer is needed): {error}"
         )
+
+SLOW_BFLOAT16 = (
+    "refinedet_ext: this CPU has no bfloat16 instructions, so that autocast to bfloat16 is slower here than float32: "
+    "leave autocast out, or take a GPU"
+)
 
 _AUTOCAST_DEVICES = ("cpu", "cuda")
 _registrations = torch.library.Library("refinedet_ext", "FRAGMENT")  # keeps the Python kernels alive
@@ -62,23 +71,43 @@ def register_fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 
 def register_autograd(name: str, backward: Callable[..., Any], *, setup_context: Callable[..., None]) -> None:
+    """`setup_context(ctx, inputs, output)`, then `backward(ctx, *grads)` with a gradient or None for every input."""
     if _problem is None:
-        torch.library.register_autograd(qualified(name), backward, setup_context=setup_context)
+        kernel = _autograd.make_kernel(op(name), setup_context, backward)
+        _registrations.impl(name, kernel, "Autograd", with_keyset=True)
 
 
-def register_no_autograd(name: str, message: str) -> None:
-    """For the backward of an op: differentiating it is an error with this message, not a gradient of zero."""
+def register_no_second_derivative(name: str) -> None:
+    """For the backward of an op: differentiating it is an error that says so, not a gradient of zero."""
+    of = name.removeprefix("_").removesuffix("_backward")
 
     def refuse(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(message)
+        raise RuntimeError(f"{of}: a second derivative is not available")
 
     register_autograd(name, refuse, setup_context=lambda ctx, inputs, output: None)
 
 
-def register_not_differentiable(name: str) -> None:
-    """The op's results carry no gradient. It is left out where autograd stands, so that this costs a call nothing."""
-    if _problem is None:
+def register_not_differentiable(name: str, *, floating: bool = False) -> None:
+    """The op's results carry no gradient. It is left out where autograd stands, so that this costs a call nothing.
+
+    floating: some results are floating, and a transform of torch.func could go on to differentiate them. Who asks for
+    that gets an error instead of zeros.
+    """
+    if _problem is not None:
+        return
+    if floating:
+        why = f"{name}: its results are not differentiable; detach() what goes in, or what comes out"
+        kernel = _autograd.make_refusing_kernel(op(name), why)
+        _registrations.impl(name, kernel, "Autograd", with_keyset=True)
+    else:
         _registrations.impl(name, torch.library.fallthrough_kernel, "Autograd")
+
+
+def register_vmap(name: str, rule: _vmap.Rule | None = None, *, images: Mapping[int, int] | None = None) -> None:
+    """How torch.vmap runs the op: by its own rule, in its batch of `images` (see `_vmap.make_rule`), or in turn."""
+    if _problem is None:
+        rule = rule or _vmap.make_rule(op(name), images or {})
+        torch.library.register_vmap(qualified(name), rule, lib=_registrations)
 
 
 def register_autocast(name: str, policy: Literal["float32", "lower"], *, keep: tuple[int, ...] = ()) -> None:
@@ -93,10 +122,17 @@ def register_autocast(name: str, policy: Literal["float32", "lower"], *, keep: t
 
         def cast_and_call(*args: Any, _device: str = device) -> Any:
             dtype = torch.float32 if policy == "float32" else torch.get_autocast_dtype(_device)
+            if dtype is torch.bfloat16 and _device == "cpu" and not machine.multiplies_bfloat16():
+                _warn_of_slow_bfloat16()
             with torch.autocast(_device, enabled=False):
                 return call(*[arg if i in keep else _cast(arg, dtype) for i, arg in enumerate(args)])
 
         _registrations.impl(name, cast_and_call, f"Autocast{device.upper()}")
+
+
+@functools.cache  # once in a process
+def _warn_of_slow_bfloat16() -> None:
+    warnings.warn(SLOW_BFLOAT16, stacklevel=3)
 
 
 def autocasting(device: torch.device) -> bool:

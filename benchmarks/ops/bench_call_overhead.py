@@ -1,7 +1,8 @@
 """What a call of each op costs on a tiny input, beside a bare call through torch's dispatcher.
 
 The bare op is registered by torch.library, takes and returns as many tensors as ours, and does nothing but make its
-results. Ours must not take more than twice its time.
+results. Ours must not take more than twice its time. Both are timed under `torch.inference_mode`, as every forward
+case: there autograd costs nothing, whose kernels, in Python, add 3 to 10 microseconds to a call elsewhere.
 """
 
 from __future__ import annotations

@@ -61,10 +61,9 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Te
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
-  const std::string arguments =
-      "(Tensor deltas, Tensor anchors, float[] variances=[0.1, 0.1, 0.2, 0.2], float[]? clip_to=None) -> Tensor";
-  m.def(("decode_boxes" + arguments).c_str());
-  m.def(("_decode_boxes_forward" + arguments).c_str());
+  m.def(
+      "decode_boxes(Tensor deltas, Tensor anchors, float[] variances=[0.1, 0.1, 0.2, 0.2], float[]? clip_to=None) "
+      "-> Tensor");
   m.def(
       "_decode_boxes_backward(Tensor grad, Tensor deltas, Tensor anchors, float[] variances, float[]? clip_to) "
       "-> (Tensor, Tensor)");
@@ -72,7 +71,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
 
 REFINEDET_KERNELS(m) {
   m.impl("decode_boxes", TORCH_BOX(&decode_boxes));
-  m.impl("_decode_boxes_forward", TORCH_BOX(&decode_boxes));
   m.impl("_decode_boxes_backward", TORCH_BOX(&decode_boxes_backward));
 }
 

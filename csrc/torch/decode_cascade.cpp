@@ -116,11 +116,9 @@ std::tuple<Tensor, Tensor, Tensor> decode_cascade_backward(const Tensor& grad_in
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
-  const std::string arguments =
-      "(Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, Tensor? kept_index=None, Tensor? kept_count=None, "
-      "float[] variances=[0.1, 0.1, 0.2, 0.2]) -> Tensor";
-  m.def(("decode_cascade" + arguments).c_str());
-  m.def(("_decode_cascade_forward" + arguments).c_str());
+  m.def(
+      "decode_cascade(Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, Tensor? kept_index=None, "
+      "Tensor? kept_count=None, float[] variances=[0.1, 0.1, 0.2, 0.2]) -> Tensor");
   m.def(
       "_decode_cascade_backward(Tensor grad, Tensor arm_deltas, Tensor odm_deltas, Tensor anchors, "
       "Tensor? kept_index, Tensor? kept_count, float[] variances) -> (Tensor, Tensor, Tensor)");
@@ -128,7 +126,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
 
 REFINEDET_KERNELS(m) {
   m.impl("decode_cascade", TORCH_BOX(&decode_cascade));
-  m.impl("_decode_cascade_forward", TORCH_BOX(&decode_cascade));
   m.impl("_decode_cascade_backward", TORCH_BOX(&decode_cascade_backward));
 }
 

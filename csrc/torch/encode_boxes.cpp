@@ -52,15 +52,12 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Te
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
-  const std::string arguments = "(Tensor boxes, Tensor anchors, float[] variances=[0.1, 0.1, 0.2, 0.2]) -> Tensor";
-  m.def(("encode_boxes" + arguments).c_str());
-  m.def(("_encode_boxes_forward" + arguments).c_str());
+  m.def("encode_boxes(Tensor boxes, Tensor anchors, float[] variances=[0.1, 0.1, 0.2, 0.2]) -> Tensor");
   m.def("_encode_boxes_backward(Tensor grad, Tensor boxes, Tensor anchors, float[] variances) -> (Tensor, Tensor)");
 }
 
 REFINEDET_KERNELS(m) {
   m.impl("encode_boxes", TORCH_BOX(&encode_boxes));
-  m.impl("_encode_boxes_forward", TORCH_BOX(&encode_boxes));
   m.impl("_encode_boxes_backward", TORCH_BOX(&encode_boxes_backward));
 }
 

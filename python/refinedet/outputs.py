@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from refinedet_ext import _pytree
+
 
 class HeadOutputs(NamedTuple):
     """The raw outputs of both stages for B images and A anchors, in the anchors' order.
@@ -23,6 +25,9 @@ class HeadOutputs(NamedTuple):
     odm_logits: Tensor
     odm_deltas: Tensor
     anchors: Tensor
+
+
+_pytree.register(HeadOutputs)
 
 
 def single_stage_outputs(logits: Tensor, deltas: Tensor, anchors: Tensor) -> HeadOutputs:

@@ -7,14 +7,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-import refinedet_ext as rx
+from ..checks import check_count, check_pair
+from ..ops.deform_align import deform_align
 
 
 def _pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= least for v in pair):
-        raise ValueError(f"{name}: expected an integer of at least {least} or a pair of them, got {value!r}")
-    return pair[0], pair[1]
+    try:
+        vertical, horizontal = check_pair(value, name, least)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected an integer of at least {least} or a pair of them, got {value!r}") from None
+    return vertical, horizontal
 
 
 class DeformAlign(nn.Module):
@@ -47,6 +49,8 @@ class DeformAlign(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        in_channels, out_channels = check_count(in_channels, "in_channels"), check_count(out_channels, "out_channels")
+        groups = check_count(groups, "groups")
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"groups: expected a divisor of in_channels {in_channels} and out_channels {out_channels}, got {groups}"
@@ -74,7 +78,7 @@ class DeformAlign(nn.Module):
         *,
         center: Tensor | None = None,
     ) -> Tensor:
-        return rx.deform_align(
+        return deform_align(
             input,
             offset,
             self.weight,

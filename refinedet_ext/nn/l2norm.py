@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_count, check_range
+
 EPSILON = 1e-10
 
 
@@ -25,10 +27,8 @@ class L2Norm(nn.Module):
 
     def __init__(self, channels: int, scale: float) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"channels: expected at least 1, got {channels}")
-        self.channels = channels
-        self.scale = float(scale)
+        self.channels = check_count(channels, "channels", 1)
+        self.scale = check_range(scale, "scale")
         self.weight = nn.Parameter(torch.empty(channels))
         self.reset_parameters()
 

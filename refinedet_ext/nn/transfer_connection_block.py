@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook as has_global_hooks
 
-import refinedet_ext as rx
+from ..ops.deconv_sum import deconv_sum
 
 NORMS = ("none", "batch")
 DECONV_KERNELS = (2, 4)
@@ -27,7 +30,9 @@ class TransferConnectionBlock(nn.Module):
 
     source (B, in_channels, h, w), above (B, channels, H, W) with h in {2H-1, 2H} and w in {2W-1, 2W};
     returns (B, channels, h, w). Deconvolution, bias, sum and ReLU are one op, `refinedet_ext.deconv_sum`, for the
-    2x2 kernel; with batch norm that holds in eval mode, where the norm is folded into the deconvolution.
+    2x2 kernel; with batch norm that holds in eval mode, where the norm is folded into the deconvolution. Wherever
+    someone could tell the difference the layers are called one after the other: `deconv` or `deconv_norm` has hooks, is
+    pruned, parametrized, sharded or replaced, or the norm computes its statistics.
 
     >>> import torch
     >>> top, below = TransferConnectionBlock(512, top=True), TransferConnectionBlock(1024)
@@ -56,7 +61,7 @@ class TransferConnectionBlock(nn.Module):
         self.lateral1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=bias)
         self.lateral2 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
         self.smooth = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
-        self.deconv: nn.ConvTranspose2d | None = None
+        self.deconv: nn.Module | None = None
         if not top:
             self.deconv = nn.ConvTranspose2d(
                 channels, channels, deconv_kernel, stride=2, padding=deconv_kernel // 2 - 1, bias=bias
@@ -66,7 +71,7 @@ class TransferConnectionBlock(nn.Module):
         self.smooth_norm = self._norm()
         self.deconv_norm = None if top else self._norm()
 
-    def _norm(self) -> nn.BatchNorm2d | None:
+    def _norm(self) -> nn.Module | None:
         return nn.BatchNorm2d(self.channels) if self.norm == "batch" else None
 
     def forward(self, source: Tensor, above: Tensor | None = None) -> Tensor:
@@ -78,14 +83,14 @@ class TransferConnectionBlock(nn.Module):
 
     def _deconv_sum(self, above: Tensor, lateral: Tensor) -> Tensor:
         """relu(lateral + norm(deconv(above)))."""
-        assert self.deconv is not None
-        norm = self.deconv_norm
-        if self.deconv_kernel == 2 and not (norm is not None and norm.training):
-            weight, bias = self.deconv.weight, self.deconv.bias
+        deconv, norm = self.deconv, self.deconv_norm
+        assert deconv is not None
+        if _is_plain_deconv(deconv) and (norm is None or _is_plain_norm(norm)):
+            weight, bias = deconv.weight, deconv.bias
             if norm is not None:
-                weight, bias = _fold(weight, norm)
-            return rx.deconv_sum(above, weight, bias, lateral, activation="relu")
-        up = self.deconv(above)[:, :, : lateral.shape[2], : lateral.shape[3]]
+                weight, bias = _fold(weight, bias, norm)
+            return deconv_sum(above, weight, bias, lateral, activation="relu")
+        up = deconv(above)[:, :, : lateral.shape[2], : lateral.shape[3]]
         return F.relu(lateral + (up if norm is None else norm(up)))
 
     def _check(self, source: Tensor, above: Tensor | None) -> None:
@@ -109,12 +114,45 @@ class TransferConnectionBlock(nn.Module):
         return f"{self.in_channels}, {self.channels}, deconv_kernel={self.deconv_kernel}, norm={self.norm!r}"
 
 
-def _apply(conv: nn.Conv2d, norm: nn.BatchNorm2d | None, x: Tensor) -> Tensor:
+def _apply(conv: nn.Module, norm: nn.Module | None, x: Tensor) -> Tensor:
     return conv(x) if norm is None else norm(conv(x))
 
 
-def _fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def _is_plain_deconv(deconv: nn.Module) -> TypeGuard[nn.ConvTranspose2d]:
+    """Whether a call of this layer is what `deconv_sum` computes, and nobody listens to it.
+
+    Parametrizations and FSDP change the type; pruning, the older weight norm and tensor parallelism are hooks.
+    """
+    return (
+        type(deconv) is nn.ConvTranspose2d
+        and deconv.kernel_size == deconv.stride == (2, 2)
+        and deconv.padding == deconv.output_padding == (0, 0)
+        and deconv.dilation == (1, 1)
+        and deconv.groups == 1
+        and not _has_hooks(deconv)
+    )
+
+
+def _is_plain_norm(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    """Whether a call of this layer is a scale and a shift by what it has stored, and nobody listens to it."""
+    return (
+        type(norm) in (nn.BatchNorm2d, nn.SyncBatchNorm)
+        and not norm.training
+        and norm.running_mean is not None
+        and not _has_hooks(norm)
+    )
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
+        return True
+    return "forward" in vars(layer) or has_global_hooks()
+
+
+def _fold(weight: Tensor, bias: Tensor | None, norm: Any) -> tuple[Tensor, Tensor]:
     """Weight (Ci, Co, k, k) and bias (Co,) of the deconvolution followed by the batch norm's running statistics."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    return weight * scale.view(1, -1, 1, 1), norm.bias - norm.running_mean * scale
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    if norm.weight is not None:
+        scale = norm.weight * scale
+    mean = norm.running_mean if bias is None else norm.running_mean - bias
+    return weight * scale.view(1, -1, 1, 1), -mean * scale if norm.bias is None else norm.bias - mean * scale

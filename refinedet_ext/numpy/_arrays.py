@@ -17,8 +17,6 @@ except ImportError as error:
         raise
     _numpy_ops = None
 
-VARIANCES = (0.1, 0.1, 0.2, 0.2)
-
 
 def op(name: str) -> Callable[..., Any]:
     """A function of the compiled module; without the module, one that says what is missing."""
@@ -35,18 +33,39 @@ def op(name: str) -> Callable[..., Any]:
     return missing
 
 
+def as_array(value: ArrayLike, name: str) -> NDArray[Any]:
+    """`np.asarray`, but a masked value is an error: what it stands for is not a number."""
+    if _is_masked(value):
+        raise TypeError(f"{name}: expected an array without masked values, got some; drop or fill them")
+    try:
+        return np.asarray(value)
+    except ValueError:  # rows of different lengths
+        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__}") from None
+
+
 def floating(value: ArrayLike, name: str) -> NDArray[Any]:
-    """float16, float32 and float64 as they are; lists and whole numbers become float32."""
-    array = np.asarray(value)
-    if isinstance(value, np.ndarray):
+    """float16, float32 and float64 as they are; lists of Python's own numbers become float32."""
+    array = as_array(value, name)
+    if isinstance(value, np.ndarray) or (array.dtype.kind == "f" and not _is_plain(value)):
         if array.dtype not in (np.float16, np.float32, np.float64):
             raise TypeError(f"{name}: expected dtype float16, float32 or float64, got {array.dtype}")
-    else:
-        try:
-            array = np.asarray(value, dtype=np.float32)
-        except (TypeError, ValueError):
-            raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__}") from None
-    return array
+        return array
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__} of dtype {array.dtype}")
+    return array.astype(np.float32)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is made of Python's own lists and numbers, which say nothing about a precision."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return type(value) in (int, float, bool)
+
+
+def _is_masked(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_masked, value))
+    return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))
 
 
 def contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:

@@ -7,7 +7,8 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import check_clip_to, check_variances
-from ._arrays import VARIANCES, aligned, op
+from ..defaults import VARIANCES
+from ._arrays import aligned, op
 
 _decode_boxes = op("decode_boxes")
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._suppression import METHODS, check_suppression
-from ..checks import check_clip_to, check_range, check_shape, check_variances
+from ..checks import METHODS, check_clip_to, check_range, check_shape, check_suppression, check_variances
+from ..defaults import (
+    IOU_THRESHOLD,
+    KEEP_TOP_K,
+    METHOD,
+    MIN_SCORE,
+    SCORE_THRESHOLD,
+    SIGMA,
+    THETA,
+    TOP_K,
+    TOP_K_PER_CLASS,
+    VARIANCES,
+)
 from ..results import Detections
-from ._arrays import VARIANCES, contiguous, floating, op
+from ._arrays import contiguous, floating, op
 
 _detect = op("detect")
 
@@ -20,17 +31,17 @@ def detect(
     odm_deltas: ArrayLike,
     anchors: ArrayLike,
     *,
-    theta: float = 0.99,
+    theta: float = THETA,
     variances: tuple[float, float, float, float] = VARIANCES,
     clip_to: tuple[float, float] | None = None,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
-    top_k_per_class: int | None = None,
-    top_k: int | None = 400,
-    keep_top_k: int = 200,
-    method: str = "hard",
-    sigma: float = 0.5,
-    min_score: float = 0.001,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    top_k_per_class: int | None = TOP_K_PER_CLASS,
+    top_k: int | None = TOP_K,
+    keep_top_k: int = KEEP_TOP_K,
+    method: str = METHOD,
+    sigma: float = SIGMA,
+    min_score: float = MIN_SCORE,
 ) -> Detections:
     """As `refinedet_ext.detect`, on arrays; returns Detections of arrays, float64 for float64 inputs, else float32.
 
@@ -56,7 +67,7 @@ def detect(
     *head, name, sigma, min_score = check_suppression(
         score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score
     )
-    check_range(theta, "theta", 0.0, 1.0)
+    theta = check_range(theta, "theta", 0.0, 1.0)
     dtype = np.result_type(*(array.dtype for array in tables))
     tables = [contiguous(array, dtype) for array in tables]
     found = _detect(

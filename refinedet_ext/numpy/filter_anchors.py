@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import check_range, check_shape
+from ..defaults import THETA
 from ..results import KeptAnchors
 from ._arrays import contiguous, floating, op
 
@@ -14,7 +15,7 @@ _filter_anchors = op("filter_anchors")
 _filter_anchors_mask = op("filter_anchors_mask")
 
 
-def filter_anchors(arm_logits: ArrayLike, theta: float = 0.99) -> KeptAnchors:
+def filter_anchors(arm_logits: ArrayLike, theta: float = THETA) -> KeptAnchors:
     """As `refinedet_ext.filter_anchors`, on an array (B, A, 2).
 
     >>> filter_anchors([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]])
@@ -23,7 +24,7 @@ def filter_anchors(arm_logits: ArrayLike, theta: float = 0.99) -> KeptAnchors:
     return KeptAnchors(*_filter_anchors(_checked(arm_logits), check_range(theta, "theta", 0.0, 1.0)))
 
 
-def filter_anchors_mask(arm_logits: ArrayLike, theta: float = 0.99) -> NDArray[Any]:
+def filter_anchors_mask(arm_logits: ArrayLike, theta: float = THETA) -> NDArray[Any]:
     """As `refinedet_ext.filter_anchors_mask`, on an array (B, A, 2).
 
     >>> filter_anchors_mask([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]])

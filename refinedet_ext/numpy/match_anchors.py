@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .._matching import check_matching
+from ..checks import check_matching, check_rules
+from ..defaults import FORCE_MATCH, IGNORE_IOF, NEGATIVE_IOU, POSITIVE_IOU
 from ..results import Matches
-from ._arrays import contiguous, floating, op
+from ._arrays import as_array, contiguous, floating, op
 
 _match_anchors = op("match_anchors")
 
@@ -20,11 +21,11 @@ def match_anchors(
     gt_labels: ArrayLike,
     gt_offsets: ArrayLike,
     *,
-    positive_iou: float = 0.5,
-    negative_iou: float = 0.5,
-    force_match: str = "bipartite",
+    positive_iou: float = POSITIVE_IOU,
+    negative_iou: float = NEGATIVE_IOU,
+    force_match: str = FORCE_MATCH,
     gt_ignore: ArrayLike | None = None,
-    ignore_iof: float = 0.5,
+    ignore_iof: float = IGNORE_IOF,
 ) -> Matches:
     """As `refinedet_ext.match_anchors`, on arrays; wrong offsets and labels raise ValueError here.
 
@@ -33,9 +34,11 @@ def match_anchors(
     array([[0, 3, 5]])
     """
     x, boxes = floating(anchors, "anchors"), floating(gt_boxes, "gt_boxes")
-    labels, offsets = _exactly(gt_labels, np.int64, "iu"), _exactly(gt_offsets, np.int64, "iu")
-    ignore = None if gt_ignore is None else _exactly(gt_ignore, np.bool_, "b")
-    check_matching(x, boxes, labels, offsets, positive_iou, negative_iou, force_match, ignore, ignore_iof)
+    labels = _exactly(gt_labels, "gt_labels", np.int64, "iu")
+    offsets = _exactly(gt_offsets, "gt_offsets", np.int64, "iu")
+    ignore = None if gt_ignore is None else _exactly(gt_ignore, "gt_ignore", np.bool_, "b")
+    check_matching(x, boxes, labels, offsets, ignore)
+    rules = check_rules(positive_iou, negative_iou, ignore_iof, force_match)
     return Matches(
         *_match_anchors(
             contiguous(x, x.dtype),
@@ -43,17 +46,14 @@ def match_anchors(
             contiguous(labels, np.int64),
             contiguous(offsets, np.int64),
             None if ignore is None else contiguous(ignore, np.bool_),
-            float(positive_iou),
-            float(negative_iou),
-            float(ignore_iof),
-            force_match,
+            *rules,
         )
     )
 
 
-def _exactly(value: ArrayLike, dtype: DTypeLike, kinds: str) -> NDArray[Any]:
+def _exactly(value: ArrayLike, name: str, dtype: DTypeLike, kinds: str) -> NDArray[Any]:
     """An array as it is, for the checks to judge; a list of the right kind of values (or of none) as `dtype`."""
-    array = np.asarray(value)
+    array = as_array(value, name)
     if not isinstance(value, np.ndarray) and (array.size == 0 or array.dtype.kind in kinds):
         array = array.astype(dtype)
     return array

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from .._suppression import METHODS, check_suppression
-from ..checks import check_shape
+from ..checks import METHODS, check_shape, check_suppression
+from ..defaults import IOU_THRESHOLD, KEEP_TOP_K, METHOD, MIN_SCORE, SCORE_THRESHOLD, SIGMA, TOP_K, TOP_K_PER_CLASS
 from ..results import Detections
 from ._arrays import contiguous, floating, op
 
@@ -16,14 +16,14 @@ def multiclass_nms(
     boxes: ArrayLike,
     scores: ArrayLike,
     *,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
-    top_k_per_class: int | None = None,
-    top_k: int | None = 400,
-    keep_top_k: int = 200,
-    method: str = "hard",
-    sigma: float = 0.5,
-    min_score: float = 0.001,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    top_k_per_class: int | None = TOP_K_PER_CLASS,
+    top_k: int | None = TOP_K,
+    keep_top_k: int = KEEP_TOP_K,
+    method: str = METHOD,
+    sigma: float = SIGMA,
+    min_score: float = MIN_SCORE,
 ) -> Detections:
     """As `refinedet_ext.multiclass_nms`, on arrays: boxes (B, A, 4), scores (B, A, C); returns Detections of arrays.
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
-from .. import _library
+from .. import _library, _vmap
 from ..checks import check_dtype, check_floating, check_range, check_same_device, check_shape
 from ..results import KeptBoxes
 
 _nms = _library.op("nms")
 _batched_nms = _library.op("batched_nms")
 _batched_nms_padded = _library.op("batched_nms_padded")
+
+_DEPENDS = (
+    "how many boxes are kept depends on the data, so that vmap cannot put the results of several calls into one "
+    "tensor; batched_nms_padded and multiclass_nms have results of fixed size"
+)
 
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 
@@ -35,18 +37,20 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     `torch._dynamo.config.capture_dynamic_output_shape_ops = True`, and on a GPU the call ends by waiting for K, which
     `batched_nms_padded` does not. A GPU takes no float64 boxes or scores.
 
-    Raises TypeError for dtypes and ValueError for shapes, devices and thresholds that do not fit.
+    Raises TypeError for dtypes and ValueError for shapes, devices and thresholds that do not fit, where torchvision
+    raises RuntimeError. On the CPU torchvision's order of equal scores is not defined: its sort is not stable, which
+    shows from some 1,000 boxes on. Nothing else differs from torchvision.
 
     >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
     >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5)
     tensor([1, 2])
     """
-    if type(iou_threshold) is float and not is_compiling():
-        try:
-            return _nms(boxes, scores, iou_threshold)
-        except Exception:  # what is wrong is said below
-            pass
-    return _nms(boxes, scores, _checked(boxes, scores, iou_threshold))
+    iou_threshold = check_range(iou_threshold, "iou_threshold")
+    try:
+        return _nms(boxes, scores, iou_threshold)
+    except (RuntimeError, TypeError):
+        _check(boxes, scores)
+        raise
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
@@ -54,19 +58,25 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
 
     idxs: (N,) of an integer dtype, any values: the boxes' classes, or images and classes in one number.
 
-    Returns (K,) int64 over all groups, by falling score, equal scores by index.
+    Returns (K,) int64 over all groups, by falling score, equal scores by index. Boxes without an element, whatever
+    their dtype, give an empty result, also where scores and idxs are None.
+
+    What differs from torchvision is what differs in `nms`; and no offsets are added to the coordinates here to keep the
+    groups apart, so that large coordinates lose no digits to them.
 
     >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
     >>> batched_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([1, 2, 2]), 0.5)
     tensor([1, 2, 0])
     """
-    if type(iou_threshold) is float and not is_compiling():
-        try:
-            return _batched_nms(boxes, scores, idxs if idxs.dtype is torch.int64 else _whole(idxs), iou_threshold)
-        except Exception:  # what is wrong is said below
-            pass
-    iou_threshold = _checked(boxes, scores, iou_threshold, idxs)
-    return _batched_nms(boxes, scores, idxs.to(torch.int64), iou_threshold)
+    iou_threshold = check_range(iou_threshold, "iou_threshold")
+    if isinstance(boxes, Tensor) and (scores is None or not boxes.is_floating_point()) and boxes.numel() == 0:
+        return boxes.new_empty(0, dtype=torch.int64)
+    idxs = _whole(idxs)
+    try:
+        return _batched_nms(boxes, scores, idxs, iou_threshold)
+    except (RuntimeError, TypeError):
+        _check(boxes, scores, idxs)
+        raise
 
 
 def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
@@ -79,23 +89,24 @@ def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshol
     >>> batched_nms_padded(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([2, 2, 2]), 0.5)
     KeptBoxes(index=tensor([ 1,  2, -1]), count=tensor(2))
     """
-    if type(iou_threshold) is float and not is_compiling():
-        try:
-            whole = idxs if idxs.dtype is torch.int64 else _whole(idxs)
-            return KeptBoxes._make(_batched_nms_padded(boxes, scores, whole, iou_threshold))
-        except Exception:  # what is wrong is said below
-            pass
-    iou_threshold = _checked(boxes, scores, iou_threshold, idxs)
-    return KeptBoxes(*_batched_nms_padded(boxes, scores, idxs.to(torch.int64), iou_threshold))
+    iou_threshold = check_range(iou_threshold, "iou_threshold")
+    idxs = _whole(idxs)
+    try:
+        return KeptBoxes._make(_batched_nms_padded(boxes, scores, idxs, iou_threshold))
+    except (RuntimeError, TypeError):
+        _check(boxes, scores, idxs)
+        raise
 
 
 def _whole(idxs: Tensor) -> Tensor:
+    """The groups as the ops take them."""
+    if isinstance(idxs, Tensor) and idxs.dtype is torch.int64:
+        return idxs
     check_dtype(idxs, "idxs", *INTEGERS)
     return idxs.to(torch.int64)
 
 
-def _checked(boxes: Tensor, scores: Tensor, iou_threshold: Any, idxs: Tensor | None = None) -> float:
-    """The threshold as a float, if all is well."""
+def _check(boxes: Tensor, scores: Tensor, idxs: Tensor | None = None) -> None:
     sizes: dict[str, int] = {}
     check_floating(boxes, "boxes")
     check_shape(boxes, "boxes", ("N", 4), sizes)
@@ -105,24 +116,26 @@ def _checked(boxes: Tensor, scores: Tensor, iou_threshold: Any, idxs: Tensor | N
         check_shape(idxs, "idxs", ("N",), sizes)
         check_dtype(idxs, "idxs", *INTEGERS)
     check_same_device(boxes=boxes, scores=scores, idxs=idxs)
-    return check_range(iou_threshold, "iou_threshold")
 
 
 @_library.register_fake("nms")
 def _fake_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    _checked(boxes, scores, iou_threshold)
+    _check(boxes, scores)
+    check_range(iou_threshold, "iou_threshold")
     return _some_indices(boxes)
 
 
 @_library.register_fake("batched_nms")
 def _fake_batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
-    _checked(boxes, scores, iou_threshold, idxs)
+    _check(boxes, scores, idxs)
+    check_range(iou_threshold, "iou_threshold")
     return _some_indices(boxes)
 
 
 @_library.register_fake("batched_nms_padded")
 def _fake_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
-    _checked(boxes, scores, iou_threshold, idxs)
+    _check(boxes, scores, idxs)
+    check_range(iou_threshold, "iou_threshold")
     return boxes.new_empty(boxes.shape[0], dtype=torch.int64), boxes.new_empty((), dtype=torch.int64)
 
 
@@ -134,3 +147,7 @@ def _some_indices(boxes: Tensor) -> Tensor:
 _library.register_not_differentiable("nms")
 _library.register_not_differentiable("batched_nms")
 _library.register_not_differentiable("batched_nms_padded")
+
+_library.register_vmap("nms", _vmap.make_refusing_rule(f"nms: {_DEPENDS}"))
+_library.register_vmap("batched_nms", _vmap.make_refusing_rule(f"batched_nms: {_DEPENDS}"))
+_library.register_vmap("batched_nms_padded")

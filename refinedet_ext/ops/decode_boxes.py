@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, is_grad_enabled
-from torch.compiler import is_compiling
+from torch import Tensor
 
 from .. import _library
 from ..checks import check_clip_to, check_variances
-from ._boxes import VARIANCES, aligned, check_aligned, sum_repeats
+from ..defaults import VARIANCES
+from ._boxes import aligned, are_default, check_aligned, make_rows_rule, sum_repeats
 
-_differentiable = _library.op("decode_boxes")
-_forward = _library.op("_decode_boxes_forward")
+_op = _library.op("decode_boxes")
 _backward = _library.op("_decode_boxes_backward")
 
 
@@ -48,21 +47,17 @@ def decode_boxes(
     >>> decode_boxes(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), anchors)
     tensor([[ 1.,  0., 11., 10.]])
     """
-    if not is_compiling():
-        try:
-            if deltas.dtype is anchors.dtype:
-                grad = is_grad_enabled() and (deltas.requires_grad or anchors.requires_grad)
-                call = _differentiable if grad else _forward
-                if clip_to is None and variances is VARIANCES:
-                    return call(deltas, anchors)
-                return call(deltas, anchors, variances, clip_to)
-        except Exception:  # shapes that are brought into line below, or what is wrong is said there
-            pass
     deltas, anchors = aligned("deltas", deltas, "anchors", anchors)
-    return _differentiable(deltas, anchors, check_variances(variances), check_clip_to(clip_to))
+    settings: tuple[Any, ...] = ()  # what is not given costs a call nothing
+    if clip_to is not None or not are_default(variances):
+        settings = check_variances(variances), check_clip_to(clip_to)
+    try:
+        return _op(deltas, anchors, *settings)
+    except (RuntimeError, TypeError):
+        check_aligned("deltas", deltas, "anchors", anchors)
+        raise
 
 
-@_library.register_fake("_decode_boxes_forward")
 @_library.register_fake("decode_boxes")
 def _fake(
     deltas: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES, clip_to: list[float] | None = None
@@ -92,8 +87,8 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
     return grad_deltas, sum_repeats(grad_anchors, anchors.shape), None, None
 
 
-_library.register_no_autograd("_decode_boxes_backward", "decode_boxes: a second derivative is not available")
+_library.register_no_second_derivative("_decode_boxes_backward")
 _library.register_autograd("decode_boxes", _autograd, setup_context=_setup_context)
-_library.register_not_differentiable("_decode_boxes_forward")
 _library.register_autocast("decode_boxes", "float32")
-_library.register_autocast("_decode_boxes_forward", "float32")
+_library.register_vmap("decode_boxes", make_rows_rule(_op, anchors=1))
+_library.register_vmap("_decode_boxes_backward", make_rows_rule(_backward, anchors=2))

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, is_grad_enabled
-from torch.compiler import is_compiling
+from torch import Tensor
 
 from .. import _library
 from ..checks import check_dtype, check_floating, check_same_device, check_shape, check_variances
+from ..defaults import VARIANCES
 from ..results import KeptAnchors
-from ._boxes import VARIANCES, sum_repeats
+from ._boxes import are_default, one_dtype, promoted, sum_repeats
 
-_differentiable = _library.op("decode_cascade")
-_forward = _library.op("_decode_cascade_forward")
+_op = _library.op("decode_cascade")
 _backward = _library.op("_decode_cascade_backward")
 
 
@@ -51,22 +50,19 @@ def decode_cascade(
     >>> decode_cascade(arm, odm, anchors)
     tensor([[[ 2.,  1., 12., 11.]]])
     """
-    if not is_compiling():
-        try:
-            if arm_deltas.dtype is odm_deltas.dtype is anchors.dtype:
-                tensors = arm_deltas, odm_deltas, anchors
-                grad = is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-                call = _differentiable if grad else _forward
-                if kept is None and variances is VARIANCES:
-                    return call(*tensors)
-                return call(*tensors, *((None, None) if kept is None else kept), variances)
-        except Exception:  # what is wrong is said below, except for rows that do not exist
-            pass
     index, count = (None, None) if kept is None else kept
-    _check(arm_deltas, odm_deltas, anchors, index, count)
-    dtype = torch.promote_types(torch.promote_types(arm_deltas.dtype, odm_deltas.dtype), anchors.dtype)
-    arm_deltas, odm_deltas, anchors = arm_deltas.to(dtype), odm_deltas.to(dtype), anchors.to(dtype)
-    return _differentiable(arm_deltas, odm_deltas, anchors, index, count, check_variances(variances))
+    tensors: tuple[Tensor, ...] = (arm_deltas, odm_deltas, anchors)
+    if not one_dtype(*tensors):
+        _check(arm_deltas, odm_deltas, anchors, index, count)
+        tensors = promoted(*tensors)
+    settings: tuple[Any, ...] = ()  # what is not given costs a call nothing
+    if kept is not None or not are_default(variances):
+        settings = index, count, check_variances(variances)
+    try:
+        return _op(*tensors, *settings)
+    except (RuntimeError, TypeError):
+        _check(arm_deltas, odm_deltas, anchors, index, count)
+        raise
 
 
 def _check(arm_deltas: Tensor, odm_deltas: Tensor, anchors: Tensor, index: Tensor | None, count: Tensor | None) -> None:
@@ -87,7 +83,6 @@ def _check(arm_deltas: Tensor, odm_deltas: Tensor, anchors: Tensor, index: Tenso
         check_shape(count, "kept.count", ("B",), sizes)
 
 
-@_library.register_fake("_decode_cascade_forward")
 @_library.register_fake("decode_cascade")
 def _fake(
     arm_deltas: Tensor,
@@ -127,8 +122,8 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad_arm, grad_odm, sum_repeats(grad_anchors, anchors.shape), None, None, None
 
 
-_library.register_no_autograd("_decode_cascade_backward", "decode_cascade: a second derivative is not available")
+_library.register_no_second_derivative("_decode_cascade_backward")
 _library.register_autograd("decode_cascade", _autograd, setup_context=_setup_context)
-_library.register_not_differentiable("_decode_cascade_forward")
 _library.register_autocast("decode_cascade", "float32")
-_library.register_autocast("_decode_cascade_forward", "float32")
+_library.register_vmap("decode_cascade", images={0: 3, 1: 3, 2: 3, 3: 2, 4: 1})
+_library.register_vmap("_decode_cascade_backward", images={0: 3, 1: 3, 2: 3, 3: 3, 4: 2, 5: 1})

@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
 from ..checks import check_choice, check_floating, check_same_device, check_shape
 
 ACTIVATIONS = ("none", "relu")
 
-_forward = _library.op("deconv_sum")
+_op = _library.op("deconv_sum")
 _backward = _library.op("_deconv_sum_backward")
 
 
@@ -36,7 +35,8 @@ def deconv_sum(
 
     Returns (B, Co, h, w) of the inputs' dtype, which is one for all of them except under autocast (there all are cast
     to the lower precision). The result is channels-last in memory if `input` or `lateral` is, and contiguous if both
-    are. Channels-last is the faster one; a map in the other order, or one with gaps, is first copied.
+    are. Channels-last is the faster one; a map in the other order, or one with gaps, is first copied. A package of
+    AOTInductor takes only the layout of its export: see `deform_align`.
 
     The products are torch's own (`torch.mm`, and `torch.bmm` on a GPU), in the inputs' dtype, for float16 on the CPU in
     float32; bias and lateral are added in float32 (float64 for float64) and the sum is rounded once, to infinity where
@@ -53,14 +53,12 @@ def deconv_sum(
     tensor([[[[1., 1., 0.],
               [1., 1., 3.]]]])
     """
-    if not is_compiling() and (activation == "none" or activation == "relu"):
-        try:
-            return _forward(input, weight, bias, lateral, activation == "relu")
-        except Exception:  # what is wrong is said below
-            pass
-    _check(input, weight, bias, lateral)
     relu = check_choice(activation, "activation", ACTIVATIONS) == "relu"
-    return _forward(input, weight, bias, lateral, relu)
+    try:
+        return _op(input, weight, bias, lateral, relu)
+    except (RuntimeError, TypeError):
+        _check(input, weight, bias, lateral)
+        raise
 
 
 def _check(input: Tensor, weight: Tensor, bias: Tensor | None, lateral: Tensor) -> None:
@@ -142,6 +140,8 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *result, None
 
 
-_library.register_no_autograd("_deconv_sum_backward", "deconv_sum: a second derivative is not available")
+_library.register_no_second_derivative("_deconv_sum_backward")
 _library.register_autograd("deconv_sum", _autograd, setup_context=_setup_context)
 _library.register_autocast("deconv_sum", "lower")
+_library.register_vmap("deconv_sum", images={0: 4, 3: 4})
+_library.register_vmap("_deconv_sum_backward")

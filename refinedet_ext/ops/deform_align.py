@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
-from ..checks import check_count, check_floating, check_same_device
+from ..checks import check_floating, check_pair, check_same_device
 
-_differentiable = _library.op("deform_align")
+_op = _library.op("deform_align")
 _backward = _library.op("_deform_align_backward")
 
 
@@ -57,6 +56,9 @@ def deform_align(
     slopes, the gradient is that towards larger coordinates. float16 results stop at 65504 on a CPU and overflow to
     infinity on a GPU; gradients overflow to infinity.
 
+    A package of AOTInductor counts on the memory layout that its inputs had at the export, here as behind torch's own
+    layers, and gives wrong results for another; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it refuses it.
+
     Differentiable once in all tensors. Memory beside the result: on a CPU some 10 MB (a thread keeps up to 16 MB for
     the next call), the weights once or thrice, and for a contiguous input channels-last copies of at most 32 MB (with
     one group in float16 and bfloat16: of one image, in its own dtype if that is more, and backward in float32);
@@ -77,27 +79,12 @@ def deform_align(
     >>> deform_align(image, None, torch.ones(1, 1, 1, 1), center=shift)
     tensor([[[[0.5000, 1.5000, 2.5000, 1.5000]]]])
     """
-    if not is_compiling():
-        try:
-            pairs = [[*_both(step)] for step in (stride, padding, dilation)]
-            return _differentiable(input, weight, offset, center, mask, bias, *pairs)
-        except Exception:  # what is wrong is said below
-            pass
-    steps = [_pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1)]
-    _check(input, offset, weight, bias, steps, mask, center)
-    return _differentiable(input, weight, offset, center, mask, bias, *steps)
-
-
-def _both(value: Any) -> tuple[int, int]:
-    vertical, horizontal = (value, value) if type(value) is int else value
-    return vertical, horizontal
-
-
-def _pair(value: int | tuple[int, int], name: str, least: int) -> list[int]:
-    pair = (value, value) if isinstance(value, int) else value
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise TypeError(f"{name}: expected an int or a pair of ints, got {value!r}")
-    return [check_count(v, name, least) for v in pair]
+    steps = [check_pair(stride, "stride", 1), check_pair(padding, "padding"), check_pair(dilation, "dilation", 1)]
+    try:
+        return _op(input, weight, offset, center, mask, bias, *steps)
+    except (RuntimeError, TypeError):
+        _check(input, offset, weight, bias, steps, mask, center)
+        raise
 
 
 def _out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
@@ -241,6 +228,8 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*(g if w else None for g, w in zip(grads, wanted, strict=True)), None, None, None)
 
 
+_library.register_no_second_derivative("_deform_align_backward")
 _library.register_autograd("deform_align", _autograd, setup_context=_setup_context)
-_library.register_no_autograd("_deform_align_backward", "deform_align: it can be differentiated once, not twice")
 _library.register_autocast("deform_align", "lower", keep=(2, 3, 4))
+_library.register_vmap("deform_align", images={0: 4, 2: 4, 3: 4, 4: 4})
+_library.register_vmap("_deform_align_backward")

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
-from .._suppression import DEFAULTS, check_suppression, given
-from ..checks import Dim, check_clip_to, check_floating, check_range, check_same_device, check_shape, check_variances
+from ..checks import (
+    Dim,
+    check_clip_to,
+    check_floating,
+    check_range,
+    check_same_device,
+    check_shape,
+    check_suppression,
+    check_variances,
+)
+from ..defaults import (
+    IOU_THRESHOLD,
+    KEEP_TOP_K,
+    METHOD,
+    MIN_SCORE,
+    SCORE_THRESHOLD,
+    SIGMA,
+    THETA,
+    TOP_K,
+    TOP_K_PER_CLASS,
+    VARIANCES,
+)
 from ..results import Detections
-from ._boxes import VARIANCES
+from ._boxes import are_default, one_dtype, promoted
+from ._suppression import given
 
 _op = _library.op("detect")
 
-_THETA = 0.99
 _TABLES = ("arm_logits", "arm_deltas", "odm_logits", "odm_deltas", "anchors")
 _SHAPES: tuple[tuple[Dim, ...], ...] = (("B", "A", 2), ("B", "A", 4), ("B", "A", "1 + C"), ("B", "A", 4), ("A", 4))
 
@@ -29,17 +47,17 @@ def detect(
     odm_deltas: Tensor,
     anchors: Tensor,
     *,
-    theta: float = _THETA,
+    theta: float = THETA,
     variances: tuple[float, float, float, float] = VARIANCES,
     clip_to: tuple[float, float] | None = None,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
-    top_k_per_class: int | None = None,
-    top_k: int | None = 400,
-    keep_top_k: int = 200,
-    method: str = "hard",
-    sigma: float = 0.5,
-    min_score: float = 0.001,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    top_k_per_class: int | None = TOP_K_PER_CLASS,
+    top_k: int | None = TOP_K,
+    keep_top_k: int = KEEP_TOP_K,
+    method: str = METHOD,
+    sigma: float = SIGMA,
+    min_score: float = MIN_SCORE,
 ) -> Detections:
     """Detections from what both stages of a detector put out, in one pass over the anchors.
 
@@ -81,34 +99,32 @@ def detect(
     (tensor([[ 0.,  0., 10., 10.],
             [ 0.,  0.,  0.,  0.]]), tensor([[2, 0]]), tensor([1]))
     """
-    settings = (score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score)
-    if type(theta) is float and not is_compiling():
-        try:
-            chosen = given(settings)
-            if chosen or clip_to is not None or variances is not VARIANCES or theta != _THETA:
-                chosen = (theta, variances, clip_to, *chosen)
-            if arm_logits.dtype is arm_deltas.dtype is odm_logits.dtype is odm_deltas.dtype is anchors.dtype:
-                return Detections._make(_op(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors, *chosen))
-        except Exception:  # what is wrong is said below
-            pass
-    tensors = _checked(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
     theta = check_range(theta, "theta", 0.0, 1.0)
-    steps = check_variances(variances), check_clip_to(clip_to)
-    return Detections(*_op(*tensors, theta, *steps, *check_suppression(*settings)))
+    settings = given(
+        check_suppression(score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score)
+    )
+    if settings or clip_to is not None or not are_default(variances) or theta != THETA:
+        settings = (theta, check_variances(variances), check_clip_to(clip_to), *settings)
+    tables: tuple[Tensor, ...] = (arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
+    if not one_dtype(*tables):
+        _check(*tables)
+        tables = promoted(*tables)
+    try:
+        return Detections._make(_op(*tables, *settings))
+    except (RuntimeError, TypeError):
+        _check(*tables)
+        raise
 
 
-def _checked(*tensors: Tensor) -> list[Tensor]:
-    """The five tables in one dtype, if all is well."""
+def _check(*tables: Tensor) -> None:
     sizes: dict[str, int] = {}
-    for name, shape, tensor in zip(_TABLES, _SHAPES, tensors, strict=True):
-        check_floating(tensor, name)
-        check_shape(tensor, name, shape, sizes)
-    odm_logits = tensors[2]
+    for name, shape, table in zip(_TABLES, _SHAPES, tables, strict=True):
+        check_floating(table, name)
+        check_shape(table, name, shape, sizes)
+    odm_logits = tables[2]
     if odm_logits.shape[2] < 1:
         raise ValueError(f"odm_logits: expected shape (B, A, 1 + C), got {tuple(odm_logits.shape)}")
-    check_same_device(**dict(zip(_TABLES, tensors, strict=True)))
-    dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
-    return [tensor.to(dtype) for tensor in tensors]
+    check_same_device(**dict(zip(_TABLES, tables, strict=True)))
 
 
 @_library.register_fake("detect")
@@ -118,19 +134,19 @@ def _fake(
     odm_logits: Tensor,
     odm_deltas: Tensor,
     anchors: Tensor,
-    theta: float = _THETA,
+    theta: float = THETA,
     variances: Sequence[float] = VARIANCES,
     clip_to: list[float] | None = None,
-    score_threshold: float = DEFAULTS[0],
-    iou_threshold: float = DEFAULTS[1],
-    top_k_per_class: int | None = DEFAULTS[2],
-    top_k: int | None = DEFAULTS[3],
-    keep_top_k: int = DEFAULTS[4],
-    method: str = DEFAULTS[5],
-    sigma: float = DEFAULTS[6],
-    min_score: float = DEFAULTS[7],
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    top_k_per_class: int | None = TOP_K_PER_CLASS,
+    top_k: int | None = TOP_K,
+    keep_top_k: int = KEEP_TOP_K,
+    method: str = METHOD,
+    sigma: float = SIGMA,
+    min_score: float = MIN_SCORE,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    _checked(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
+    _check(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
     check_range(theta, "theta", 0.0, 1.0)
     check_variances(variances)
     check_clip_to(clip_to)
@@ -145,4 +161,5 @@ def _fake(
     )
 
 
-_library.register_not_differentiable("detect")
+_library.register_not_differentiable("detect", floating=True)
+_library.register_vmap("detect", images={0: 3, 1: 3, 2: 3, 3: 3})

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, is_grad_enabled
-from torch.compiler import is_compiling
+from torch import Tensor
 
 from .. import _library
 from ..checks import check_variances
-from ._boxes import VARIANCES, aligned, check_aligned, sum_repeats
+from ..defaults import VARIANCES
+from ._boxes import aligned, are_default, check_aligned, make_rows_rule, sum_repeats
 
-_differentiable = _library.op("encode_boxes")
-_forward = _library.op("_encode_boxes_forward")
+_op = _library.op("encode_boxes")
 _backward = _library.op("_encode_boxes_backward")
 
 
@@ -45,19 +44,15 @@ def encode_boxes(
     >>> encode_boxes(torch.tensor([[1.0, 0.0, 11.0, 10.0]]), anchors)
     tensor([[1., 0., 0., 0.]])
     """
-    if not is_compiling():
-        try:
-            if boxes.dtype is anchors.dtype:
-                grad = is_grad_enabled() and (boxes.requires_grad or anchors.requires_grad)
-                call = _differentiable if grad else _forward
-                return call(boxes, anchors) if variances is VARIANCES else call(boxes, anchors, variances)
-        except Exception:  # shapes that are brought into line below, or what is wrong is said there
-            pass
     boxes, anchors = aligned("boxes", boxes, "anchors", anchors)
-    return _differentiable(boxes, anchors, check_variances(variances))
+    settings = () if are_default(variances) else (check_variances(variances),)
+    try:
+        return _op(boxes, anchors, *settings)
+    except (RuntimeError, TypeError):
+        check_aligned("boxes", boxes, "anchors", anchors)
+        raise
 
 
-@_library.register_fake("_encode_boxes_forward")
 @_library.register_fake("encode_boxes")
 def _fake(boxes: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES) -> Tensor:
     check_aligned("boxes", boxes, "anchors", anchors)
@@ -82,8 +77,8 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
     return grad_boxes, sum_repeats(grad_anchors, anchors.shape), None
 
 
-_library.register_no_autograd("_encode_boxes_backward", "encode_boxes: a second derivative is not available")
+_library.register_no_second_derivative("_encode_boxes_backward")
 _library.register_autograd("encode_boxes", _autograd, setup_context=_setup_context)
-_library.register_not_differentiable("_encode_boxes_forward")
 _library.register_autocast("encode_boxes", "float32")
-_library.register_autocast("_encode_boxes_forward", "float32")
+_library.register_vmap("encode_boxes", make_rows_rule(_op, anchors=1))
+_library.register_vmap("_encode_boxes_backward", make_rows_rule(_backward, anchors=2))

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
 from ..checks import check_floating, check_range, check_shape
+from ..defaults import THETA
 from ..results import KeptAnchors
 
 _filter_anchors = _library.op("filter_anchors")
 _filter_anchors_mask = _library.op("filter_anchors_mask")
 
 
-def filter_anchors(arm_logits: Tensor, theta: float = 0.99) -> KeptAnchors:
+def filter_anchors(arm_logits: Tensor, theta: float = THETA) -> KeptAnchors:
     """The anchors of each image that the first stage does not take for background with more confidence than theta.
 
     Kept is an anchor with softmax(arm_logits)[..., 0] <= theta. The test is made on the logits, as
@@ -36,47 +34,49 @@ def filter_anchors(arm_logits: Tensor, theta: float = 0.99) -> KeptAnchors:
     >>> filter_anchors(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
     KeptAnchors(index=tensor([[ 0,  2, -1]]), count=tensor([2]))
     """
-    if type(theta) is float and not is_compiling():
-        try:
-            return KeptAnchors._make(_filter_anchors(arm_logits, theta))
-        except Exception:  # what is wrong is said below
-            pass
-    return KeptAnchors(*_filter_anchors(arm_logits, _checked(arm_logits, theta)))
+    theta = check_range(theta, "theta", 0.0, 1.0)
+    try:
+        return KeptAnchors._make(_filter_anchors(arm_logits, theta))
+    except (RuntimeError, TypeError):
+        _check(arm_logits)
+        raise
 
 
-def filter_anchors_mask(arm_logits: Tensor, theta: float = 0.99) -> Tensor:
+def filter_anchors_mask(arm_logits: Tensor, theta: float = THETA) -> Tensor:
     """As `filter_anchors`, as a mask: (B, A) bool, true where the anchor is kept.
 
     >>> filter_anchors_mask(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
     tensor([[ True, False,  True]])
     """
-    if type(theta) is float and not is_compiling():
-        try:
-            return _filter_anchors_mask(arm_logits, theta)
-        except Exception:  # what is wrong is said below
-            pass
-    return _filter_anchors_mask(arm_logits, _checked(arm_logits, theta))
+    theta = check_range(theta, "theta", 0.0, 1.0)
+    try:
+        return _filter_anchors_mask(arm_logits, theta)
+    except (RuntimeError, TypeError):
+        _check(arm_logits)
+        raise
 
 
-def _checked(arm_logits: Tensor, theta: Any) -> float:
-    """theta as a float, if all is well."""
+def _check(arm_logits: Tensor) -> None:
     check_floating(arm_logits, "arm_logits")
     check_shape(arm_logits, "arm_logits", ("B", "A", 2))
-    return check_range(theta, "theta", 0.0, 1.0)
 
 
 @_library.register_fake("filter_anchors")
 def _fake(arm_logits: Tensor, theta: float) -> tuple[Tensor, Tensor]:
-    _checked(arm_logits, theta)
+    _check(arm_logits)
+    check_range(theta, "theta", 0.0, 1.0)
     index = arm_logits.new_empty(arm_logits.shape[:2], dtype=torch.int64)
     return index, arm_logits.new_empty(arm_logits.shape[:1], dtype=torch.int64)
 
 
 @_library.register_fake("filter_anchors_mask")
 def _fake_mask(arm_logits: Tensor, theta: float) -> Tensor:
-    _checked(arm_logits, theta)
+    _check(arm_logits)
+    check_range(theta, "theta", 0.0, 1.0)
     return arm_logits.new_empty(arm_logits.shape[:2], dtype=torch.bool)
 
 
 _library.register_not_differentiable("filter_anchors")
 _library.register_not_differentiable("filter_anchors_mask")
+_library.register_vmap("filter_anchors", images={0: 3})
+_library.register_vmap("filter_anchors_mask", images={0: 3})

@@ -6,17 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
-from .._matching import check_matching
-from ..checks import check_floating, check_same_device
+from ..checks import check_floating, check_matching, check_rules, check_same_device
+from ..defaults import FORCE_MATCH, IGNORE_IOF, NEGATIVE_IOU, POSITIVE_IOU
 from ..results import Matches
 
 _op = _library.op("match_anchors")
 
-DEFAULTS = (0.5, 0.5, 0.5, "bipartite")  # the rules, which are also the defaults of the op's schema
-KINDS = (float, float, float, str)
+_RULES = (POSITIVE_IOU, NEGATIVE_IOU, IGNORE_IOF, FORCE_MATCH)
 
 
 def match_anchors(
@@ -25,11 +23,11 @@ def match_anchors(
     gt_labels: Tensor,
     gt_offsets: Tensor,
     *,
-    positive_iou: float = 0.5,
-    negative_iou: float = 0.5,
-    force_match: str = "bipartite",
+    positive_iou: float = POSITIVE_IOU,
+    negative_iou: float = NEGATIVE_IOU,
+    force_match: str = FORCE_MATCH,
     gt_ignore: Tensor | None = None,
-    ignore_iof: float = 0.5,
+    ignore_iof: float = IGNORE_IOF,
 ) -> Matches:
     """Matches every anchor to a ground truth, to the background or to neither, per image and without an IoU matrix.
 
@@ -78,44 +76,26 @@ def match_anchors(
     >>> matches.labels, matches.gt_index
     (tensor([[0, 3, 5]]), tensor([[-1,  0,  1]]))
     """
-    rules = positive_iou, negative_iou, ignore_iof, force_match
-    if not is_compiling():
-        try:
-            if rules != DEFAULTS:
-                if tuple(map(type, rules)) == KINDS:
-                    found = _op(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, *rules)
-                    return Matches._make(found)
-            elif gt_ignore is None:
-                return Matches._make(_op(anchors, gt_boxes, gt_labels, gt_offsets))
-            else:
-                return Matches._make(_op(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore))
-        except Exception:  # what is wrong is said below, except for the values of labels and offsets
-            pass
-    checked = _checked(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, *rules)
-    return Matches(*_op(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, *checked))
+    rules = check_rules(positive_iou, negative_iou, ignore_iof, force_match)
+    settings: tuple[Any, ...] = ()  # what is not given costs a call nothing
+    if rules != _RULES:
+        settings = (gt_ignore, *rules)
+    elif gt_ignore is not None:
+        settings = (gt_ignore,)
+    try:
+        return Matches._make(_op(anchors, gt_boxes, gt_labels, gt_offsets, *settings))
+    except (RuntimeError, TypeError):
+        _check(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore)
+        raise
 
 
-def _checked(
-    anchors: Tensor,
-    gt_boxes: Tensor,
-    gt_labels: Tensor,
-    gt_offsets: Tensor,
-    gt_ignore: Tensor | None,
-    positive_iou: Any,
-    negative_iou: Any,
-    ignore_iof: Any,
-    force_match: str,
-) -> tuple[float, float, float, str]:
-    """The rules as the op takes them, if all is well."""
+def _check(anchors: Tensor, gt_boxes: Tensor, gt_labels: Tensor, gt_offsets: Tensor, gt_ignore: Tensor | None) -> None:
     check_floating(anchors, "anchors")
     check_floating(gt_boxes, "gt_boxes")
-    check_matching(
-        anchors, gt_boxes, gt_labels, gt_offsets, positive_iou, negative_iou, force_match, gt_ignore, ignore_iof
-    )
+    check_matching(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore)
     check_same_device(
         anchors=anchors, gt_boxes=gt_boxes, gt_labels=gt_labels, gt_offsets=gt_offsets, gt_ignore=gt_ignore
     )
-    return float(positive_iou), float(negative_iou), float(ignore_iof), force_match
 
 
 @_library.register_fake("match_anchors")
@@ -125,16 +105,18 @@ def _fake(
     gt_labels: Tensor,
     gt_offsets: Tensor,
     gt_ignore: Tensor | None = None,
-    positive_iou: float = DEFAULTS[0],
-    negative_iou: float = DEFAULTS[1],
-    ignore_iof: float = DEFAULTS[2],
-    force_match: str = DEFAULTS[3],
+    positive_iou: float = POSITIVE_IOU,
+    negative_iou: float = NEGATIVE_IOU,
+    ignore_iof: float = IGNORE_IOF,
+    force_match: str = FORCE_MATCH,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _checked(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore, positive_iou, negative_iou, ignore_iof, force_match)
+    _check(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore)
+    check_rules(positive_iou, negative_iou, ignore_iof, force_match)
     batch = gt_offsets.shape[0] - 1 if anchors.dim() == 2 else anchors.shape[0]
     labels = gt_offsets.new_empty(batch, anchors.shape[-2])
     return labels, torch.empty_like(labels), torch.empty_like(labels, dtype=torch.float32)
 
 
-_library.register_not_differentiable("match_anchors")
+_library.register_not_differentiable("match_anchors", floating=True)
 _library.register_autocast("match_anchors", "float32")
+_library.register_vmap("match_anchors")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
-from ..checks import check_count, check_dtype, check_floating, check_range, check_same_device, check_shape
+from ..checks import check_count, check_dtype, check_finite, check_floating, check_same_device, check_shape
+from ..defaults import MIN_NEGATIVES, RATIO
 
 _op = _library.op("mine_hard_negatives")
 
@@ -19,8 +16,8 @@ def mine_hard_negatives(
     loss: Tensor,
     labels: Tensor,
     *,
-    ratio: float = 3.0,
-    min_negatives: int = 0,
+    ratio: float = RATIO,
+    min_negatives: int = MIN_NEGATIVES,
     eligible: Tensor | None = None,
 ) -> Tensor:
     """The background anchors with the largest loss, a fixed number of them per positive of the same image.
@@ -47,18 +44,15 @@ def mine_hard_negatives(
     >>> mine_hard_negatives(loss, torch.tensor([[0, 1, 0, -1, 0]]), ratio=2.0)
     tensor([[False, False,  True, False,  True]])
     """
-    if type(ratio) is float and type(min_negatives) is int and not is_compiling():
-        try:
-            return _op(loss, labels, eligible, ratio, min_negatives)
-        except Exception:  # what is wrong is said below
-            pass
-    return _op(loss, labels, eligible, *_checked(loss, labels, eligible, ratio, min_negatives))
+    ratio, min_negatives = check_finite(ratio, "ratio", 0.0), check_count(min_negatives, "min_negatives")
+    try:
+        return _op(loss, labels, eligible, ratio, min_negatives)
+    except (RuntimeError, TypeError):
+        _check(loss, labels, eligible)
+        raise
 
 
-def _checked(
-    loss: Tensor, labels: Tensor, eligible: Tensor | None, ratio: Any, min_negatives: Any
-) -> tuple[float, int]:
-    """The numbers as the op takes them, if all is well."""
+def _check(loss: Tensor, labels: Tensor, eligible: Tensor | None) -> None:
     check_floating(loss, "loss")
     sizes: dict[str, int] = {}
     check_shape(loss, "loss", ("B", "A"), sizes)
@@ -68,17 +62,16 @@ def _checked(
         check_shape(eligible, "eligible", ("B", "A"), sizes)
         check_dtype(eligible, "eligible", "bool")
     check_same_device(loss=loss, labels=labels, eligible=eligible)
-    ratio = check_range(ratio, "ratio", 0)
-    if math.isinf(ratio):
-        raise ValueError("ratio: expected a finite number, got inf")
-    return ratio, check_count(min_negatives, "min_negatives")
 
 
 @_library.register_fake("mine_hard_negatives")
 def _fake(loss: Tensor, labels: Tensor, eligible: Tensor | None, ratio: float, min_negatives: int) -> Tensor:
-    _checked(loss, labels, eligible, ratio, min_negatives)
+    _check(loss, labels, eligible)
+    check_finite(ratio, "ratio", 0.0)
+    check_count(min_negatives, "min_negatives")
     return torch.empty_like(loss, dtype=torch.bool, memory_format=torch.contiguous_format)
 
 
 _library.register_not_differentiable("mine_hard_negatives")
 _library.register_autocast("mine_hard_negatives", "float32")
+_library.register_vmap("mine_hard_negatives", images={0: 2, 1: 2, 2: 2})

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
-from ..checks import check_count, check_dtype, check_floating, check_range, check_same_device, check_shape
+from ..checks import check_count, check_dtype, check_finite, check_floating, check_same_device, check_shape
+from ..defaults import MIN_NEGATIVES, RATIO
 from ..results import MinedLoss
 
-_forward = _library.op("mined_cross_entropy")
+_op = _library.op("mined_cross_entropy")
 _backward = _library.op("_mined_cross_entropy_backward")
 
 
@@ -21,8 +20,8 @@ def mined_cross_entropy(
     logits: Tensor,
     labels: Tensor,
     *,
-    ratio: float = 3.0,
-    min_negatives: int = 0,
+    ratio: float = RATIO,
+    min_negatives: int = MIN_NEGATIVES,
     eligible: Tensor | None = None,
     targets: Tensor | None = None,
 ) -> MinedLoss:
@@ -61,24 +60,15 @@ def mined_cross_entropy(
     >>> mined.loss, mined.chosen
     (tensor([11.0065]), tensor([[ True, False,  True,  True]]))
     """
-    if type(ratio) is float and type(min_negatives) is int and not is_compiling():
-        try:
-            return MinedLoss._make(_forward(logits, labels, targets, eligible, ratio, min_negatives))
-        except Exception:  # what is wrong is said below, except for the values of the classes
-            pass
-    numbers = _checked(logits, labels, targets, eligible, ratio, min_negatives)
-    return MinedLoss(*_forward(logits, labels, targets, eligible, *numbers))
+    ratio, min_negatives = check_finite(ratio, "ratio", 0.0), check_count(min_negatives, "min_negatives")
+    try:
+        return MinedLoss._make(_op(logits, labels, targets, eligible, ratio, min_negatives))
+    except (RuntimeError, TypeError):
+        _check(logits, labels, targets, eligible)
+        raise
 
 
-def _checked(
-    logits: Tensor,
-    labels: Tensor,
-    targets: Tensor | None,
-    eligible: Tensor | None,
-    ratio: Any,
-    min_negatives: Any,
-) -> tuple[float, int]:
-    """The numbers as the op takes them, if all is well."""
+def _check(logits: Tensor, labels: Tensor, targets: Tensor | None, eligible: Tensor | None) -> None:
     check_floating(logits, "logits")
     sizes: dict[str, int] = {}
     check_shape(logits, "logits", ("B", "A", "C"), sizes)
@@ -93,10 +83,6 @@ def _checked(
         check_shape(targets, "targets", ("B", "A"), sizes)
         check_dtype(targets, "targets", "int64")
     check_same_device(logits=logits, labels=labels, eligible=eligible, targets=targets)
-    ratio = check_range(ratio, "ratio", 0)
-    if math.isinf(ratio):
-        raise ValueError("ratio: expected a finite number, got inf")
-    return float(ratio), check_count(min_negatives, "min_negatives")
 
 
 def _sums(rows: Tensor) -> Tensor:
@@ -112,7 +98,9 @@ def _fake(
     ratio: float,
     min_negatives: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    _checked(logits, labels, targets, eligible, ratio, min_negatives)
+    _check(logits, labels, targets, eligible)
+    check_finite(ratio, "ratio", 0.0)
+    check_count(min_negatives, "min_negatives")
     count = labels.new_empty(labels.shape[0])
     return _sums(logits), labels.new_empty(labels.shape, dtype=torch.bool), count, torch.empty_like(count)
 
@@ -133,7 +121,7 @@ def _autograd(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     return _backward(grad, *ctx.saved_tensors), None, None, None, None, None
 
 
-_library.register_no_autograd(
-    "_mined_cross_entropy_backward", "mined_cross_entropy: a second derivative is not available"
-)
+_library.register_no_second_derivative("_mined_cross_entropy_backward")
 _library.register_autograd("mined_cross_entropy", _autograd, setup_context=_setup_context)
+_library.register_vmap("mined_cross_entropy", images={0: 3, 1: 2, 2: 2, 3: 2})
+_library.register_vmap("_mined_cross_entropy_backward", images={0: 1, 1: 3, 2: 2, 3: 2})

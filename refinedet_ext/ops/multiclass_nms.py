@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
-from .._suppression import DEFAULTS, check_suppression, given
-from ..checks import check_floating, check_same_device, check_shape
+from ..checks import check_floating, check_same_device, check_shape, check_suppression
+from ..defaults import IOU_THRESHOLD, KEEP_TOP_K, METHOD, MIN_SCORE, SCORE_THRESHOLD, SIGMA, TOP_K, TOP_K_PER_CLASS
 from ..results import Detections
+from ._suppression import given
 
 _op = _library.op("multiclass_nms")
 
@@ -18,14 +18,14 @@ def multiclass_nms(
     boxes: Tensor,
     scores: Tensor,
     *,
-    score_threshold: float = 0.01,
-    iou_threshold: float = 0.45,
-    top_k_per_class: int | None = None,
-    top_k: int | None = 400,
-    keep_top_k: int = 200,
-    method: str = "hard",
-    sigma: float = 0.5,
-    min_score: float = 0.001,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    top_k_per_class: int | None = TOP_K_PER_CLASS,
+    top_k: int | None = TOP_K,
+    keep_top_k: int = KEEP_TOP_K,
+    method: str = METHOD,
+    sigma: float = SIGMA,
+    min_score: float = MIN_SCORE,
 ) -> Detections:
     """At most `keep_top_k` detections per image, padded to exactly so many rows.
 
@@ -64,14 +64,14 @@ def multiclass_nms(
     >>> found.labels, found.scores, found.count
     (tensor([[1, 2, 2, 0]]), tensor([[0.9000, 0.7000, 0.2000, 0.0000]]), tensor([3]))
     """
-    settings = (score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score)
-    if not is_compiling():
-        try:
-            return Detections._make(_op(boxes, scores, *given(settings)))
-        except Exception:  # what is wrong is said below
-            pass
-    _check(boxes, scores)
-    return Detections(*_op(boxes, scores, *check_suppression(*settings)))
+    settings = check_suppression(
+        score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score
+    )
+    try:
+        return Detections._make(_op(boxes, scores, *given(settings)))
+    except (RuntimeError, TypeError):
+        _check(boxes, scores)
+        raise
 
 
 def _check(boxes: Tensor, scores: Tensor) -> None:
@@ -87,14 +87,14 @@ def _check(boxes: Tensor, scores: Tensor) -> None:
 def _fake(
     boxes: Tensor,
     scores: Tensor,
-    score_threshold: float = DEFAULTS[0],
-    iou_threshold: float = DEFAULTS[1],
-    top_k_per_class: int | None = DEFAULTS[2],
-    top_k: int | None = DEFAULTS[3],
-    keep_top_k: int = DEFAULTS[4],
-    method: str = DEFAULTS[5],
-    sigma: float = DEFAULTS[6],
-    min_score: float = DEFAULTS[7],
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    top_k_per_class: int | None = TOP_K_PER_CLASS,
+    top_k: int | None = TOP_K,
+    keep_top_k: int = KEEP_TOP_K,
+    method: str = METHOD,
+    sigma: float = SIGMA,
+    min_score: float = MIN_SCORE,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     _check(boxes, scores)
     check_suppression(score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score)
@@ -107,4 +107,5 @@ def _fake(
     )
 
 
-_library.register_not_differentiable("multiclass_nms")
+_library.register_not_differentiable("multiclass_nms", floating=True)
+_library.register_vmap("multiclass_nms", images={0: 3, 1: 3})

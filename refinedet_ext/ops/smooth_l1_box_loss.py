@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import _library
-from ..checks import check_dtype, check_floating, check_range, check_same_device, check_shape, check_variances
-from ._boxes import VARIANCES
+from ..checks import check_dtype, check_finite, check_floating, check_same_device, check_shape, check_variances
+from ..defaults import BETA, VARIANCES
+from ._boxes import one_dtype, promoted
 
-_forward = _library.op("smooth_l1_box_loss")
+_op = _library.op("smooth_l1_box_loss")
 _backward = _library.op("_smooth_l1_box_loss_backward")
 
 
@@ -24,7 +23,7 @@ def smooth_l1_box_loss(
     gt_index: Tensor,
     variances: tuple[float, float, float, float] = VARIANCES,
     *,
-    beta: float = 1.0,
+    beta: float = BETA,
 ) -> Tensor:
     """SSD's box loss: smooth L1 of the positives' deltas against their encoded ground truths.
 
@@ -54,26 +53,22 @@ def smooth_l1_box_loss(
     >>> smooth_l1_box_loss(deltas, anchors, torch.tensor([[1.0, 0.0, 11.0, 10.0]]), torch.tensor([[0, -1]]))
     tensor([0.5000])
     """
-    if type(beta) is float and not is_compiling():
-        try:
-            if not (anchors.requires_grad or gt_boxes.requires_grad):
-                return _forward(deltas, anchors, gt_boxes, gt_index, variances, beta)
-        except Exception:  # dtypes that are brought into line below, or what is wrong is said there
-            pass
-    beta = _checked(deltas, anchors, gt_boxes, gt_index, beta)
-    dtype = torch.promote_types(torch.promote_types(deltas.dtype, anchors.dtype), gt_boxes.dtype)
-    return _forward(
-        deltas.to(dtype),
-        anchors.detach().to(dtype),
-        gt_boxes.detach().to(dtype),
-        gt_index,
-        check_variances(variances),
-        beta,
-    )
+    beta = check_finite(beta, "beta", 0.0)
+    steps = check_variances(variances)
+    tensors: tuple[Tensor, ...] = (deltas, anchors, gt_boxes)
+    if not one_dtype(*tensors):
+        _check(deltas, anchors, gt_boxes, gt_index)
+        tensors = promoted(*tensors)
+    if tensors[1].requires_grad or tensors[2].requires_grad:
+        tensors = tensors[0], tensors[1].detach(), tensors[2].detach()
+    try:
+        return _op(*tensors, gt_index, steps, beta)
+    except (RuntimeError, TypeError):
+        _check(deltas, anchors, gt_boxes, gt_index)
+        raise
 
 
-def _checked(deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, gt_index: Tensor, beta: Any) -> float:
-    """beta as a float, if all is well."""
+def _check(deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, gt_index: Tensor) -> None:
     sizes: dict[str, int] = {}
     for name, tensor in (("deltas", deltas), ("anchors", anchors), ("gt_boxes", gt_boxes)):
         check_floating(tensor, name)
@@ -83,17 +78,14 @@ def _checked(deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, gt_index: Tensor
     check_shape(gt_index, "gt_index", ("B", "A"), sizes)
     check_dtype(gt_index, "gt_index", "int64")
     check_same_device(deltas=deltas, anchors=anchors, gt_boxes=gt_boxes, gt_index=gt_index)
-    beta = check_range(beta, "beta", 0)
-    if math.isinf(beta):
-        raise ValueError("beta: expected a finite number, got inf")
-    return float(beta)
 
 
 @_library.register_fake("smooth_l1_box_loss")
 def _fake(
     deltas: Tensor, anchors: Tensor, gt_boxes: Tensor, gt_index: Tensor, variances: list[float], beta: float
 ) -> Tensor:
-    _checked(deltas, anchors, gt_boxes, gt_index, beta)
+    _check(deltas, anchors, gt_boxes, gt_index)
+    check_finite(beta, "beta", 0.0)
     check_variances(variances)
     dtype = torch.float64 if deltas.dtype == torch.float64 else torch.float32
     return deltas.new_empty(deltas.shape[0], dtype=dtype)
@@ -113,7 +105,7 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return _backward(grad, *ctx.saved_tensors, ctx.variances, ctx.beta), None, None, None, None, None
 
 
-_library.register_no_autograd(
-    "_smooth_l1_box_loss_backward", "smooth_l1_box_loss: a second derivative is not available"
-)
+_library.register_no_second_derivative("_smooth_l1_box_loss_backward")
 _library.register_autograd("smooth_l1_box_loss", _autograd, setup_context=_setup_context)
+_library.register_vmap("smooth_l1_box_loss", images={0: 3, 1: 3, 3: 2})
+_library.register_vmap("_smooth_l1_box_loss_backward", images={0: 1, 1: 3, 2: 3, 4: 2})

@@ -24,7 +24,7 @@ class Buffer {
     if (allocated_) {
       memory = static_cast<char*>(std::aligned_alloc(64, bytes == 0 ? 64 : bytes));
       if (memory == nullptr) {
-        throw_out_of_memory(bytes, "scratch memory");
+        throw_out_of_memory(bytes);
       }
     }
     data_ = reinterpret_cast<T*>(memory);

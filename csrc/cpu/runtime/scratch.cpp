@@ -18,7 +18,8 @@ thread_local Block block;
 }  // namespace
 
 void throw_out_of_memory(size_t bytes, const char* purpose) {
-  throw OutOfMemory("could not allocate " + std::to_string(bytes) + " bytes for " + purpose);
+  throw OutOfMemory("could not allocate " + std::to_string(bytes) + " bytes of scratch memory" +
+                    (purpose == nullptr ? "" : std::string(" for ") + purpose));
 }
 
 char* take_scratch(size_t bytes) {

@@ -19,7 +19,7 @@ class OutOfMemory : public std::bad_alloc {
   std::string message_;
 };
 
-[[noreturn]] void throw_out_of_memory(size_t bytes, const char* purpose);
+[[noreturn]] void throw_out_of_memory(size_t bytes, const char* purpose = nullptr);
 
 inline constexpr size_t kScratchBytes = size_t{16} << 20;  // address space; pages that no kernel used stay unmapped
 

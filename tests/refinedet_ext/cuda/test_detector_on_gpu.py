@@ -15,18 +15,18 @@ from ...refinedet.detectors.test_refinedet import make_batch, tiny
 def test_trains_one_step_and_detects():
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model, batch = tiny(), make_batch([3, 0, 5])
-    twin = copy.deepcopy(model).cuda()
+    other = copy.deepcopy(model).cuda()
     on_gpu = batch.to("cuda")
-    losses, theirs = model.loss(model(batch.images), batch), twin.loss(twin(on_gpu.images), on_gpu)
+    losses, theirs = model.loss(model(batch.images), batch), other.loss(other(on_gpu.images), on_gpu)
     for name, value in losses.items():
         torch.testing.assert_close(theirs[name].cpu(), value, rtol=1e-3, atol=1e-3)
-    before = [p.detach().clone() for p in twin.parameters()]
-    optimizer = torch.optim.SGD(twin.parameters(), lr=1e-3)
+    before = [p.detach().clone() for p in other.parameters()]
+    optimizer = torch.optim.SGD(other.parameters(), lr=1e-3)
     theirs["total"].backward()
     optimizer.step()
-    assert any(not torch.equal(a, b) for a, b in zip(before, twin.parameters(), strict=True))
-    assert all(p.isfinite().all() for p in twin.parameters())
-    found = twin.eval()(on_gpu.images)
+    assert any(not torch.equal(a, b) for a, b in zip(before, other.parameters(), strict=True))
+    assert all(p.isfinite().all() for p in other.parameters())
+    found = other.eval()(on_gpu.images)
     assert found.boxes.is_cuda and found.boxes.isfinite().all()
 
 

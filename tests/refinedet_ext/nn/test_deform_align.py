@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -78,3 +79,15 @@ def test_groups_divide_the_weight():
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         rx.nn.DeformAlign(4, 6, **options)
+
+
+def test_numbers_of_any_kind():
+    align = rx.nn.DeformAlign(np.int64(4), np.int32(6), np.int64(3), np.int64(1), (np.int64(2), 2), 2, np.int64(2))
+    assert align.kernel_size == (3, 3) and align.padding == (2, 2) and align.groups == 2
+    assert all(type(n) is int for n in (align.in_channels, align.out_channels, *align.kernel_size, *align.padding))
+    assert align(torch.zeros(1, 4, 5, 5)).shape == (1, 6, 5, 5)
+    for wrong in (True, 1.0, np.float32(1)):
+        with pytest.raises(ValueError, match="stride: expected an integer of at least 1 or a pair of them"):
+            rx.nn.DeformAlign(4, 6, 3, stride=wrong)
+        with pytest.raises(TypeError, match="in_channels: expected an int"):
+            rx.nn.DeformAlign(wrong, 6, 3)

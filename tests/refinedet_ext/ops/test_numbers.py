@@ -85,22 +85,95 @@ def test_what_is_no_count(call, wrong):
             function(*tensors, **(numbers | counts | {name: wrong}))
 
 
-@pytest.mark.cpu_only
-@pytest.mark.parametrize("name", ["decode_boxes", "encode_boxes", "decode_cascade"])
-def test_without_gradients_the_twin_that_autograd_passes_by(name, rng):
-    """The same result as the differentiable op, which is the one that autograd sees."""
-    count = 3 if name == "decode_cascade" else 2
-    tensors = [torch.rand(2, 5, 4, generator=rng) for _ in range(count - 1)] + [torch.rand(5, 4, generator=rng)]
-    op, twin = (
-        getattr(torch.ops.refinedet_ext, name).default,
-        getattr(torch.ops.refinedet_ext, f"_{name}_forward").default,
-    )
-    torch.library.opcheck(twin, tensors)
-    assert torch.equal(op(*tensors), twin(*tensors))
-    tensors[0].requires_grad_()
-    assert op(*tensors).requires_grad and not twin(*tensors).requires_grad
-    function = getattr(rx, name)
-    assert function(*tensors).requires_grad
-    with torch.no_grad():
-        assert not function(*tensors).requires_grad
-    assert torch.equal(function(*tensors), twin(*tensors))
+DECODE = {"deltas": torch.zeros(3, 4), "anchors": BOXES}
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, Fraction])
+def test_variances_and_sizes_of_any_kind(face, kind):
+    variances, size = (0.125, 0.25, 0.5, 0.25), (2.0, 8.0)
+    expected = face.decode_boxes(**DECODE, variances=variances, clip_to=size)
+    for container in (tuple, list):
+        got = face.decode_boxes(**DECODE, variances=container(map(kind, variances)), clip_to=container(map(kind, size)))
+        assert torch.equal(got, expected)
+    assert torch.equal(face.decode_boxes(**DECODE, variances=np.array(variances), clip_to=np.array(size)), expected)
+
+
+CODERS = {
+    "decode_boxes": (BOXES, BOXES),
+    "encode_boxes": (BOXES, BOXES),
+    "decode_cascade": (DELTAS, DELTAS, BOXES),
+    "detect": (LOGITS, DELTAS, DELTAS, DELTAS, BOXES),
+    "smooth_l1_box_loss": (DELTAS, BOXES, BOXES, GROUPS[None]),
+}
+
+
+@pytest.mark.parametrize("name", CODERS)
+@pytest.mark.parametrize(
+    ("variances", "error", "message"),
+    [
+        (0.1, TypeError, r"variances: expected 4 values \(center x, center y, width, height\), got 0.1"),
+        (None, TypeError, "variances: expected 4 values .*, got None"),
+        ("0.1", TypeError, "variances: expected 4 values .*, got '0.1'"),
+        ((0.1, 0.1), ValueError, "variances: expected 4 values .*, got 2"),
+        ((0.1, 0.1, 0.2, True), TypeError, "variances: expected a number, got bool"),
+        ((0.1, 0.1, 0.2, "0.2"), TypeError, "variances: expected a number, got str"),
+        ((0.1, 0.1, 0.2, 0.0), ValueError, "variances: expected positive finite values"),
+        ((0.1, 0.1, 0.2, float("nan")), ValueError, "variances: expected positive finite values"),
+    ],
+)
+def test_wrong_variances(face, name, variances, error, message):
+    if face.name == "numpy" and name == "smooth_l1_box_loss":
+        pytest.skip("not on the NumPy face")
+    with pytest.raises(error, match=message):
+        getattr(face, name)(*CODERS[name], variances=variances)
+
+
+@pytest.mark.parametrize("name", ["decode_boxes", "detect"])
+@pytest.mark.parametrize(
+    ("size", "error", "message"),
+    [
+        (5, TypeError, r"clip_to: expected \(width, height\), got 5"),
+        ((5, 5, 5), ValueError, r"clip_to: expected \(width, height\), got 3 values"),
+        ((5, True), TypeError, "clip_to: expected a number, got bool"),
+        ((5, -1), ValueError, "clip_to: expected finite sizes of at least 0"),
+    ],
+)
+def test_wrong_sizes_to_clip_to(face, name, size, error, message):
+    with pytest.raises(error, match=message):
+        getattr(face, name)(*CODERS[name], clip_to=size)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8])
+@pytest.mark.parametrize("name", ["stride", "padding", "dilation"])
+def test_whole_numbers_of_deform_align(kind, name, rng):
+    image, weight = torch.randn(1, 2, 7, 7, generator=rng), torch.randn(3, 2, 2, 2, generator=rng)
+    for value in (2, (1, 2)):
+        given = kind(value) if isinstance(value, int) else tuple(map(kind, value))
+        expected = rx.deform_align(image, None, weight, **{name: value})
+        assert torch.equal(rx.deform_align(image, None, weight, **{name: given}), expected)
+        as_list = [*map(kind, np.broadcast_to(value, 2))]
+        assert torch.equal(rx.deform_align(image, None, weight, **{name: as_list}), expected)
+    for wrong in (True, (1, True), 1.0, np.float32(1)):
+        with pytest.raises(TypeError, match=f"{name}: expected an int"):
+            rx.deform_align(image, None, weight, **{name: wrong})
+
+
+def test_beta_of_the_box_loss():
+    arguments = CODERS["smooth_l1_box_loss"]
+    expected = rx.smooth_l1_box_loss(*arguments, beta=2.0)
+    for kind in (int, np.float32, np.int64, Fraction):
+        assert torch.equal(rx.smooth_l1_box_loss(*arguments, beta=kind(2)), expected)
+    with pytest.raises(TypeError, match="beta: expected a number, got bool"):
+        rx.smooth_l1_box_loss(*arguments, beta=True)
+    with pytest.raises(ValueError, match="beta: expected a finite number, got inf"):
+        rx.smooth_l1_box_loss(*arguments, beta=float("inf"))
+
+
+def test_numbers_of_the_mined_loss():
+    logits, labels = torch.randn(1, 3, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([[1, 0, 0]])
+    expected = rx.mined_cross_entropy(logits, labels, ratio=2.0, min_negatives=2)
+    assert same(rx.mined_cross_entropy(logits, labels, ratio=np.float32(2), min_negatives=np.int64(2)), expected)
+    with pytest.raises(TypeError, match="ratio: expected a number, got bool"):
+        rx.mined_cross_entropy(logits, labels, ratio=True)
+    with pytest.raises(TypeError, match="min_negatives: expected an int, got bool"):
+        rx.mined_cross_entropy(logits, labels, min_negatives=True)

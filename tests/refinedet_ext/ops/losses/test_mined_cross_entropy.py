@@ -39,8 +39,8 @@ def assert_as_reference(logits, labels, **kwargs):
     torch.testing.assert_close(got.loss, expected.loss, **TOLERANCES[dtype], equal_nan=True)
     if logits.numel():
         weight = torch.arange(1, len(labels) + 1, dtype=dtype) / 3
-        mine, twin = (torch.autograd.grad(result.loss, logits, weight)[0] for result in (got, expected))
-        torch.testing.assert_close(mine, twin, **TOLERANCES[logits.dtype], equal_nan=True)
+        mine, theirs = (torch.autograd.grad(result.loss, logits, weight)[0] for result in (got, expected))
+        torch.testing.assert_close(mine, theirs, **TOLERANCES[logits.dtype], equal_nan=True)
         assert not mine[~got.chosen].any()
     return got
 

@@ -20,7 +20,7 @@ def logits(rng, batch, count, dtype=torch.float32):
 
 
 def check(face, x, theta):
-    """Both ops against the twin, and against each other."""
+    """Both ops against the reference, and against each other."""
     kept, mask = face.filter_anchors(x, theta), face.filter_anchors_mask(x, theta)
     assert (kept.index.dtype, kept.count.dtype, mask.dtype) == (torch.int64, torch.int64, torch.bool)
     expected = rx.reference.filter_anchors(x, theta)

@@ -172,7 +172,7 @@ def test_boxes_with_nan_and_infinity(face, dtype, rng, bad):
 
 
 def test_areas_beyond_the_range_of_the_dtype(face, rng):
-    """Areas and their sums overflow, vanish or lose their digits: the quotient is what it is in the twin."""
+    """Areas and their sums overflow, vanish or lose their digits: the quotient is what it is in the reference."""
     boxes, scores, idxs = inputs(rng, 200)
     for side in (1e-25, 1e-22, 3e-22, 1e-21, 1e-19, 1e18, 1.5e19, 1e30):
         for threshold in (0.0, 0.1, 0.45, 0.7):

@@ -190,3 +190,21 @@ def test_op_itself_checks():
         NMS(boxes, scores.long(), 0.5)
     with pytest.raises(RuntimeError, match="idxs: expected dtype Long, got Int"):
         BATCHED(boxes, scores, torch.zeros(3, dtype=torch.int32), 0.5)
+
+
+@pytest.mark.parametrize("boxes", [torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4).long()])
+def test_no_boxes_as_torchvision_takes_them(face, boxes):
+    kept = face.batched_nms(boxes, None, None, 0.5)
+    assert kept.dtype == torch.int64 and kept.shape == (0,)
+
+
+def test_no_boxes_of_whole_numbers():
+    kept = rx.batched_nms(torch.zeros(0, 4).long(), torch.zeros(0), torch.zeros(0), 0.5)
+    assert kept.dtype == torch.int64 and kept.shape == (0,)
+
+
+def test_none_beside_boxes_is_an_error(face):
+    with pytest.raises(TypeError, match="scores: expected"):
+        face.batched_nms(torch.zeros(3, 4), None, torch.zeros(3).long(), 0.5)
+    with pytest.raises((TypeError, ValueError), match="idxs: expected"):
+        face.batched_nms(torch.zeros(3, 4), torch.zeros(3), None, 0.5)

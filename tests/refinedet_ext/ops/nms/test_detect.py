@@ -25,7 +25,7 @@ def inputs(rng, batch, count, classes, dtype=torch.float32):
 
 
 def check(face, tensors, **chosen):
-    """Against the twin; scores that differ by no more than a rounding may stand in either order."""
+    """Against the reference; scores that differ by no more than a rounding may stand in either order."""
     got, expected = face.detect(*tensors, **chosen), rx.reference.detect(*tensors, **chosen)
     tolerance = TOLERANCES[expected.scores.dtype]
     assert torch.equal(got.count, expected.count)

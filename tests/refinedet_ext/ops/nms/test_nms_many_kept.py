@@ -1,4 +1,4 @@
-"""Suppression that keeps thousands of boxes of a group, where the CPU looks them up by place and size."""
+"""Suppression that keeps thousands of boxes of a group, where the CPU looks them up by where they are and how large."""
 
 from __future__ import annotations
 
