@@ -53,11 +53,11 @@ template <class T> T CAS(T* p, V<T> e, V<T> x) { T old = *p; if (old == e) *p = 
 
 # Faults that no pattern finds: (file, text, damaged text, what).
 BY_HAND = [
-    ("deconv_sum_cells.h", "x + 1 < tile.out_width ? n : 0", "n", "the right taps are not cropped"),
-    ("deconv_sum_cells.h", "y + 1 < tile.out_height ? n : 0", "n", "the lower taps are not cropped"),
-    ("deconv_sum_cells.h", "maps_aligned = maps_aligned && is_aligned(p, 16)", "", "alignment of the maps unasked"),
-    ("deconv_sum_cells.h", "tile.first_line % tile.in_height + y", "y", "a tile's first line forgotten"),
-    ("deconv_sum_sums.cu", "min2(begin + kSegment, pixels)", "(begin + kSegment)", "a plane's last segment too long"),
+    ("deconv_maps.cu", "x + 1 < tile.out_width ? n : 0", "n", "the right taps are not cropped"),
+    ("deconv_maps.cu", "y + 1 < tile.out_height ? n : 0", "n", "the lower taps are not cropped"),
+    ("deconv_maps.cu", "maps_aligned = maps_aligned && is_aligned(p, 16)", "", "alignment of the maps unasked"),
+    ("deconv_maps.cu", "tile.first_line % tile.in_height + y", "y", "a tile's first line forgotten"),
+    ("deconv_bias.cu", "min2(begin + kSegment, pixels)", "(begin + kSegment)", "a plane's last segment too long"),
     ("map_rows.h", "= aligned ? map_rows_kernel", "= true ? map_rows_kernel", "alignment of the rows unasked"),
     ("map_rows.h", "row % arrays.period", "row", "shared anchors not repeated"),
 ]
