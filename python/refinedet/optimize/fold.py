@@ -19,9 +19,9 @@ NORMS = (
 )
 CONVOLUTION = aten.convolution.default
 # with its steps as lists, or as numbers
-DEFORM_ALIGN = (torch.ops.refinedet_ext.deform_align.default, torch.ops.refinedet_ext._deform_align_forward.default)
+DEFORM_ALIGN = torch.ops.refinedet_ext.deform_align.default
 # position of weight and bias among the arguments
-WEIGHT_AND_BIAS = {CONVOLUTION: (1, 2), **dict.fromkeys(DEFORM_ALIGN, (1, 5))}
+WEIGHT_AND_BIAS = {CONVOLUTION: (1, 2), DEFORM_ALIGN: (1, 5)}
 
 
 def is_constant(captured: Captured, value: Any) -> bool:

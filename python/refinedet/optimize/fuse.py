@@ -115,7 +115,7 @@ def stored(captured: Captured, before: fx.Node, weight: fx.Node, form: str, geom
 
 def relu_in_place(graph: fx.Graph) -> None:
     """A ReLU that alone reads the new result of an operation writes over it."""
-    fresh = (*DEFORM_ALIGN, ADD, aten.mul.Tensor, CONVOLUTION)
+    fresh = (DEFORM_ALIGN, ADD, aten.mul.Tensor, CONVOLUTION)
     for node in graph.nodes:
         if node.target is aten.relu.default and node.args[0].target in fresh and len(node.args[0].users) == 1:
             node.target = aten.relu_.default
