@@ -55,17 +55,17 @@ template <class T> T CAS(T* p, V<T> e, V<T> x) { T old = *p; if (old == e) *p = 
 
 # Faults that no pattern finds: (file, text, damaged text, what).
 BY_HAND = [
-    ("features/deconv_sum_cells.h", "x + 1 < tile.out_width ? n : 0", "n", "the right taps are not cropped"),
-    ("features/deconv_sum_cells.h", "y + 1 < tile.out_height ? n : 0", "n", "the lower taps are not cropped"),
+    ("features/deconv_maps.cu", "x + 1 < tile.out_width ? n : 0", "n", "the right taps are not cropped"),
+    ("features/deconv_maps.cu", "y + 1 < tile.out_height ? n : 0", "n", "the lower taps are not cropped"),
     (
-        "features/deconv_sum_cells.h",
+        "features/deconv_maps.cu",
         "maps_aligned = maps_aligned && is_aligned(p, 16)",
         "",
         "the maps' alignment unasked",
     ),
-    ("features/deconv_sum_cells.h", "tile.first_line % tile.in_height + y", "y", "a tile's first line forgotten"),
+    ("features/deconv_maps.cu", "tile.first_line % tile.in_height + y", "y", "a tile's first line forgotten"),
     (
-        "features/deconv_sum_sums.cu",
+        "features/deconv_bias.cu",
         "min2(begin + kSegment, pixels)",
         "(begin + kSegment)",
         "the last segment too long",

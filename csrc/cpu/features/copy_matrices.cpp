@@ -87,6 +87,48 @@ REFINEDET_HD void transpose_narrow(const From* from, To* to, int64_t length, int
   }
 }
 
+// to[j][i] = from[i][j] for a square of as many lines as a register has elements of two bytes. Two lines become words
+// of neighbors, which change places in registers: a plain loop makes a load and a store of every element.
+template <class T>
+REFINEDET_HD void transpose_halves(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  using Words = RegisterOf<4>::type;
+  constexpr int words = RegisterOf<4>::lanes;
+  for (int odd = 0; odd < 2; ++odd) {
+    Words lines[words];
+#pragma GCC unroll 16
+    for (int i = 0; i < words; ++i) {
+      Words first, second;
+      memcpy(&first, from + 2 * i * from_stride, kLaneBytes);
+      memcpy(&second, from + (2 * i + 1) * from_stride, kLaneBytes);
+      lines[i] = odd == 0 ? (first & 0xffffu) | (second << 16) : (first >> 16) | (second & 0xffff0000u);
+    }
+    transpose<4>(lines);
+#pragma GCC unroll 16
+    for (int i = 0; i < words; ++i) {
+      memcpy(to + (2 * i + odd) * to_stride, &lines[i], kLaneBytes);
+    }
+  }
+}
+
+// to[j][i] = from[i][j]. Of larger elements the compiler vectorizes the plain loop.
+template <class T, int64_t n>
+REFINEDET_HD void transpose_tile(const T (&from)[n][n], T (&to)[n][n]) {
+  if constexpr (sizeof(T) == 2) {
+    constexpr int64_t side = kLaneBytes / 2;
+    for (int64_t i = 0; i < n; i += side) {
+      for (int64_t j = 0; j < n; j += side) {
+        transpose_halves(&from[i][j], n, &to[j][i], n);
+      }
+    }
+  } else {
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        to[j][i] = from[i][j];
+      }
+    }
+  }
+}
+
 // A tile, or what is left of one at the edges.
 template <class From, class To>
 REFINEDET_HD void copy_tile(const From* __restrict from, To* __restrict to, int64_t height, int64_t width,
