@@ -4,7 +4,6 @@
 
 using namespace refinedet;
 using namespace refinedet::harness;
-using ForceMatch;
 
 namespace {
 
