@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Against the twin in the same dtype. Both compute in float32 or float64 and round once:
+# Against the reference in the same dtype. Both compute in float32 or float64 and round once:
 # - float32: a few roundings in another order, and exp within 2 ulp (the kernels have an exp of their own);
 # - float64: likewise, exp and log from the C library;
 # - float16, bfloat16: the float32 results may fall on two sides of a rounding boundary, one unit in the last place.

@@ -41,10 +41,10 @@ def assert_as_reference(deltas, *args, **kwargs):
     torch.testing.assert_close(got, expected, **tolerance, equal_nan=True)
     if deltas.numel():
         weight = torch.arange(1, len(deltas) + 1, dtype=got.dtype) / 3
-        mine, twin = (torch.autograd.grad(result, deltas, weight)[0] for result in (got, expected))
+        mine, theirs = (torch.autograd.grad(result, deltas, weight)[0] for result in (got, expected))
         assert mine.dtype == deltas.dtype and not mine[args[2] < 0].any()
         near = TOLERANCES[deltas.dtype] | ({"atol": 1e-10} if wide else {"atol": 1e-3})
-        torch.testing.assert_close(mine, twin, **near, equal_nan=True)
+        torch.testing.assert_close(mine, theirs, **near, equal_nan=True)
     return got
 
 
