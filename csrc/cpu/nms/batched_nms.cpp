@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kGrain = 8192;  // boxes per task of one pass over all
 
-constexpr int64_t kBinned = 8192;  // boxes that bins sort faster than digits do
+constexpr int64_t kBinned = 4096;  // boxes that bins sort faster than digits do: beyond, too many branches are missed
 
 // Sorts the keys of n scores, n >= 1, unless too many fall together. `items` has room for one more.
 template <class T, class Key>

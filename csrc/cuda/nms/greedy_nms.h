@@ -52,8 +52,8 @@ __device__ __forceinline__ unsigned settle_warp(bool alive, unsigned overlaps) {
 
 // For a whole block of kNmsThreads. `list` has n boxes, sorted from the best on; rows [0, kept) are already the kept
 // ones among rows [0, first), and those that follow have been tested against them: `alive_at(row)` says which are left.
-// Moves those kept of these to the rows from `kept` on (the other rows mean nothing after that), and returns the new number. The
-// block may read the list at once.
+// Moves those kept of these to the rows from `kept` on (the other rows mean nothing after that), and returns the new
+// number. The block may read the list at once.
 template <class Alive>
 __device__ __forceinline__ int continue_nms(NmsBox* list, int first, int n, int kept, const IouTest<float>& test,
                                             const Alive& alive_at) {

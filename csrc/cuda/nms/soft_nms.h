@@ -30,8 +30,8 @@ struct SoftRules {
 
 inline constexpr uint64_t kNoScore = ~uint64_t{0};
 
-// Per candidate its box, its area, and the key of its present score before its position in the list, so that the smallest
-// is the best; kNoScore once it is picked or has no number for a score.
+// Per candidate its box, its area, and the key of its present score before its position in the list, so that the
+// smallest is the best; kNoScore once it is picked or has no number for a score.
 struct SoftList {
   const Box<float>* boxes;
   const float* area;

@@ -124,6 +124,37 @@ CUDA_CASE(coding) {
   });
 }
 
+// Anchors up to the largest float: finite, and as on the CPU.
+CUDA_CASE(coding_far) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  Array<float> anchors(std::vector<float>{0.55f * kMost, -kMost, 0.75f * kMost, kMost, -kMost, 0, kMost, 1}), deltas(8);
+  for (const float delta : {-kMost, -1.0f, 0.0f, 1.0f, kMost}) {
+    std::fill(deltas.begin(), deltas.end(), delta);
+    Array<float> expected(8), got(8), encoded1(8), encoded2(8);
+    DecodeCascadeArgs args{};
+    args.dtype = DType::f32;
+    args.arm_deltas = args.odm_deltas = deltas.data();
+    args.anchors = anchors.data();
+    args.shared_anchors = true;
+    args.batch = 1;
+    args.count = 2;
+    std::copy(kVariances, kVariances + 4, args.variances);
+    args.boxes = expected.data();
+    cpu::decode_cascade(args, one_thread());
+    args.boxes = got.data();
+    cuda::decode_cascade(args, nullptr);
+    expect_close("decode_cascade of far anchors", got, expected);
+    EncodeBoxesArgs back{DType::f32, got.data(), anchors.data(), 2, 2, {0.1, 0.1, 0.2, 0.2}, encoded1.data()};
+    cpu::encode_boxes(back, one_thread());
+    back.deltas = encoded2.data();
+    cuda::encode_boxes(back, nullptr);
+    expect_close("encode_boxes of far boxes", encoded2, encoded1);
+    for (int64_t i = 0; i < 8; ++i) {
+      expect(std::isfinite(got[i]) && std::isfinite(encoded2[i]), "finite boxes and deltas");
+    }
+  }
+}
+
 CUDA_CASE(coding_out_of_range) {
   Array<float> rows(8), anchors(8), boxes(8);
   Array<int64_t> index(std::vector<int64_t>{0, 2}), counts(std::vector<int64_t>{2});

@@ -135,8 +135,8 @@ def test_backward_of_far_anchors(dtype):
     for value in (-1.0, 0.0, 1.0):
         ours = [torch.full_like(anchors, v)[None].requires_grad_() for v in (value, -value)]
         grads = torch.autograd.grad(rx.decode_cascade(*ours, anchors).sum() / 16, ours)
-        twins = [x.detach().clone().requires_grad_() for x in ours]
-        expected = torch.autograd.grad(rx.reference.decode_cascade(*twins, anchors).sum() / 16, twins)
+        references = [x.detach().clone().requires_grad_() for x in ours]
+        expected = torch.autograd.grad(rx.reference.decode_cascade(*references, anchors).sum() / 16, references)
         for a, b in zip(grads, expected, strict=True):
             assert a.isfinite().all()
             if dtype in (torch.float32, torch.float64):  # the reference lets no gradient through a saturated cast
