@@ -8,9 +8,11 @@ import torch
 def multiplies_bfloat16() -> bool:
     """Whether the CPU has instructions that multiply bfloat16; where it has none, such products are emulated.
 
-    Also true where the compiled ops, which know, are missing or too old to tell.
+    The ops' own test where they are loaded (it knows the environment variable REFINEDET_EXT_CPU_LEVEL), otherwise
+    torch's.
     """
-    from . import _library  # loads the ops; and it asks this module
-
-    ops = torch.ops.refinedet_ext
-    return not (_library.available() and hasattr(ops, "_multiplies_bfloat16")) or bool(ops._multiplies_bfloat16())
+    op = getattr(torch.ops.refinedet_ext, "_multiplies_bfloat16", None)
+    if op is not None:
+        return bool(op())
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu, not in every version
+    return any(getattr(torch.cpu, name, bool)() for name in names)
