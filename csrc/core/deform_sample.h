@@ -19,6 +19,11 @@ struct DeformGeometry {
   REFINEDET_HD int64_t out_pixels() const { return out_height * out_width; }
 };
 
+// Output pixels, numbered through the batch as (image, y, x).
+struct PixelRange {
+  int64_t begin, count;
+};
+
 // Where one tap of one output pixel reads. A position that is not inside (-1, height) x (-1, width), NaN included,
 // has no corner and zeros for ly and lx.
 template <class W>

@@ -14,6 +14,12 @@ namespace refinedet {
 
 enum class DType : int8_t { f32, f64, f16, bf16 };
 
+// Bytes of an element.
+REFINEDET_HD int64_t element_size(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
+
+// The accumulate type: what sums of elements are kept in.
+REFINEDET_HD DType accumulate_type(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+
 struct Half {
   uint16_t bits;
 };

@@ -21,6 +21,9 @@ REFINEDET_HD T max2(T a, T b) {
   return a > b ? a : b;
 }
 
+REFINEDET_HD int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+REFINEDET_HD int64_t round_up(int64_t n, int64_t unit) { return divide_up(n, unit) * unit; }
+
 // NaN passes through.
 template <class T>
 REFINEDET_HD T clamp(T x, T low, T high) {

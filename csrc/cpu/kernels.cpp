@@ -1,11 +1,11 @@
 // The CPU kernels by name: each runs at the level of this machine.
 #include "cpu/features/copy_matrices.h"
+#include "cpu/features/deconv_tile.h"
+#include "cpu/features/deform_tile.h"
 #include "cpu/runtime/level.h"
 #include "ops/batched_nms.h"
 #include "ops/decode_boxes.h"
 #include "ops/decode_cascade.h"
-#include "ops/deconv_sum.h"
-#include "ops/deform_align.h"
 #include "ops/detect.h"
 #include "ops/encode_boxes.h"
 #include "ops/filter_anchors.h"
@@ -44,10 +44,9 @@ void decode_cascade(const DecodeCascadeArgs& args, const ParallelFor& parallel) 
 void decode_cascade_backward(const DecodeCascadeBackwardArgs& args, const ParallelFor& parallel) {
   at_level(args, parallel);
 }
-void deconv_sum_scatter(const DeconvSumArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deconv_sum_gather(const DeconvSumBackwardArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deconv_sum_add(const DeconvSumAddArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
-void deconv_sum_columns(const DeconvSumColumnArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void deconv_scatter(const DeconvScatterArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void deconv_gather(const DeconvGatherArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
+void deconv_column_sum(const DeconvColumnSumArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
 void deform_samples(const DeformSamplesArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
 void deform_columns(const DeformColumnsArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }
 void deform_grad_samples(const DeformGradSamplesArgs& args, const ParallelFor& parallel) { at_level(args, parallel); }

@@ -1,70 +1,60 @@
-// The maps' side of deconv_sum. A 2x2 transposed convolution of stride 2 is a matrix product: an input pixel's channels
-// times the weight give four taps of every output channel, the pixel's "columns". Tap (ky, kx) of pixel (y, x) is all
-// that reaches pixel (2y + ky, 2x + kx) of the output. The products are the caller's, tile by tile.
+// A 2x2 transposed convolution of stride 2, plus a map of the size of its result, then perhaps ReLU; and its backward.
+// Its matrix products are the caller's (core/gemm.h).
 #pragma once
 
-#include "core/dtype.h"
+#include "core/gemm.h"
 #include "core/parallel.h"
+#include "core/stream.h"
 
 namespace refinedet {
 
-// Element type of the columns: that of the maps, but float32 for float16, of which few CPUs have a matrix product.
-template <class T>
-using Column = std::conditional_t<std::is_same_v<T, Half>, float, T>;
-
-// Some lines of the input (line b * in_height + y is row y of image b), whose columns are (pixels, 4 * channels).
-struct DeconvSumTile {
-  DType dtype;
-  bool channels_last;  // maps are (images, height, width, channels) in memory, else (images, channels, height, width)
-  bool taps_inner;     // tap k = 2 ky + kx of channel c is column 4 c + k, as it must be unless channels_last is set;
-                       // else k * channels + c
-  int64_t channels;
+struct DeconvSumShape {
+  DType dtype;  // of all arrays
+  // All maps are (B, H, W, C) in memory, else (B, C, H, W).
+  bool channels_last;
+  // The weight is (Ci, Co, 2, 2) in memory, as it must be unless channels_last is set; else (Ci, 2, 2, Co).
+  bool taps_inner;
+  int64_t batch, in_channels, channels;
   int64_t in_height, in_width;
   int64_t out_height, out_width;  // 2 * in_height and 2 * in_width, or one less: the last taps are cropped
-  int64_t first_line, lines;
+
+  int64_t in_lines() const { return batch * in_height; }
+  int64_t in_pixels() const { return in_height * in_width; }
+  int64_t weight_size() const { return in_channels * 4 * channels; }
 };
 
 struct DeconvSumArgs {
-  DeconvSumTile tile;
-  const void* columns;
-  const void* bias;  // (channels), or null
+  DeconvSumShape shape;
+  const void *input, *weight;
+  const void* bias;  // (Co), or null
   const void* lateral;
   bool relu;
-  void* out;  // of the whole batch, like lateral; the part that the tile reaches is written
+  void* out;
 };
 
+// Gradients that are not wanted are null, but grad_lateral is always written where `out` is given.
 struct DeconvSumBackwardArgs {
-  DeconvSumTile tile;
-  const void* grad;    // of out
-  const void* out;     // where ReLU was applied its result, else null
-  void* columns;       // gradient of the columns: zero where they were cropped
-  void* grad_lateral;  // written where `out` is given; without ReLU it is `grad` itself
+  DeconvSumShape shape;
+  const void *grad, *input, *weight;
+  const void* out;  // where ReLU was applied its result, else null
+  void *grad_input, *grad_weight, *grad_bias;
+  void* grad_lateral;  // null without ReLU: it is `grad` itself
 };
 
-// sum[i] += term[i], the sum in double for float64, else in float.
-struct DeconvSumAddArgs {
-  DType dtype;
-  const void* term;  // of the columns' type
-  void* sum;
-  int64_t count;
-};
+namespace cpu {
 
-// sums[j] += the sum of column j over the pixels.
-struct DeconvSumColumnArgs {
-  DType dtype;
-  const void* columns;  // (pixels, count)
-  int64_t pixels, count;
-  double* sums;
-};
+void deconv_sum(const DeconvSumArgs& args, const ParallelFor& parallel, const Gemm& gemm);
+void deconv_sum_backward(const DeconvSumBackwardArgs& args, const ParallelFor& parallel, const Gemm& gemm);
 
+}  // namespace cpu
+
+namespace cuda {
+
+// `workspace`: bytes of scratch memory.
+int64_t deconv_sum_workspace(const DeconvSumArgs& args);
+void deconv_sum(const DeconvSumArgs& args, void* workspace, Stream stream, const Gemm& gemm);
+int64_t deconv_sum_backward_workspace(const DeconvSumBackwardArgs& args);
+void deconv_sum_backward(const DeconvSumBackwardArgs& args, void* workspace, Stream stream, const Gemm& gemm);
+
+}  // namespace cuda
 }  // namespace refinedet
-
-namespace refinedet::cpu {
-
-// out = columns + bias + lateral, then ReLU: summed in float32 (float64 for float64) and rounded once.
-void deconv_sum_scatter(const DeconvSumArgs& args, const ParallelFor& parallel);
-void deconv_sum_gather(const DeconvSumBackwardArgs& args, const ParallelFor& parallel);
-void deconv_sum_add(const DeconvSumAddArgs& args, const ParallelFor& parallel);
-void deconv_sum_columns(const DeconvSumColumnArgs& args, const ParallelFor& parallel);
-
-}  // namespace refinedet::cpu

@@ -1,87 +1,74 @@
-// Deformable convolution, all but its matrix products: where every tap reads, the columns it reads, and the way back.
-// An output pixel's columns are a row (tap, channel) of a matrix; whoever calls multiplies it with the weights. All
-// works on tiles of output pixels, so that no matrix of a whole image exists.
+// Deformable convolution and its backward. Its matrix products are the caller's (core/gemm.h).
 #pragma once
 
 #include "core/deform_sample.h"
-#include "core/dtype.h"
+#include "core/gemm.h"
 #include "core/parallel.h"
+#include "core/stream.h"
 
 namespace refinedet {
 
-// Output pixels, numbered through the batch as (image, y, x).
-struct PixelRange {
-  int64_t begin, count;
-};
-
-// A (B, channels, Ho, Wo) contiguous tensor, or none.
+// A contiguous (B, channels, Ho, Wo) tensor of any floating type, or none.
 struct DeformMap {
   const void* data;
   DType dtype;
 };
-
-struct DeformSamplesArgs {
-  DeformGeometry geometry;
-  DeformMap offset, center, mask;
-  PixelRange range;
-  bool f64;       // W is double, else float
-  void* samples;  // (range.count, taps, offset_groups) of DeformSample<W>
-};
-
-// Channels that share an offset group and a weight group, and the column of the first of them at tap 0.
-struct ChannelRun {
-  int64_t channel, count;
-  int64_t offset_group;
-  int64_t column;
-};
-
-// Samples of a tile, the pixels they read, and the columns. `dtype` (float32, float64 or bfloat16) is that of the
-// columns, and of the pixels, except that float32 columns may be read from float16 or bfloat16 pixels; W is double for
-// float64, else float.
-struct DeformTile {
+struct DeformMapOut {
+  void* data;
   DType dtype;
-  PixelRange range;
-  int64_t out_pixels;  // of an image
-  int64_t taps, offset_groups;
-  const void* samples;
-
-  DType source_dtype;
-  const void* source;   // channels last
-  int64_t first_image;  // whose pixel 0 `source` points at
-  int64_t image_stride, pixel_stride;
-  const void* zeros;  // `channels` of them: what a pixel outside the map holds
-
-  int64_t channels;  // of all runs together
-  const ChannelRun* runs;
-  int64_t run_count;
-
-  void* columns;  // (range.count, .) with rows row_stride apart and taps tap_stride apart
-  int64_t row_stride, tap_stride;
 };
 
-struct DeformColumnsArgs {
-  DeformTile tile;  // its columns are written
+// There are images, channels and output pixels: whatever has no elements is up to the caller.
+struct DeformAlignShape {
+  DeformGeometry geometry;
+  DType dtype;  // of input, weight, bias and out
+  int64_t batch, channels, out_channels, groups;
+  bool channels_last;         // input and out: (B, H, W, C) in memory, else (B, C, H, W)
+  bool weight_channels_last;  // (Co, kh, kw, C / groups) in memory, else (Co, C / groups, kh, kw)
+
+  int64_t group_channels() const { return channels / groups; }
+  int64_t group_outputs() const { return out_channels / groups; }
 };
 
-struct DeformGradSamplesArgs {
-  DeformTile tile;                              // its columns hold their gradient; its pixels are of their dtype
-  bool replace;                                 // by the columns themselves, which the weights' gradient needs next
-  void *grad_offset, *grad_center, *grad_mask;  // W, (B, channels, Ho, Wo), added to; null where not wanted
+struct DeformAlignArgs {
+  DeformAlignShape shape;
+  const void *input, *weight;
+  const void* bias;                // (Co), or null
+  DeformMap offset, center, mask;  // each where there is one
+  void* out;
 };
 
-struct DeformGradSourceArgs {
-  DeformTile tile;    // its columns hold their gradient; its source is not read
-  void* grad_source;  // W, laid out as the strides say, added to
-  int64_t image_stride, pixel_stride;
+// Gradients that are not wanted are null.
+struct DeformAlignBackwardArgs {
+  DeformAlignShape shape;
+  const void* grad;  // of out
+  bool grad_channels_last;
+  const void *input, *weight;
+  DeformMap offset, center, mask;
+  bool deterministic;  // on a GPU, where the order of sums varies otherwise
+
+  void *grad_input, *grad_weight;  // laid out as input and weight
+  DeformMapOut grad_offset, grad_center, grad_mask;
+
+  bool wants_samples() const {
+    return grad_offset.data != nullptr || grad_center.data != nullptr || grad_mask.data != nullptr;
+  }
 };
 
+namespace cpu {
+
+void deform_align(const DeformAlignArgs& args, const ParallelFor& parallel, const Gemm& gemm);
+void deform_align_backward(const DeformAlignBackwardArgs& args, const ParallelFor& parallel, const Gemm& gemm);
+
+}  // namespace cpu
+
+namespace cuda {
+
+// For float32, float16 and bfloat16; `workspace`: bytes of scratch memory.
+int64_t deform_align_workspace(const DeformAlignArgs& args);
+void deform_align(const DeformAlignArgs& args, void* workspace, Stream stream, const Gemm& gemm);
+int64_t deform_align_backward_workspace(const DeformAlignBackwardArgs& args);
+void deform_align_backward(const DeformAlignBackwardArgs& args, void* workspace, Stream stream, const Gemm& gemm);
+
+}  // namespace cuda
 }  // namespace refinedet
-
-namespace refinedet::cpu {
-
-void deform_samples(const DeformSamplesArgs& args, const ParallelFor& parallel);
-void deform_columns(const DeformColumnsArgs& args, const ParallelFor& parallel);
-void deform_grad_samples(const DeformGradSamplesArgs& args, const ParallelFor& parallel);
-void deform_grad_source(const DeformGradSourceArgs& args, const ParallelFor& parallel);
-
-}  // namespace refinedet::cpu

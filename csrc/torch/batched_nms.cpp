@@ -67,7 +67,8 @@ Tensor kept_of(Inputs in) {
   if (in.device().on_gpu()) {
     auto [index, count] = padded(in);
     int64_t kept = 0;
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_item_int64(count.get(), &kept));  // waits for the device
+    // waits for the device
+    check_status(aoti_torch_item_int64(count.get(), &kept), "could not read the number of kept boxes");
     return torch::stable::narrow(index, 0, 0, kept);
   }
   int64_t kept = 0;

@@ -80,6 +80,8 @@ ParallelFor torch_threads() {
   return {run, nullptr, static_cast<int64_t>(torch::stable::get_num_threads())};
 }
 
+void check_status(AOTITorchError code, const char* failure) { REFINEDET_CHECK(code == AOTI_TORCH_SUCCESS, failure); }
+
 Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device) {
   // not torch::stable::empty, which asks the dispatcher: most of a microsecond per result
   constexpr size_t kUsual = 8;
@@ -92,8 +94,9 @@ Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device) {
   }
   const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
   AtenTensorHandle handle = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides,
-                                                         number, device.type(), device.index(), &handle));
+  check_status(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides, number,
+                                        device.type(), device.index(), &handle),
+               "could not allocate a tensor");
   return Tensor(handle);
 }
 

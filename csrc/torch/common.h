@@ -46,6 +46,9 @@ ParallelFor torch_threads();
 
 using Sizes = torch::headeronly::IntHeaderOnlyArrayRef;
 
+// Throws where a C function of torch failed, saying what could not be done: check_status(code, "could not ...").
+void check_status(AOTITorchError code, const char* failure);
+
 // A new contiguous tensor.
 Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device = Device::cpu());
 

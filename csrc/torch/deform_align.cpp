@@ -1,50 +1,48 @@
-#include "deform_align.h"
+#include "ops/deform_align.h"
 
 #include <algorithm>
 
 #include "as_contiguous.h"
-#include "deform_align_cuda.h"
+#include "gemm.h"
+#include "new_image.h"
 
 namespace refinedet::torch_ops {
 namespace {
 
-// bfloat16 products are fast where the machine multiplies bfloat16; elsewhere they would be emulated.
-bool multiplies_bfloat16() {
-#if REFINEDET_X86_LEVELS
-  return cpu::level() == cpu::Level::avx512 && __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
+// A call's checked tensors, ordered as the kernels want them.
+struct DeformCall {
+  Device device = Device::cpu();
+  DeformAlignShape shape;
+  Tensor input, weight;                        // contiguous or channels last
+  std::optional<Tensor> offset, center, mask;  // contiguous
 
-ScalarType compute_dtype(const Tensor& input, Device device) {
-  if (device.on_gpu()) {
-    return input.scalar_type();
+  std::vector<int64_t> out_sizes() const {
+    return {shape.batch, shape.out_channels, shape.geometry.out_height, shape.geometry.out_width};
   }
-  switch (dtype_of(input, "input")) {
-    case DType::f64:
-      return ScalarType::Double;
-    case DType::bf16:
-      return multiplies_bfloat16() ? ScalarType::BFloat16 : ScalarType::Float;
-    default:
-      return ScalarType::Float;
-  }
-}
+};
 
-// Throws unless both numbers are at least `low`.
-void check_pair(const std::array<int64_t, 2>& pair, int64_t low, const char* name) {
+// Throws unless there are two numbers of at least `low`.
+void check_pair(const std::vector<int64_t>& pair, int64_t low, const char* name) {
+  REFINEDET_CHECK(pair.size() == 2, name, ": expected two integers of at least ", low, ", got ", pair.size(),
+                  " values");
   REFINEDET_CHECK(pair[0] >= low && pair[1] >= low, name, ": expected two integers of at least ", low, ", got ",
                   pair[0], " and ", pair[1]);
 }
 
-// Throws unless `t` is (B, channels, Ho, Wo).
-void check_map(const Tensor& t, const DeformCall& call, int64_t channels, const char* name) {
-  check_device(t, call.device, name);
-  dtype_of(t, name);
-  const std::array<int64_t, 4> expected{call.batch, channels, call.geometry.out_height, call.geometry.out_width};
-  const Sizes sizes = t.sizes();
+// Throws unless `map`, where there is one, is (B, channels, Ho, Wo).
+std::optional<Tensor> checked_map(const std::optional<Tensor>& map, const DeformCall& call, int64_t channels,
+                                  const char* name) {
+  if (!map) {
+    return std::nullopt;
+  }
+  check_device(*map, call.device, name);
+  dtype_of(*map, name);
+  const DeformGeometry& g = call.shape.geometry;
+  const std::array<int64_t, 4> expected{call.shape.batch, channels, g.out_height, g.out_width};
+  const Sizes sizes = map->sizes();
   REFINEDET_CHECK(std::equal(sizes.begin(), sizes.end(), expected.begin(), expected.end()), name, ": expected shape (",
-                  expected[0], ", ", expected[1], ", ", expected[2], ", ", expected[3], "), got ", shape_of(t));
+                  expected[0], ", ", expected[1], ", ", expected[2], ", ", expected[3], "), got ", shape_of(*map));
+  return as_contiguous(*map);
 }
 
 int64_t offset_groups_of(const std::optional<Tensor>& offset, const std::optional<Tensor>& center,
@@ -60,55 +58,40 @@ int64_t offset_groups_of(const std::optional<Tensor>& offset, const std::optiona
                   : 1;
 }
 
-std::optional<Tensor> contiguous(const std::optional<Tensor>& t) {
-  return t ? std::optional<Tensor>(as_contiguous(*t)) : std::nullopt;
-}
-
 int64_t out_size(int64_t size, int64_t pad, int64_t dilation, int64_t kernel, int64_t stride) {
   const int64_t room = size + 2 * pad - dilation * (kernel - 1) - 1;
   return room < 0 ? (room >= -stride ? 0 : -1) : room / stride + 1;
 }
 
-}  // namespace
-
-DeformSteps deform_steps(const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
-                         const std::vector<int64_t>& dilation) {
-  const auto pair = [](const std::vector<int64_t>& numbers, int64_t low, const char* name) {
-    REFINEDET_CHECK(numbers.size() == 2, name, ": expected two integers of at least ", low, ", got ", numbers.size(),
-                    " values");
-    return std::array<int64_t, 2>{numbers[0], numbers[1]};
-  };
-  return {pair(stride, 1, "stride"), pair(padding, 0, "padding"), pair(dilation, 1, "dilation")};
-}
-
 DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& offset,
                        const std::optional<Tensor>& center, const std::optional<Tensor>& mask,
-                       const DeformSteps& steps) {
-  const auto& [stride, padding, dilation] = steps;
+                       const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
+                       const std::vector<int64_t>& dilation) {
   DeformCall call;
   call.device = device_of(input, "input");
-  call.dtype = input.scalar_type();
   check_device(weight, call.device, "weight");
   check_no_double_on_gpu(input, call.device, "input");
   REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, C, H, W), got ", shape_of(input));
   REFINEDET_CHECK(weight.dim() == 4 && weight.size(1) > 0 && weight.size(2) > 0 && weight.size(3) > 0,
                   "weight: expected shape (Co, C / groups, kh, kw), got ", shape_of(weight));
-  check_dtype(weight, call.dtype, "weight");
+  check_dtype(weight, input.scalar_type(), "weight");
   check_pair(stride, 1, "stride");
   check_pair(padding, 0, "padding");
   check_pair(dilation, 1, "dilation");
 
-  call.batch = input.size(0);
-  call.channels = input.size(1);
-  call.out_channels = weight.size(0);
-  REFINEDET_CHECK(call.channels > 0 && call.channels % weight.size(1) == 0, "input: expected a multiple of ",
+  DeformAlignShape& shape = call.shape;
+  shape.dtype = dtype_of(input, "input");
+  shape.batch = input.size(0);
+  shape.channels = input.size(1);
+  shape.out_channels = weight.size(0);
+  REFINEDET_CHECK(shape.channels > 0 && shape.channels % weight.size(1) == 0, "input: expected a multiple of ",
                   weight.size(1), " channels, as weight ", shape_of(weight), " has, got ", shape_of(input));
-  call.groups = call.channels / weight.size(1);
-  REFINEDET_CHECK(call.out_channels % call.groups == 0, "weight: expected a multiple of ", call.groups,
-                  " output channels (input has ", call.groups, " groups of ", weight.size(1), "), got ",
+  shape.groups = shape.channels / weight.size(1);
+  REFINEDET_CHECK(shape.out_channels % shape.groups == 0, "weight: expected a multiple of ", shape.groups,
+                  " output channels (input has ", shape.groups, " groups of ", weight.size(1), "), got ",
                   shape_of(weight));
 
-  DeformGeometry& g = call.geometry;
+  DeformGeometry& g = shape.geometry;
   g.height = input.size(2), g.width = input.size(3);
   g.kernel_h = weight.size(2), g.kernel_w = weight.size(3);
   g.stride_y = stride[0], g.stride_x = stride[1];
@@ -123,111 +106,114 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   REFINEDET_CHECK(g.out_pixels() < (int64_t{1} << 31), "input: expected fewer than 2^31 pixels in the result, got ",
                   g.out_height, " x ", g.out_width);
   g.offset_groups = offset_groups_of(offset, center, mask, g.taps());
-  REFINEDET_CHECK(call.channels % g.offset_groups == 0,
+  REFINEDET_CHECK(shape.channels % g.offset_groups == 0,
                   offset   ? "offset"
                   : center ? "center"
                            : "mask",
-                  ": expected offset groups that divide the ", call.channels, " channels of input, got ",
+                  ": expected offset groups that divide the ", shape.channels, " channels of input, got ",
                   g.offset_groups);
-  if (offset) {
-    check_map(*offset, call, 2 * g.offset_groups * g.taps(), "offset");
-  }
-  if (center) {
-    check_map(*center, call, 2 * g.offset_groups, "center");
-  }
-  if (mask) {
-    check_map(*mask, call, g.offset_groups * g.taps(), "mask");
-  }
+  call.offset = checked_map(offset, call, 2 * g.offset_groups * g.taps(), "offset");
+  call.center = checked_map(center, call, 2 * g.offset_groups, "center");
+  call.mask = checked_map(mask, call, g.offset_groups * g.taps(), "mask");
 
-  call.channels_last = is_channels_last(input);
-  call.input = call.channels_last ? input : as_contiguous(input);
-  call.weight_channels_last = is_channels_last(weight);
-  call.weight = call.weight_channels_last ? weight : as_contiguous(weight);
-  call.offset = contiguous(offset);
-  call.center = contiguous(center);
-  call.mask = contiguous(mask);
-  call.compute = compute_dtype(input, call.device);
-  call.sampling = call.compute == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  shape.channels_last = is_channels_last(input);
+  call.input = shape.channels_last ? input : as_contiguous(input);
+  shape.weight_channels_last = is_channels_last(weight);
+  call.weight = shape.weight_channels_last ? weight : as_contiguous(weight);
   return call;
 }
 
-namespace {
-
-// out += bias for a tile of a block's output channels.
-void add_bias(const DeformBlock& work, const Tensor& bias, const Tensor& out, bool channels_last,
-              const TileRange& range) {
-  const int64_t first = work.first_output();
-  char* values = static_cast<char*>(const_cast<void*>(bias.const_data_ptr())) + first * element_size(out.scalar_type());
-  write_rows({values, 0, 0, 1}, out.scalar_type(), out, channels_last, range, first, work.outputs(), /*add=*/true,
-             false);
-}
-
-Tensor forward(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& offset,
-               const std::optional<Tensor>& center, const std::optional<Tensor>& mask, std::optional<Tensor> bias,
-               const DeformSteps& steps) {
-  const DeformCall call = deform_call(input, weight, offset, center, mask, steps);
-  if (bias) {
-    check_device(*bias, call.device, "bias");
-    check_dtype(*bias, input.scalar_type(), "bias");
-    REFINEDET_CHECK(bias->dim() == 1 && bias->size(0) == call.out_channels, "bias: expected shape (", call.out_channels,
-                    ",), got ", shape_of(*bias));
-    bias = as_contiguous(*bias);
-  }
-#if defined(REFINEDET_WITH_CUDA)
-  if (call.device.on_gpu()) {
-    return deform_align_on_gpu(call, bias);
-  }
-#endif
-  Tensor out = new_like_image(call.out_sizes(), call.dtype, call.channels_last);
-  if (out.numel() == 0) {
-    return out;
-  }
-  const ScalarType dtype = call.dtype;
-  const ScalarType source = forward_source(call);
-  const int64_t copied = call.channels_last && dtype == source ? 0 : element_size(source);
-  // parts of an only group add up in the output, which half types would round every time
-  const DeformPlan plan =
-      deform_plan(call, source, copied, /*divisible=*/dtype == call.compute && element_size(dtype) >= 4);
-  for (const ChannelBlock& block : plan.blocks) {
-    const bool add = call.groups == 1 && block.channel > 0;
-    DeformBlock work(call, plan, block, add ? std::nullopt : bias);
-    for_image_steps(call, plan, [&](int64_t image, int64_t images) {
-      work.load_images(image, images);
-      for_tiles(call, plan, image, images, [&](const TileRange& range) {
-        work.locate(range);
-        cpu::deform_columns({work.tile()}, torch_threads());
-        work.to_product();
-        const auto there =
-            rows_in_place(out, call.channels_last, range, work.first_output(), call.compute, /*planes=*/true);
-        const PixelRows rows = there ? *there : work.scratch_rows();
-        multiply(work.columns(), work.weights().transposed(), work.out_rows(rows), call.compute, call.device,
-                 add && there);
-        if (!there) {
-          write_rows(rows, call.compute, out, call.channels_last, range, work.first_output(), work.outputs(), add,
-                     false);
-        }
-        if (bias && !add && work.in_place()) {
-          add_bias(work, *bias, out, call.channels_last, range);
-        }
-      });
-    });
-  }
-  return out;
+DeformMap map_of(const std::optional<Tensor>& t) {
+  return t ? DeformMap{t->const_data_ptr(), dtype_of(*t, "map")} : DeformMap{nullptr, DType::f32};
 }
 
 Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
                     std::optional<Tensor> center, std::optional<Tensor> mask, std::optional<Tensor> bias,
                     std::vector<int64_t> stride, std::vector<int64_t> padding, std::vector<int64_t> dilation) {
-  return forward(input, weight, offset, center, mask, bias, deform_steps(stride, padding, dilation));
+  const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
+  if (bias) {
+    check_device(*bias, call.device, "bias");
+    check_dtype(*bias, input.scalar_type(), "bias");
+    REFINEDET_CHECK(bias->dim() == 1 && bias->size(0) == call.shape.out_channels, "bias: expected shape (",
+                    call.shape.out_channels, ",), got ", shape_of(*bias));
+    bias = as_contiguous(*bias);
+  }
+  Tensor out = new_image(call.out_sizes(), input.scalar_type(), call.shape.channels_last, call.device);
+  if (out.numel() == 0) {
+    return out;
+  }
+  const DeformAlignArgs args{.shape = call.shape,
+                             .input = call.input.const_data_ptr(),
+                             .weight = call.weight.const_data_ptr(),
+                             .bias = bias ? bias->const_data_ptr() : nullptr,
+                             .offset = map_of(call.offset),
+                             .center = map_of(call.center),
+                             .mask = map_of(call.mask),
+                             .out = out.mutable_data_ptr()};
+  run_with_gemm<cpu::deform_align, cuda::deform_align, cuda::deform_align_workspace>(call.device, args);
+  return out;
 }
 
-// The same for calls without gradients: integers cost a short call less than lists of them.
-Tensor deform_align_forward(const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
-                            std::optional<Tensor> center, std::optional<Tensor> mask, std::optional<Tensor> bias,
-                            int64_t stride_y, int64_t stride_x, int64_t pad_y, int64_t pad_x, int64_t dilation_y,
-                            int64_t dilation_x) {
-  return forward(input, weight, offset, center, mask, bias,
-                 {{stride_y, stride_x}, {pad_y, pad_x}, {dilation_y, dilation_x}});
+// Gradients of input, weight, offset, center, mask and bias; those that output_mask does not want have no elements.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward(
+    const Tensor& grad_in, const Tensor& input, const Tensor& weight, std::optional<Tensor> offset,
+    std::optional<Tensor> center, std::optional<Tensor> mask, std::vector<int64_t> stride, std::vector<int64_t> padding,
+    std::vector<int64_t> dilation, std::vector<bool> output_mask, bool deterministic) {
+  const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
+  const ScalarType dtype = input.scalar_type();
+  check_device(grad_in, call.device, "grad");
+  check_dtype(grad_in, dtype, "grad");
+  REFINEDET_CHECK(sizes_of(grad_in) == call.out_sizes(), "grad: expected the shape of the output, got ",
+                  shape_of(grad_in));
+  REFINEDET_CHECK(output_mask.size() == 6, "output_mask: expected 6 values, got ", output_mask.size());
+  const bool given[3] = {offset.has_value(), center.has_value(), mask.has_value()};
+  for (int i = 0; i < 3; ++i) {
+    REFINEDET_CHECK(given[i] || !output_mask[2 + i],
+                    "output_mask: a gradient is wanted of an argument that was not given");
+  }
+
+  const bool grad_channels_last = is_channels_last(grad_in);
+  const Tensor grad = grad_channels_last ? grad_in : as_contiguous(grad_in);
+  const auto image = [&](const Tensor& like, bool channels_last, bool wanted) {
+    return wanted ? new_image(sizes_of(like), dtype, channels_last, call.device) : new_tensor({0}, dtype, call.device);
+  };
+  const auto map = [&](const std::optional<Tensor>& like, bool wanted) {
+    return wanted ? new_tensor(sizes_of(*like), like->scalar_type(), call.device)
+                  : new_tensor({0}, ScalarType::Float, call.device);
+  };
+  const std::array<Tensor, 5> grads{image(call.input, call.shape.channels_last, output_mask[0]),
+                                    image(call.weight, call.shape.weight_channels_last, output_mask[1]),
+                                    map(call.offset, output_mask[2]), map(call.center, output_mask[3]),
+                                    map(call.mask, output_mask[4])};
+  const auto grad_data = [&](size_t i) { return output_mask[i] ? grads[i].mutable_data_ptr() : nullptr; };
+  const auto map_out = [&](size_t i) { return DeformMapOut{grad_data(i), dtype_of(grads[i], "map")}; };
+  if (grad.numel() == 0) {
+    for (const Tensor& t : grads) {
+      Tensor result = t;
+      torch::stable::zero_(result);
+    }
+  } else if (std::any_of(output_mask.begin(), output_mask.begin() + 5, [](bool wanted) { return wanted; })) {
+    const DeformAlignBackwardArgs args{.shape = call.shape,
+                                       .grad = grad.const_data_ptr(),
+                                       .grad_channels_last = grad_channels_last,
+                                       .input = call.input.const_data_ptr(),
+                                       .weight = call.weight.const_data_ptr(),
+                                       .offset = map_of(call.offset),
+                                       .center = map_of(call.center),
+                                       .mask = map_of(call.mask),
+                                       .deterministic = deterministic,
+                                       .grad_input = grad_data(0),
+                                       .grad_weight = grad_data(1),
+                                       .grad_offset = map_out(2),
+                                       .grad_center = map_out(3),
+                                       .grad_mask = map_out(4)};
+    run_with_gemm<cpu::deform_align_backward, cuda::deform_align_backward, cuda::deform_align_backward_workspace>(
+        call.device, args);
+  }
+  const std::array<int64_t, 3> all_but_channels{0, 2, 3};
+  const Tensor grad_bias =
+      output_mask[5] ? torch::stable::sum(grad, all_but_channels) : new_tensor({0}, dtype, call.device);
+  return {grads[0], grads[1], grads[2], grads[3], grads[4], grad_bias};
 }
 
 }  // namespace
@@ -237,13 +223,14 @@ STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
       "deform_align(Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, Tensor? bias, "
       "int[] stride, int[] padding, int[] dilation) -> Tensor");
   m.def(
-      "_deform_align_forward(Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, Tensor? bias, "
-      "int stride_y=1, int stride_x=1, int pad_y=0, int pad_x=0, int dilation_y=1, int dilation_x=1) -> Tensor");
+      "_deform_align_backward(Tensor grad, Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, "
+      "int[] stride, int[] padding, int[] dilation, bool[] output_mask, "
+      "bool deterministic=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 REFINEDET_KERNELS(m) {
   m.impl("deform_align", TORCH_BOX(&deform_align));
-  m.impl("_deform_align_forward", TORCH_BOX(&deform_align_forward));
+  m.impl("_deform_align_backward", TORCH_BOX(&deform_align_backward));
 }
 
 }  // namespace refinedet::torch_ops

@@ -58,7 +58,7 @@ CudaScope::CudaScope([[maybe_unused]] Device device) {
 #if defined(REFINEDET_WITH_CUDA) && !defined(REFINEDET_CUDA_ON_HOST)
   guard_.emplace(device.index());
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(get_stream()(device.index(), &stream));
+  check_status(get_stream()(device.index(), &stream), "torch did not say its current CUDA stream");
   stream_ = static_cast<cuda::Stream>(stream);
 #endif
 }

@@ -3,26 +3,54 @@
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
 
 namespace refinedet::torch_ops {
+namespace {
 
-Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
-               ScalarType dtype, Device device) {
-  return torch::stable::from_blob(const_cast<void*>(data), {sizes.begin(), sizes.size()},
-                                  {strides.begin(), strides.size()}, device.stable(), dtype);
+ScalarType scalar_type(DType dtype) {
+  switch (dtype) {
+    case DType::f64:
+      return ScalarType::Double;
+    case DType::f16:
+      return ScalarType::Half;
+    case DType::bf16:
+      return ScalarType::BFloat16;
+    default:
+      return ScalarType::Float;
+  }
 }
 
-void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
-  std::array<StableIValue, 3> stack{torch::stable::detail::from(a), torch::stable::detail::from(b),
-                                    torch::stable::detail::from(out)};
+// A tensor on the matrices' memory: one matrix has two dimensions.
+Tensor view_of(const Matrix& m, Device device) {
+  const std::array<int64_t, 3> sizes{m.count, m.rows, m.columns};
+  const std::array<int64_t, 3> strides{m.matrix_stride, m.row_stride, m.column_stride};
+  const size_t skipped = m.count == 1 ? 1 : 0;
+  return torch::stable::from_blob(m.data, Sizes(sizes.data() + skipped, 3 - skipped),
+                                  Sizes(strides.data() + skipped, 3 - skipped), device.stable(), scalar_type(m.dtype));
+}
+
+void multiply(void* device_index, const Matrix& a, const Matrix& b, const Matrix& out, bool add) {
+  const auto index = static_cast<int32_t>(reinterpret_cast<intptr_t>(device_index));
+  const Device device = index < 0 ? Device::cpu() : Device::cuda(index);
+  const Tensor left = view_of(a, device), right = view_of(b, device), result = view_of(out, device);
+  const bool batched = out.count > 1;
+  if (add) {
+    // not by the dispatcher: the stable ABI has no way to hand it the factors, which are scalars
+    REFINEDET_CHECK(index < 0, "products on a GPU cannot be added to what is there");
+    const auto product = batched ? aoti_torch_cpu_baddbmm_out : aoti_torch_cpu_addmm_out;
+    return check_status(product(result.get(), result.get(), left.get(), right.get(), 1, 1),
+                        "could not multiply matrices");
+  }
+  std::array<StableIValue, 3> stack{torch::stable::detail::from(left), torch::stable::detail::from(right),
+                                    torch::stable::detail::from(result)};
   // the out overloads: nothing is allocated, and autocast leaves them alone
-  const char* op = out.dim() == 3 ? "aten::bmm" : "aten::mm";
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, "out", stack.data(), TORCH_ABI_VERSION));
+  check_status(torch_call_dispatcher(batched ? "aten::bmm" : "aten::mm", "out", stack.data(), TORCH_ABI_VERSION),
+               "could not multiply matrices");
   torch::stable::detail::to<Tensor>(stack[0]);  // the result is `out` once more: its handle is taken and dropped
 }
 
-void multiply_add(const Tensor& a, const Tensor& b, const Tensor& out) {
-  // not by the dispatcher: the stable ABI has no way to hand it the factors, which are scalars
-  const auto add = out.dim() == 3 ? aoti_torch_cpu_baddbmm_out : aoti_torch_cpu_addmm_out;
-  STABLE_TORCH_ERROR_CODE_CHECK(add(out.get(), out.get(), a.get(), b.get(), 1, 1));
+}  // namespace
+
+Gemm torch_gemm(Device device) {
+  return Gemm(multiply, reinterpret_cast<void*>(static_cast<intptr_t>(device.index())));
 }
 
 }  // namespace refinedet::torch_ops

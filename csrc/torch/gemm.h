@@ -1,21 +1,25 @@
-// torch's own matrix product on pieces of memory.
+// torch's own matrix product for kernels, and ops whose kernels want it.
 #pragma once
 
-#include <initializer_list>
-
 #include "common.h"
+#include "core/gemm.h"
 
 namespace refinedet::torch_ops {
 
-// A tensor on somebody else's memory, which must outlive it. Read-only memory must not become an `out`.
-Tensor view_of(const void* data, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
-               ScalarType dtype, Device device = Device::cpu());
+// With torch's threads, or on the GPU's current stream.
+Gemm torch_gemm(Device device);
 
-// out = a b, with torch's threads or on the GPU's current stream. Matrices of one dtype, or batches of them (with
-// stride 0 for one that all share); each may have any stride in one of its dimensions if it has 1 in the other.
-void multiply(const Tensor& a, const Tensor& b, const Tensor& out);
-
-// out += a b, on the CPU.
-void multiply_add(const Tensor& a, const Tensor& b, const Tensor& out);
+// As run<...> of common.h, for kernels that multiply matrices.
+template <auto cpu_kernel, auto cuda_kernel, auto cuda_bytes, class Args>
+void run_with_gemm(Device device, const Args& args) {
+  if constexpr (kWithCuda) {
+    if (device.on_gpu()) {
+      const CudaScope scope(device);
+      const Tensor workspace = new_tensor({cuda_bytes(args)}, ScalarType::Byte, device);
+      return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream(), torch_gemm(device));
+    }
+  }
+  cpu_kernel(args, torch_threads(), torch_gemm(device));
+}
 
 }  // namespace refinedet::torch_ops

@@ -7,6 +7,7 @@ namespace refinedet::torch_ops {
 namespace {
 
 int64_t cpu_level() { return static_cast<int64_t>(cpu::level()); }
+int64_t multiplies_bfloat16() { return cpu::multiplies_bfloat16() ? 1 : 0; }
 int64_t has_cuda() {
 #if defined(REFINEDET_WITH_CUDA)
   return 1;
@@ -20,11 +21,13 @@ int64_t has_cuda() {
 STABLE_TORCH_LIBRARY(REFINEDET_LIBRARY, m) {
   m.def("_cpu_level() -> int");
   m.def("_has_cuda() -> int");
+  m.def("_multiplies_bfloat16() -> int");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CompositeExplicitAutograd, m) {
   m.impl("_cpu_level", TORCH_BOX(&cpu_level));
   m.impl("_has_cuda", TORCH_BOX(&has_cuda));
+  m.impl("_multiplies_bfloat16", TORCH_BOX(&multiplies_bfloat16));
 }
 
 }  // namespace refinedet::torch_ops

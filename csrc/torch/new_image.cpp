@@ -29,8 +29,9 @@ Tensor new_layout(const std::vector<int64_t>& sizes, ScalarType dtype, bool chan
   const std::vector<int64_t> strides{sizes[1] * sizes[2] * sizes[3], 1, sizes[1] * sizes[3], sizes[1]};
   const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
   AtenTensorHandle handle = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(
-      aoti_torch_empty_strided(4, sizes.data(), strides.data(), number, device.type(), device.index(), &handle));
+  check_status(
+      aoti_torch_empty_strided(4, sizes.data(), strides.data(), number, device.type(), device.index(), &handle),
+      "could not allocate a channels-last tensor");
   return Tensor(handle);
 }
 

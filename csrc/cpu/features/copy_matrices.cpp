@@ -1,7 +1,7 @@
 #include "copy_matrices.h"
 
 #include "cpu/runtime/level.h"
-#include "cpu/simd/turn_tile.h"
+#include "cpu/simd/register_transpose.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
@@ -89,8 +89,8 @@ REFINEDET_HD void transpose_narrow(const From* from, To* to, int64_t length, int
 
 // A tile, or what is left of one at the edges.
 template <class From, class To>
-REFINEDET_HD void transpose_tile(const From* __restrict from, To* __restrict to, int64_t height, int64_t width,
-                                 const Copy& how) {
+REFINEDET_HD void copy_tile(const From* __restrict from, To* __restrict to, int64_t height, int64_t width,
+                            const Copy& how) {
   constexpr int64_t size = kTile<Between<From, To>>;
   Between<From, To> tile[size][size], turned[size][size];
   for (int64_t i = 0; i < height; ++i) {
@@ -98,7 +98,7 @@ REFINEDET_HD void transpose_tile(const From* __restrict from, To* __restrict to,
       tile[i][j] = get<From, To>(from[i * how.from_stride + j]);
     }
   }
-  turn_tile(tile, turned);
+  transpose_tile(tile, turned);
   for (int64_t j = 0; j < width; ++j) {
     for (int64_t i = 0; i < height; ++i) {
       put<From, To>(turned[j][i], to[j * how.to_stride + i], how);
@@ -124,9 +124,9 @@ REFINEDET_HD void transpose(const From* __restrict from, To* __restrict to, int6
       const From* a = from + i * how.from_stride + j;
       To* b = to + j * how.to_stride + i;
       if (height == size && width == size) {
-        transpose_tile(a, b, size, size, how);  // its loops are of known length
+        copy_tile(a, b, size, size, how);  // its loops are of known length
       } else {
-        transpose_tile(a, b, height, width, how);
+        copy_tile(a, b, height, width, how);
       }
     }
   }
@@ -134,27 +134,26 @@ REFINEDET_HD void transpose(const From* __restrict from, To* __restrict to, int6
 
 template <class From, class To>
 REFINEDET_HD void copy(const CopyMatricesArgs& args, const ParallelFor& parallel) {
-  const MatrixLayout<const void> a = args.from;
-  const MatrixLayout<void> b = args.to;
+  const Matrix a = args.from, b = args.to;
   // a single row or column reads the same in both orders
-  const bool a_by_row = a.column_stride == 1 || args.columns == 1, b_by_row = b.column_stride == 1 || args.columns == 1;
-  const bool a_by_column = a.row_stride == 1 || args.rows == 1, b_by_column = b.row_stride == 1 || args.rows == 1;
-  const int64_t blocks = (args.rows + kRowBlock - 1) / kRowBlock;
-  const int64_t block_size = max2<int64_t>(1, args.columns * min2(args.rows, kRowBlock));
-  parallel(args.count * blocks, max2<int64_t>(1, 16384 / block_size), [=](int64_t begin, int64_t end) {
+  const bool a_by_row = a.column_stride == 1 || a.columns == 1, b_by_row = b.column_stride == 1 || a.columns == 1;
+  const bool a_by_column = a.row_stride == 1 || a.rows == 1, b_by_column = b.row_stride == 1 || a.rows == 1;
+  const int64_t blocks = divide_up(a.rows, kRowBlock);
+  const int64_t block_size = max2<int64_t>(1, a.columns * min2(a.rows, kRowBlock));
+  parallel(a.count * blocks, max2<int64_t>(1, 16384 / block_size), [=](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t matrix = task / blocks, row = task % blocks * kRowBlock;
-      const int64_t rows = min2(kRowBlock, args.rows - row);
+      const int64_t rows = min2(kRowBlock, a.rows - row);
       const From* from = static_cast<const From*>(a.data) + matrix * a.matrix_stride + row * a.row_stride;
       To* to = static_cast<To*>(b.data) + matrix * b.matrix_stride + row * b.row_stride;
       if (a_by_row && b_by_row) {
-        copy_lines(from, to, rows, args.columns, {a.row_stride, b.row_stride, args.add, args.overflow});
+        copy_lines(from, to, rows, a.columns, {a.row_stride, b.row_stride, args.add, args.overflow});
       } else if (a_by_column && b_by_column) {
-        copy_lines(from, to, args.columns, rows, {a.column_stride, b.column_stride, args.add, args.overflow});
+        copy_lines(from, to, a.columns, rows, {a.column_stride, b.column_stride, args.add, args.overflow});
       } else if (a_by_column) {
-        transpose(from, to, args.columns, rows, {a.column_stride, b.row_stride, args.add, args.overflow});
+        transpose(from, to, a.columns, rows, {a.column_stride, b.row_stride, args.add, args.overflow});
       } else {
-        transpose(from, to, rows, args.columns, {a.row_stride, b.column_stride, args.add, args.overflow});
+        transpose(from, to, rows, a.columns, {a.row_stride, b.column_stride, args.add, args.overflow});
       }
     }
   });

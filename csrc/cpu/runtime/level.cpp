@@ -56,4 +56,13 @@ const char* level_name(Level level) {
   }
 }
 
+bool multiplies_bfloat16() {
+#if REFINEDET_X86_LEVELS
+  // every processor with AMX has these too
+  return level() == Level::avx512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 }  // namespace refinedet::cpu

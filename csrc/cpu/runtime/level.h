@@ -23,6 +23,10 @@ enum class Level { baseline, avx2, avx512 };
 Level level();
 const char* level_name(Level level);
 
+// Whether bfloat16 products are fast: the machine has instructions for them, and the level in use is its best.
+// Elsewhere they are emulated, and float32 is faster.
+bool multiplies_bfloat16();
+
 // A kernel at one level. Its file specializes this for its arguments and `kLevel`, so once per level; kernels.cpp has
 // the functions that pick one.
 template <Level, class Args>

@@ -1,6 +1,8 @@
 #include "scratch.h"
 
 #include <cstdlib>
+#include <stdexcept>
+#include <string>
 
 namespace refinedet::cpu {
 namespace {
@@ -35,5 +37,26 @@ char* take_scratch(size_t bytes) {
 }
 
 void give_back_scratch(char* memory) { block.used = static_cast<size_t>(memory - block.base); }
+
+Scratch::Scratch(int64_t bytes, const char* purpose) {
+  const size_t size = (static_cast<size_t>(bytes) + 63) / 64 * 64;
+  data_ = take_scratch(size);
+  allocated_ = data_ == nullptr;
+  if (allocated_) {
+    data_ = static_cast<char*>(std::aligned_alloc(64, size == 0 ? 64 : size));
+    if (data_ == nullptr) {
+      throw std::runtime_error(std::string("out of memory: ") + std::to_string(bytes) + " bytes were asked for " +
+                               purpose);
+    }
+  }
+}
+
+Scratch::~Scratch() {
+  if (allocated_) {
+    std::free(data_);
+  } else {
+    give_back_scratch(data_);
+  }
+}
 
 }  // namespace refinedet::cpu

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace refinedet::cpu {
 
@@ -13,5 +14,22 @@ char* take_scratch(size_t bytes);
 
 // Gives back what take_scratch gave; what was taken last goes back first, on the thread that took it.
 void give_back_scratch(char* memory);
+
+// Uninitialized scratch memory of code that is compiled once, 64-byte aligned, from the thread's block where that has
+// room. (Kernels, which are compiled once per level, have Buffer.) A local variable, or a member of one: it dies on the
+// thread that made it, in the reverse order of birth. Throws std::runtime_error, which names `purpose`.
+class Scratch {
+ public:
+  Scratch(int64_t bytes, const char* purpose);
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch();
+
+  char* data() const { return data_; }
+
+ private:
+  char* data_;
+  bool allocated_;
+};
 
 }  // namespace refinedet::cpu

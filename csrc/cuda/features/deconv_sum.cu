@@ -1,149 +1,188 @@
-// Floor of the op, 256 to 256 channels from 20x20 to 40x40, batch 32: input, weight, lateral and out are 59 MB in
-// bfloat16, 14 us at 4.3 TB/s (118 MB and 27 us in float32); the product is 6.7 GFLOP, 10 us at 700 TFLOP/s (in float32
-// without TF32 134 us at 50). In between lie the columns, as large as a map: 26 MB (52), which the product writes and
-// these kernels read. They stay in the L2 where the caller's tiles are small enough, so that the memory sees each map
-// once. Of a single image everything is below the launches, two of 2 to 3 us.
-//
-// Hence one kernel for all that is not the product, bound by bytes: per element one column and one lateral read and one
-// result written, some ten operations. 64-bit divisions find a cell's place: the hardware's way for small numbers is
-// taken inside them, and a cell is 8 to 32 elements.
-#include "core/feature_sum.h"
-#include "deconv_sum.h"
-#include "deconv_sum_cells.h"
+// deconv_sum and its backward on a GPU: the maps' side by kernels of ours (deconv_maps.cu), tile by tile, so that the
+// columns between them and the products stay in the L2.
+#include <algorithm>
+#include <optional>
+
+#include "cuda/primitives/device.h"
+#include "deconv_tile.h"
+#include "ops/deconv_sum.h"
+#include "weight_grad.h"
 
 namespace refinedet::cuda {
 namespace {
 
-constexpr int kThreads = 128;
+// Columns at a time: so few that they stay in the L2 of a large GPU between the product and the maps, so many that the
+// product fills all of it several times over.
+constexpr int64_t kTileBytes = 32 << 20;
 
-// The elements of a run that are inside the map, zeros for the others.
-template <class Cells>
-__device__ __forceinline__ auto load_run(const typename Cells::Element* p, int count) {
-  constexpr int n = Cells::kSize;
-  Pack<typename Cells::Element, n> run{};
-  if constexpr (Cells::kAligned) {
-    if (count > 0) {
-      run = load_pack<n, true>(p);
-    }
-  } else {
-    GPU_UNROLL
-    for (int e = 0; e < n; ++e) {
-      if (e < count) {
-        run.at[e] = p[e];
-      }
+// input (pixels, Ci) x weight (Ci, 4 Co) = columns (pixels, 4 Co) for one tile after the other: whole images, or lines
+// of one where its columns alone are too many. Channels-last the pixels of a tile are one matrix, else each image's are
+// one of a batch of matrices; that each channel's pixels then lie side by side only the strides know.
+class DeconvTiles {
+ public:
+  // Before the first tile. `products`: whether columns are wanted at all.
+  DeconvTiles(const DeconvSumShape& shape, bool products, Workspace& memory) : shape_(shape) {
+    tile_ = {.dtype = shape.dtype,
+             .columns = shape.dtype,
+             .channels_last = shape.channels_last,
+             .taps_inner = shape.taps_inner,
+             .channels = shape.channels,
+             .in_height = shape.in_height,
+             .in_width = shape.in_width,
+             .out_height = shape.out_height,
+             .out_width = shape.out_width,
+             .first_line = 0,
+             .lines = 0};
+    const int64_t line_size = 4 * shape.channels * shape.in_width, height = shape.in_height;
+    const int64_t lines = std::max<int64_t>(1, kTileBytes / (line_size * element_size(shape.dtype)));
+    most_lines_ = lines < height ? lines : std::min(shape.batch, lines / height) * height;
+    if (products) {
+      columns_ = memory.take<char>(line_size * most_lines_ * element_size(shape.dtype));
     }
   }
-  return run;
+
+  // Goes on to the next tile; false after the last.
+  bool next() {
+    tile_.first_line += tile_.lines;
+    tile_.lines = std::min(most_lines_, shape_.in_lines() - tile_.first_line);
+    if (most_lines_ < shape_.in_height) {
+      tile_.lines = std::min(tile_.lines, shape_.in_height - tile_.first_line % shape_.in_height);
+    }
+    return tile_.lines > 0;
+  }
+  bool last() const { return tile_.first_line + tile_.lines == shape_.in_lines(); }
+
+  const DeconvSumTile& tile() const { return tile_; }
+  void* column_data() const { return columns_; }
+
+  // Matrices of a tile, and how many there are of each; at most, too.
+  int64_t matrices() const { return matrices_of(tile_.lines); }
+  int64_t most_matrices() const { return matrices_of(most_lines_); }
+  bool one_in_all() const { return most_lines_ == shape_.in_lines() && most_matrices() == 1; }
+
+  // (pixels, Ci) of maps of the input's shape.
+  Matrix input(const void* maps) const {
+    const int64_t channels = shape_.in_channels, plane = shape_.in_pixels(), height = shape_.in_height;
+    const int64_t line = tile_.first_line, width = shape_.in_width, size = element_size(shape_.dtype);
+    char* const data = static_cast<char*>(const_cast<void*>(maps));
+    if (shape_.channels_last) {
+      return {data + line * width * channels * size, shape_.dtype, 1, pixels(), channels, 0, channels, 1};
+    }
+    const int64_t first = line / height * channels * plane + line % height * width;
+    return {data + first * size, shape_.dtype, matrices(), pixels(), channels, channels * plane, 1, plane};
+  }
+  // (pixels, 4 Co)
+  Matrix columns() const {
+    const int64_t n = 4 * shape_.channels;
+    return shape_.channels_last ? dense_matrix(columns_, shape_.dtype, pixels(), n)
+                                : Matrix{columns_, shape_.dtype, matrices(), pixels(), n, n * pixels(), 1, pixels()};
+  }
+  // (Ci, 4 Co), one for all.
+  Matrix weight(const void* data) const {
+    Matrix weight = dense_matrix(const_cast<void*>(data), shape_.dtype, shape_.in_channels, 4 * shape_.channels);
+    weight.count = matrices();
+    weight.matrix_stride = 0;
+    return weight;
+  }
+  // (Ci, 4 Co), of which a tile's part of the weight's gradient is the sum.
+  Matrix weight_terms(void* data) const {
+    Matrix terms = dense_matrix(data, shape_.dtype, shape_.in_channels, 4 * shape_.channels);
+    terms.count = matrices();
+    return terms;
+  }
+
+ private:
+  int64_t matrices_of(int64_t lines) const {
+    return shape_.channels_last ? 1 : std::max<int64_t>(1, lines / shape_.in_height);
+  }
+  int64_t pixels() const { return tile_.lines * shape_.in_width / matrices(); }  // of a matrix
+
+  const DeconvSumShape& shape_;
+  DeconvSumTile tile_;
+  int64_t most_lines_;
+  void* columns_ = nullptr;
+};
+
+DeconvBiasArgs bias_args(const DeconvSumBackwardArgs& args) {
+  return {.dtype = args.shape.dtype,
+          .channels_last = args.shape.channels_last,
+          .batch = args.shape.batch,
+          .channels = args.shape.channels,
+          .pixels = args.shape.out_height * args.shape.out_width,
+          .grad = args.out != nullptr ? args.grad_lateral : args.grad,
+          .grad_bias = args.grad_bias};
 }
 
-template <class Cells>
-__device__ __forceinline__ void store_run(typename Cells::Element* p, int count,
-                                          const Pack<typename Cells::Element, Cells::kSize>& run) {
-  constexpr int n = Cells::kSize;
-  if constexpr (Cells::kAligned) {
-    if (count > 0) {
-      store_pack<n, true>(p, run);
-    }
-  } else {
-    GPU_UNROLL
-    for (int e = 0; e < n; ++e) {
-      if (e < count) {
-        p[e] = run.at[e];
-      }
-    }
-  }
-}
+// What a backward call works with; where `memory` only counts, nothing else.
+struct Backward {
+  DeconvTiles tiles;
+  std::optional<WeightGrad> weight;
+  void* bias_workspace = nullptr;
 
-template <class Cells, class T>
-__global__ void __launch_bounds__(kThreads)
-    scatter_kernel(Cells cells, const T* __restrict__ columns, const T* __restrict__ bias,
-                   const T* __restrict__ lateral, T* __restrict__ out, Work<T> low) {
-  constexpr int n = Cells::kSize, biases = Cells::kChannelsSideBySide ? n : 1;
-  const int64_t total = cells.count();
-  for (int64_t i = grid_first(); i < total; i += grid_step()) {
-    const auto place = cells.place(i);
-    typename Cells::Runs runs;
-    cells.load(columns, place, runs);
-    Pack<T, n> side[Cells::kRuns];
-    GPU_UNROLL
-    for (int r = 0; r < Cells::kRuns; ++r) {
-      side[r] = load_run<Cells>(lateral + place.at[r], place.count[r]);
+  Backward(const DeconvSumBackwardArgs& args, Workspace& memory)
+      : tiles(args.shape, args.grad_input != nullptr || args.grad_weight != nullptr, memory) {
+    if (args.grad_weight != nullptr) {
+      weight.emplace(args.shape.dtype, args.shape.weight_size(), tiles.most_matrices(), !tiles.one_in_all(),
+                     args.grad_weight, memory);
     }
-    Pack<T, biases> b{};
-    if (bias != nullptr) {
-      b = load_pack<biases, Cells::kAligned>(bias + place.channel);
-    }
-    GPU_UNROLL
-    for (int r = 0; r < Cells::kRuns; ++r) {
-      Pack<T, n> result;
-      GPU_UNROLL
-      for (int e = 0; e < n; ++e) {
-        result.at[e] = sum_features<T>(load(runs[r].at[e]), load(b.at[e % biases]), side[r].at[e], low);
-      }
-      store_run<Cells>(out + place.at[r], place.count[r], result);
+    if (args.grad_bias != nullptr) {
+      bias_workspace = memory.take<char>(deconv_bias_workspace(bias_args(args)));
     }
   }
-}
-
-template <class Cells, class T>
-__global__ void __launch_bounds__(kThreads)
-    gather_kernel(Cells cells, const T* __restrict__ grad, const T* __restrict__ out, T* __restrict__ columns,
-                  T* __restrict__ grad_lateral) {
-  constexpr int n = Cells::kSize;
-  const int64_t total = cells.count();
-  for (int64_t i = grid_first(); i < total; i += grid_step()) {
-    const auto place = cells.place(i);
-    typename Cells::Runs runs;
-    GPU_UNROLL
-    for (int r = 0; r < Cells::kRuns; ++r) {
-      runs[r] = load_run<Cells>(grad + place.at[r], place.count[r]);
-    }
-    if (out != nullptr) {
-      Pack<T, n> results[Cells::kRuns];
-      GPU_UNROLL
-      for (int r = 0; r < Cells::kRuns; ++r) {
-        results[r] = load_run<Cells>(out + place.at[r], place.count[r]);
-      }
-      GPU_UNROLL
-      for (int r = 0; r < Cells::kRuns; ++r) {
-        GPU_UNROLL
-        for (int e = 0; e < n; ++e) {
-          runs[r].at[e] = relu_gradient(runs[r].at[e], results[r].at[e]);
-        }
-        store_run<Cells>(grad_lateral + place.at[r], place.count[r], runs[r]);
-      }
-    }
-    if (columns != nullptr) {
-      cells.store(columns, place, runs);
-    }
-  }
-}
+};
 
 }  // namespace
 
-void deconv_sum_scatter(const DeconvSumArgs& args, Stream stream) {
-  dispatch_floating(args.tile.dtype, [&]<class T>(Tag<T>) {
-    with_cells<T>(args.tile, args.columns, {args.lateral, args.out, args.bias}, [&]<class Cells>(const Cells& cells) {
-      if (cells.count() > 0) {
-        launch("deconv_sum", scatter_kernel<Cells, T>, blocks_for(cells.count(), kThreads), dim3(kThreads), 0, stream,
-               cells, static_cast<const T*>(args.columns), static_cast<const T*>(args.bias),
-               static_cast<const T*>(args.lateral), static_cast<T*>(args.out), lowest_feature<T>(args.relu));
-      }
-    });
-  });
+int64_t deconv_sum_workspace(const DeconvSumArgs& args) {
+  Workspace memory;
+  DeconvTiles tiles(args.shape, /*products=*/true, memory);
+  return memory.bytes();
 }
 
-void deconv_sum_gather(const DeconvSumBackwardArgs& args, Stream stream) {
-  dispatch_floating(args.tile.dtype, [&]<class T>(Tag<T>) {
-    with_cells<T>(
-        args.tile, args.columns, {args.grad, args.out, args.grad_lateral}, [&]<class Cells>(const Cells& cells) {
-          if (cells.count() > 0) {
-            launch("deconv_sum_backward", gather_kernel<Cells, T>, blocks_for(cells.count(), kThreads), dim3(kThreads),
-                   0, stream, cells, static_cast<const T*>(args.grad), static_cast<const T*>(args.out),
-                   static_cast<T*>(args.columns), static_cast<T*>(args.grad_lateral));
-          }
-        });
-  });
+void deconv_sum(const DeconvSumArgs& args, void* workspace, Stream stream, const Gemm& gemm) {
+  Workspace memory(workspace);
+  DeconvTiles tiles(args.shape, /*products=*/true, memory);
+  while (tiles.next()) {
+    gemm.write(tiles.input(args.input), tiles.weight(args.weight), tiles.columns());
+    deconv_scatter({.tile = tiles.tile(),
+                    .columns = tiles.column_data(),
+                    .bias = args.bias,
+                    .lateral = args.lateral,
+                    .relu = args.relu,
+                    .out = args.out},
+                   stream);
+  }
+}
+
+int64_t deconv_sum_backward_workspace(const DeconvSumBackwardArgs& args) {
+  Workspace memory;
+  Backward call(args, memory);
+  return memory.bytes();
+}
+
+void deconv_sum_backward(const DeconvSumBackwardArgs& args, void* workspace, Stream stream, const Gemm& gemm) {
+  Workspace memory(workspace);
+  Backward call(args, memory);
+  DeconvTiles& tiles = call.tiles;
+  const bool products = args.grad_input != nullptr || args.grad_weight != nullptr;
+  while ((products || args.out != nullptr) && tiles.next()) {
+    deconv_gather({.tile = tiles.tile(),
+                   .grad = args.grad,
+                   .out = args.out,
+                   .columns = tiles.column_data(),
+                   .grad_lateral = args.grad_lateral},
+                  stream);
+    if (call.weight) {
+      gemm.write(tiles.input(args.input).transposed(), tiles.columns(), tiles.weight_terms(call.weight->terms()));
+      call.weight->add(tiles.matrices(), tiles.last(), stream);
+    }
+    if (args.grad_input != nullptr) {
+      gemm.write(tiles.columns(), tiles.weight(args.weight).transposed(), tiles.input(args.grad_input));
+    }
+  }
+  if (args.grad_bias != nullptr) {
+    deconv_bias(bias_args(args), call.bias_workspace, stream);
+  }
 }
 
 }  // namespace refinedet::cuda

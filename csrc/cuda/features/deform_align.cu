@@ -1,71 +1,399 @@
-// The columns of a tile of output pixels, written for torch's product.
+// deform_align and its backward on a GPU.
 //
-// Counted for EFGRNet's first level in bfloat16, 8 images of 40 x 40 with 256 channels, 9 taps, 256 outputs: the
-// product takes 15 GFLOP (about 25 us) and reads 59 MB of columns, written here (14 us from and to memory each, less
-// where the L2 still has them). Each column is blended from four corners: 236 MB of reads, of 6.5 MB of pixels. From
-// the L2 that takes 40 us, so a block works on neighbouring pixels, whose corners its L1 has: 10 us. About 100
-// instructions per 8 columns, 10 us on all multiprocessors. Hence 16-byte accesses along channels, the GPU's own
-// conversions, explicit fused multiply-adds, and samples that are placed once, by one thread each.
-//
-// A contiguous input is copied to channels last first (pixel_planes.h): 13 MB, 5 us. With threads along pixels instead
-// it could be read as it lies, but by 4 loads of 2 bytes per column in place of 4 of 16 bytes per 8: 118 million of
-// them, about 50 us.
-#include "deform_sampling.h"
+// The images are wanted channels last, a contiguous input is copied so, and the output pixels are taken by tiles, whose
+// columns are sampled by a kernel and multiplied with the weights by one product. Tiles go on from one image to the
+// next, as products are fast when they have thousands of rows; columns have the input's type; groups lie side by side
+// in a row.
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include "cuda/primitives/device.h"
+#include "deform_tile.h"
+#include "deform_weights.h"
+#include "ops/deform_align.h"
+#include "pixel_planes.h"
+#include "weight_grad.h"
 
 namespace refinedet::cuda {
 namespace {
 
-// What follows the taps in the lines of a row; the row's first sample sees to it.
-template <class T>
-__device__ __forceinline__ void fill_lines(const DeformTile& tile, const DeformSplit& split) {
-  const int64_t first = tile.geometry.taps() * tile.group_channels();
-  const uint32_t per_row = static_cast<uint32_t>(tile.geometry.taps() * tile.geometry.offset_groups);
-  const uint32_t index = blockIdx.x * split.samples + threadIdx.x;
-  if (first == tile.line || threadIdx.x >= split.samples || index >= split.total || index % per_row != 0) {
-    return;
-  }
-  T* row = static_cast<T*>(tile.columns) + index / per_row * tile.groups * tile.line;
-  for (int64_t g = 0; g < tile.groups; ++g, row += tile.line) {
-    for (int64_t i = first; i < tile.line; ++i) {
-      row[i] = round_to<T>(tile.ones && i == first ? 1.0f : 0.0f);
-    }
-  }
+// Columns of a tile. A product of 256 output channels fills an H200 from some 10,000 rows on, 46 MB in bfloat16.
+constexpr int64_t kColumnBytes = int64_t{64} << 20;
+constexpr int64_t kMinRows = 128, kRowUnit = 128;
+constexpr int64_t kImageBytes = int64_t{64} << 20;  // of the images' copies alive at once
+
+// Where pixel `number` of rows of channels begins.
+void* pixel_of(const void* rows, int64_t number, int64_t channels, DType dtype) {
+  return static_cast<char*>(const_cast<void*>(rows)) + number * channels * element_size(dtype);
 }
 
-template <class T, int N>
-__global__ void __launch_bounds__(kDeformThreads) deform_columns_kernel(DeformTile tile, DeformSplit split) {
-  GPU_SHARED(PlacedSample, samples, [kDeformThreads]);
-  const uint32_t count = place_samples(tile, split, samples);
-  fill_lines<T>(tile, split);
-  const uint32_t lane = threadIdx.x & ((1u << split.lane_bits) - 1), step = kDeformThreads >> split.lane_bits;
-  T* const columns = static_cast<T*>(tile.columns);
-  for (uint32_t s = threadIdx.x >> split.lane_bits; s < count; s += step) {
-    const PlacedSample sample = samples[s];
-    const CornerWeights<float> weights = weights_of(sample.at);
-    for (uint32_t c = lane * N; c < split.sample_channels; c += N << split.lane_bits) {
-      float sum[N] = {};
-      for_corners<T, N>(tile, split, sample, c,
-                        [&](int corner, const float (&values)[N]) { add_scaled(sum, weights.w[corner], values); });
-      if (tile.mask.data != nullptr) {
-        scale(sum, sample.at.mask);
-      }
-      store_pack<N, true>(columns + column_of(tile, sample, c), narrow<T>(sum));
+// Images taken together, and their output pixels by tiles.
+struct DeformPlan {
+  int64_t images;
+  int64_t rows;  // of a tile, at most
+  int64_t line;  // columns of a group's row: taps, channels, perhaps the bias's one, and zeros
+
+  // `image_bytes`: what the copies of one image take up. `ones`: a bias is multiplied as well.
+  DeformPlan(const DeformAlignShape& shape, int64_t image_bytes, bool ones) {
+    line = round_up(shape.geometry.taps() * shape.group_channels() + (ones ? 1 : 0), 8);
+    images = std::clamp<int64_t>(kImageBytes / std::max<int64_t>(image_bytes, 1), 1, shape.batch);
+    const int64_t row_bytes = shape.groups * line * element_size(shape.dtype);
+    const int64_t samples = shape.geometry.taps() * shape.geometry.offset_groups;
+    const int64_t most = std::max<int64_t>(1, std::numeric_limits<int32_t>::max() / samples);
+    const int64_t fitting = std::min(std::max(kColumnBytes / row_bytes, kMinRows), most);
+    const int64_t pixels = images * shape.geometry.out_pixels();
+    const int64_t tiles = divide_up(pixels, fitting);  // of about the same size
+    rows = std::min(pixels, std::min(fitting, round_up(divide_up(pixels, tiles), kRowUnit)));
+  }
+};
+
+// A call's weights, pixels and columns.
+class DeformTiles {
+ public:
+  // `reads`: whether the input's pixels are wanted.
+  template <class Args>
+  DeformTiles(const Args& args, const DeformPlan& plan, const void* bias, bool reads, Workspace& memory)
+      : shape_(args.shape),
+        plan_(plan),
+        offset_(args.offset),
+        center_(args.center),
+        mask_(args.mask),
+        input_(args.input),
+        weight_(args.weight),
+        bias_(bias) {
+    const int64_t size = element_size(shape_.dtype);
+    columns_ = memory.take<char>(plan.rows * shape_.groups * plan.line * size);
+    if (reads && !shape_.channels_last) {
+      copy_ = memory.take<char>(plan.images * shape_.channels * shape_.geometry.in_pixels() * size);
+    }
+    copies_pixels_ = reads && !shape_.channels_last;
+    const bool in_order = shape_.weight_channels_last || shape_.geometry.taps() == 1;
+    packs_weights_ = !in_order || plan.line != shape_.geometry.taps() * shape_.group_channels();
+    if (packs_weights_) {
+      packed_weights_ = memory.take<char>(shape_.out_channels * plan.line * size);
     }
   }
+
+  void load_weights(Stream stream) const {
+    if (packs_weights_) {
+      deform_pack_weights(weight_shape(), weight_, bias_, packed_weights_, shape_.dtype, stream);
+    }
+  }
+
+  // Calls f(first image, number of images) for the images taken together, and f(PixelRange) for the tiles of such.
+  template <class F>
+  void for_image_steps(const F& f) const {
+    for (int64_t image = 0; image < shape_.batch; image += plan_.images) {
+      f(image, std::min(plan_.images, shape_.batch - image));
+    }
+  }
+  template <class F>
+  void for_tiles(int64_t image, int64_t images, const F& f) const {
+    const int64_t pixels = shape_.geometry.out_pixels(), end = (image + images) * pixels;
+    for (int64_t pixel = image * pixels; pixel < end; pixel += plan_.rows) {
+      f(PixelRange{pixel, std::min(plan_.rows, end - pixel)});
+    }
+  }
+
+  void load_images(int64_t image, int64_t images, Stream stream) {
+    const int64_t pixels = shape_.geometry.in_pixels();
+    first_image_ = image;
+    if (shape_.channels_last) {
+      source_ = pixel_of(input_, image * pixels, shape_.channels, shape_.dtype);
+    } else if (copies_pixels_) {
+      planes_to_rows({shape_.channels, pixels, {image * pixels, images * pixels}}, input_, copy_, shape_.dtype, stream);
+      source_ = copy_;
+    }
+  }
+
+  DeformTile tile(PixelRange range) const {
+    return {.geometry = shape_.geometry,
+            .offset = offset_,
+            .center = center_,
+            .mask = mask_,
+            .range = range,
+            .dtype = shape_.dtype,
+            .channels = shape_.channels,
+            .groups = shape_.groups,
+            .source = source_,
+            .first_image = first_image_,
+            .columns = columns_,
+            .line = plan_.line,
+            .ones = bias_ != nullptr};
+  }
+
+  // Per group (rows, line).
+  Matrix columns(PixelRange range) const {
+    return {columns_, shape_.dtype, shape_.groups, range.count, plan_.line, plan_.line, shape_.groups * plan_.line, 1};
+  }
+  // Per group (output channels, line).
+  Matrix weights() const {
+    void* const data = packs_weights_ ? packed_weights_ : const_cast<void*>(weight_);
+    return weight_matrix(data);
+  }
+  Matrix weight_matrix(void* data) const {
+    const int64_t outputs = shape_.group_outputs();
+    return {data, shape_.dtype, shape_.groups, outputs, plan_.line, outputs * plan_.line, plan_.line, 1};
+  }
+  // Dense rows of all output channels, per group (rows, output channels).
+  Matrix out_rows(void* data, PixelRange range) const {
+    const int64_t outputs = shape_.group_outputs();
+    return {data, shape_.dtype, shape_.groups, range.count, outputs, outputs, shape_.out_channels, 1};
+  }
+  DeformWeights weight_shape() const {
+    return {shape_.out_channels, shape_.group_channels(), shape_.geometry.taps(), shape_.weight_channels_last,
+            plan_.line};
+  }
+
+ private:
+  const DeformAlignShape& shape_;
+  DeformPlan plan_;
+  DeformMap offset_, center_, mask_;
+  const void *input_, *weight_, *bias_;
+  bool copies_pixels_, packs_weights_;
+  void *columns_, *copy_ = nullptr, *packed_weights_ = nullptr;
+  const void* source_ = nullptr;
+  int64_t first_image_ = 0;
+};
+
+int64_t copied_bytes(const DeformAlignShape& shape, bool reads) {
+  return reads && !shape.channels_last ? shape.channels * shape.geometry.in_pixels() * element_size(shape.dtype) : 0;
 }
+
+// The input's gradient, summed channels last: in float32 where it belongs if that is so, else beside it, in float32 or
+// in integers whose sums have no order.
+class InputGrad {
+ public:
+  InputGrad(const DeformAlignBackwardArgs& args, const DeformPlan& plan, Workspace& memory)
+      : args_(args), size_(args.shape.channels * args.shape.geometry.in_pixels()), images_(plan.images) {
+    if (args.deterministic) {
+      maxima_ = memory.take<uint32_t>(3);
+      unit_ = memory.take<FixedPoint>(1);
+    }
+    if (!is_direct(args)) {
+      sums_ = memory.take<char>(sum_bytes());
+      if (rounds_apart(args)) {
+        rounded_ = memory.take<char>(plan.images * size_ * element_size(args.shape.dtype));
+      }
+    }
+  }
+
+  // Bytes beside the result, per image.
+  static int64_t image_bytes(const DeformAlignBackwardArgs& args) {
+    const int64_t size = args.shape.channels * args.shape.geometry.in_pixels();
+    return is_direct(args)       ? 0
+           : !args.deterministic ? 4 * size
+                                 : (8 + (rounds_apart(args) ? element_size(args.shape.dtype) : 0)) * size;
+  }
+
+  void start(Stream stream) const {
+    const DeformAlignShape& shape = args_.shape;
+    const DeformGeometry& g = shape.geometry;
+    if (args_.deterministic) {
+      deform_fixed_point(
+          {.dtype = shape.dtype,
+           .grad = args_.grad,
+           .weight = args_.weight,
+           .grad_size = shape.batch * shape.out_channels * g.out_pixels(),
+           .weight_size = shape.out_channels * shape.group_channels() * g.taps(),
+           .outputs = shape.group_outputs(),
+           .mask = args_.mask,
+           .mask_size = args_.mask.data != nullptr ? shape.batch * g.offset_groups * g.taps() * g.out_pixels() : 0,
+           .contributions = g.taps() * g.out_pixels(),
+           .maxima = maxima_,
+           .fixed = unit_},
+          stream);
+    }
+    if (is_direct(args_)) {
+      fill_zero(args_.grad_input, static_cast<size_t>(shape.batch * size_ * element_size(shape.dtype)), stream);
+    }
+  }
+  void begin(int64_t image, Stream stream) {
+    image_ = image;
+    if (!is_direct(args_)) {
+      fill_zero(sums_, static_cast<size_t>(sum_bytes()), stream);
+    }
+  }
+  void* sums() const { return is_direct(args_) ? image_data() : sums_; }
+  FixedPoint* unit() const { return unit_; }
+  void end(int64_t images, Stream stream) const {
+    if (is_direct(args_)) {
+      return;
+    }
+    const DType dtype = args_.shape.dtype;
+    const int64_t pixels = args_.shape.geometry.in_pixels();
+    const PixelPlanes planes{args_.shape.channels, pixels, {0, images * pixels}};
+    if (args_.shape.channels_last) {
+      deform_round_sums(sums_, unit_, image_data(), dtype, images * size_, stream);
+    } else if (rounds_apart(args_)) {
+      deform_round_sums(sums_, unit_, rounded_, dtype, images * size_, stream);
+      rows_to_planes(planes, rounded_, dtype, image_data(), dtype, stream);
+    } else {
+      rows_to_planes(planes, sums_, DType::f32, image_data(), dtype, stream);
+    }
+  }
+
+ private:
+  static bool is_direct(const DeformAlignBackwardArgs& args) {
+    return args.shape.channels_last && args.shape.dtype == DType::f32 && !args.deterministic;
+  }
+  static bool rounds_apart(const DeformAlignBackwardArgs& args) {
+    return args.deterministic && !args.shape.channels_last;
+  }
+  int64_t sum_bytes() const { return images_ * size_ * (args_.deterministic ? 8 : 4); }
+  void* image_data() const {
+    const DeformAlignShape& shape = args_.shape;
+    return pixel_of(args_.grad_input, image_ * shape.geometry.in_pixels(), shape.channels, shape.dtype);
+  }
+
+  const DeformAlignBackwardArgs& args_;
+  int64_t size_, images_, image_ = 0;
+  uint32_t* maxima_ = nullptr;
+  FixedPoint* unit_ = nullptr;
+  void *sums_ = nullptr, *rounded_ = nullptr;
+};
+
+// What a call works with; where `memory` only counts, nothing else.
+struct Forward {
+  DeformTiles tiles;
+  void* rows;  // of a tile, where the output is not channels last
+
+  Forward(const DeformAlignArgs& args, Workspace& memory) : Forward(args, plan_of(args), memory) {}
+
+ private:
+  Forward(const DeformAlignArgs& args, const DeformPlan& plan, Workspace& memory)
+      : tiles(args, plan, args.bias, /*reads=*/true, memory),
+        rows(memory.take<char>(
+            args.shape.channels_last ? 0 : plan.rows * args.shape.out_channels * element_size(args.shape.dtype))) {}
+  static DeformPlan plan_of(const DeformAlignArgs& args) {
+    return DeformPlan(args.shape, copied_bytes(args.shape, /*reads=*/true), args.bias != nullptr);
+  }
+};
+
+struct Backward {
+  DeformTiles tiles;
+  std::optional<WeightGrad> weight;
+  std::optional<InputGrad> input;
+  void* rows;  // of a tile, where the incoming gradient is not channels last
+  float* sample_grads = nullptr;
+
+  Backward(const DeformAlignBackwardArgs& args, Workspace& memory) : Backward(args, plan_of(args), memory) {}
+
+ private:
+  Backward(const DeformAlignBackwardArgs& args, const DeformPlan& plan, Workspace& memory)
+      : tiles(args, plan, /*bias=*/nullptr, reads(args), memory) {
+    const DeformAlignShape& shape = args.shape;
+    if (args.grad_weight != nullptr) {
+      const bool several = plan.images < shape.batch || plan.rows < shape.batch * shape.geometry.out_pixels();
+      weight.emplace(shape.dtype, shape.out_channels * plan.line, /*most_terms=*/1, several, /*result=*/nullptr,
+                     memory);
+    }
+    if (args.grad_input != nullptr) {
+      input.emplace(args, plan, memory);
+    }
+    rows = memory.take<char>(args.grad_channels_last ? 0 : plan.rows * shape.out_channels * element_size(shape.dtype));
+    if (args.wants_samples()) {
+      sample_grads = memory.take<float>(3 * plan.rows * shape.geometry.taps() * shape.geometry.offset_groups);
+    }
+  }
+  static bool reads(const DeformAlignBackwardArgs& args) { return args.grad_weight != nullptr || args.wants_samples(); }
+  static DeformPlan plan_of(const DeformAlignBackwardArgs& args) {
+    const int64_t summed = args.grad_input != nullptr ? InputGrad::image_bytes(args) : 0;
+    return DeformPlan(args.shape, copied_bytes(args.shape, reads(args)) + summed, /*ones=*/false);
+  }
+};
 
 }  // namespace
 
-void deform_columns(const DeformTile& tile, Stream stream) {
-  const DeformSplit split = split_tile(tile);
-  if (split.total == 0) {
-    return;
-  }
-  const dim3 blocks(static_cast<unsigned>(divide_up(split.total, split.samples)));
-  dispatch_single(tile.dtype, [&]<class T>(Tag<T>) {
-    const auto kernel = split.pack > 1 ? deform_columns_kernel<T, kPack<T>> : deform_columns_kernel<T, 1>;
-    launch("deform_columns", kernel, blocks, dim3(kDeformThreads), 0, stream, tile, split);
+int64_t deform_align_workspace(const DeformAlignArgs& args) {
+  Workspace memory;
+  Forward call(args, memory);
+  return memory.bytes();
+}
+
+void deform_align(const DeformAlignArgs& args, void* workspace, Stream stream, const Gemm& gemm) {
+  Workspace memory(workspace);
+  Forward call(args, memory);
+  DeformTiles& tiles = call.tiles;
+  const DeformAlignShape& shape = args.shape;
+  tiles.load_weights(stream);
+  tiles.for_image_steps([&](int64_t image, int64_t images) {
+    tiles.load_images(image, images, stream);
+    tiles.for_tiles(image, images, [&](PixelRange range) {
+      deform_columns(tiles.tile(range), stream);
+      void* const rows =
+          shape.channels_last ? pixel_of(args.out, range.begin, shape.out_channels, shape.dtype) : call.rows;
+      gemm.write(tiles.columns(range), tiles.weights().transposed(), tiles.out_rows(rows, range));
+      if (!shape.channels_last) {
+        rows_to_planes({shape.out_channels, shape.geometry.out_pixels(), range}, rows, shape.dtype, args.out,
+                       shape.dtype, stream);
+      }
+    });
   });
+}
+
+int64_t deform_align_backward_workspace(const DeformAlignBackwardArgs& args) {
+  Workspace memory;
+  Backward call(args, memory);
+  return memory.bytes();
+}
+
+void deform_align_backward(const DeformAlignBackwardArgs& args, void* workspace, Stream stream, const Gemm& gemm) {
+  Workspace memory(workspace);
+  Backward call(args, memory);
+  DeformTiles& tiles = call.tiles;
+  const DeformAlignShape& shape = args.shape;
+  tiles.load_weights(stream);
+  if (call.input) {
+    call.input->start(stream);
+  }
+  tiles.for_image_steps([&](int64_t image, int64_t images) {
+    tiles.load_images(image, images, stream);
+    if (call.input) {
+      call.input->begin(image, stream);
+    }
+    tiles.for_tiles(image, images, [&](PixelRange range) {
+      void* rows = call.rows;
+      if (args.grad_channels_last) {
+        rows = pixel_of(args.grad, range.begin, shape.out_channels, shape.dtype);
+      } else {
+        planes_to_rows({shape.out_channels, shape.geometry.out_pixels(), range}, args.grad, rows, shape.dtype, stream);
+      }
+      const Matrix grad_rows = tiles.out_rows(rows, range);
+      if (call.input || args.wants_samples()) {
+        gemm.write(grad_rows, tiles.weights(), tiles.columns(range));  // the columns' gradient
+        deform_grads(tiles.tile(range),
+                     {.replace = call.weight.has_value(),
+                      .samples = call.sample_grads,
+                      .source = call.input ? call.input->sums() : nullptr,
+                      .fixed = call.input ? call.input->unit() : nullptr},
+                     stream);
+      } else {
+        deform_columns(tiles.tile(range), stream);
+      }
+      if (args.wants_samples()) {
+        deform_map_grads({.geometry = shape.geometry,
+                          .range = range,
+                          .samples = call.sample_grads,
+                          .offset = args.grad_offset,
+                          .center = args.grad_center,
+                          .mask = args.grad_mask},
+                         stream);
+      }
+      if (call.weight) {
+        gemm.write(grad_rows.transposed(), tiles.columns(range), tiles.weight_matrix(call.weight->terms()));
+        call.weight->add(/*term_count=*/1, /*last=*/false, stream);
+      }
+    });
+    if (call.input) {
+      call.input->end(images, stream);
+    }
+  });
+  if (call.weight) {
+    deform_unpack_weights(tiles.weight_shape(), call.weight->sum(), call.weight->sum_dtype(), args.grad_weight,
+                          shape.dtype, stream);
+  }
 }
 
 }  // namespace refinedet::cuda

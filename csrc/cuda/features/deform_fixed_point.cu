@@ -10,7 +10,7 @@
 //
 // The maxima cost a reading of grad, weight and mask, the integers twice the memory and atomic bytes of floats.
 #include "cuda/primitives/convert.h"
-#include "deform_align.h"
+#include "deform_tile.h"
 
 namespace refinedet::cuda {
 namespace {

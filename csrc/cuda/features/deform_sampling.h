@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cuda/primitives/convert.h"
-#include "deform_align.h"
+#include "deform_tile.h"
 
 namespace refinedet::cuda {
 

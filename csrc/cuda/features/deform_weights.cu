@@ -34,13 +34,6 @@ __global__ void unpack_weights_kernel(DeformWeights shape, const M* matrix, T* w
   }
 }
 
-template <class T>
-__global__ void add_weights_kernel(const T* part, int64_t size, bool first, float* sum) {
-  for (int64_t i = grid_first(); i < size; i += grid_step()) {
-    sum[i] = first ? load(part[i]) : sum[i] + load(part[i]);
-  }
-}
-
 }  // namespace
 
 void deform_pack_weights(const DeformWeights& shape, const void* weight, const void* bias, void* matrix, DType dtype,
@@ -65,16 +58,6 @@ void deform_unpack_weights(const DeformWeights& shape, const void* matrix, DType
              dim3(kThreads), 0, stream, shape, static_cast<const M*>(matrix), static_cast<T*>(weight));
     };
     matrix_dtype == dtype ? run(Tag<T>{}) : run(Tag<float>{});
-  });
-}
-
-void deform_add_weights(const void* part, DType dtype, int64_t size, bool first, float* sum, Stream stream) {
-  if (size == 0) {
-    return;
-  }
-  dispatch_single(dtype, [&]<class T>(Tag<T>) {
-    launch("deform_add_weights", add_weights_kernel<T>, blocks_for(size, kThreads), dim3(kThreads), 0, stream,
-           static_cast<const T*>(part), size, first, sum);
   });
 }
 

@@ -21,7 +21,4 @@ void deform_pack_weights(const DeformWeights& shape, const void* weight, const v
 void deform_unpack_weights(const DeformWeights& shape, const void* matrix, DType matrix_dtype, void* weight,
                            DType dtype, Stream stream);
 
-// sum = part, or sum += part, in float32.
-void deform_add_weights(const void* part, DType dtype, int64_t size, bool first, float* sum, Stream stream);
-
 }  // namespace refinedet::cuda

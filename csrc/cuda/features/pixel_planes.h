@@ -1,8 +1,9 @@
 // Images from planes to rows of channels and back.
 #pragma once
 
+#include "core/deform_sample.h"
+#include "core/dtype.h"
 #include "core/stream.h"
-#include "ops/deform_align.h"
 
 namespace refinedet::cuda {
 

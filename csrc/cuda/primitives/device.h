@@ -68,8 +68,6 @@ namespace refinedet::cuda {
 inline constexpr int kWarp = 32;
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
-REFINEDET_HD int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
-
 // Blocks for one item per thread, at most so many that a kernel with a grid-stride loop fills the GPU several times.
 inline dim3 blocks_for(int64_t n, int64_t threads) {
   constexpr int64_t kMost = 1 << 16;

@@ -1,7 +1,8 @@
 // The kernels of deform_align against those of the CPU.
 #include <algorithm>
 
-#include "cuda/features/deform_align.h"
+#include "cpu/features/deform_tile.h"
+#include "cuda/features/deform_tile.h"
 #include "harness.h"
 
 using namespace refinedet;
@@ -79,7 +80,7 @@ struct Problem {
   Array<T> source{source_size + shape.shift};
   Array<C> cpu_source{source_size}, zeros{shape.channels};
   Array<DeformSample<float>> cpu_samples{shape.count * samples};
-  std::vector<ChannelRun> runs;
+  std::vector<cpu::ChannelRun> runs;
   int64_t depth = taps * shape.group_channels(), line = (depth + 1 + 7) / 8 * 8;
 
   explicit Problem(const Shape& s) : shape(s) {
@@ -100,7 +101,7 @@ struct Problem {
                          map(center, shape.center),
                          map(mask, shape.mask),
                          {shape.begin, shape.count},
-                         false,
+                         DType::f32,
                          cpu_samples.data()},
                         one_thread());
   }
@@ -110,8 +111,8 @@ struct Problem {
   }
   int64_t columns_size() const { return shape.count * shape.groups * line; }
 
-  DeformTile cpu_tile(C* columns) const {
-    DeformTile tile{};
+  cpu::DeformTile cpu_tile(C* columns) const {
+    cpu::DeformTile tile{};
     tile.dtype = kDType<C>;
     tile.range = {shape.begin, shape.count};
     tile.out_pixels = geometry.out_pixels();

@@ -1,4 +1,4 @@
-// What deform_align rearranges: images, weights, and the weights' gradient.
+// What deform_align rearranges: images and weights.
 #include "cuda/features/deform_weights.h"
 #include "cuda/features/pixel_planes.h"
 #include "harness.h"
@@ -60,15 +60,11 @@ CUDA_CASE(deform_weights) {
       expect_close("deform_pack_weights", matrix, expected);
       cuda::deform_unpack_weights(shape, matrix.data(), kDType<T>, back.data(), kDType<T>, nullptr);
       expect_close("deform_unpack_weights", back, weight);
-      Array<float> sum(matrix.size()), twice(matrix.size());
-      for (const bool first : {true, false}) {
-        cuda::deform_add_weights(matrix.data(), kDType<T>, matrix.size(), first, sum.data(), nullptr);
-      }
+      Array<float> twice(matrix.size());
       for (int64_t i = 0; i < matrix.size(); ++i) {
         twice[i] = load(matrix[i]) * 2;
       }
-      expect_close("deform_add_weights", sum, twice);
-      cuda::deform_unpack_weights(shape, sum.data(), DType::f32, rounded.data(), kDType<T>, nullptr);
+      cuda::deform_unpack_weights(shape, twice.data(), DType::f32, rounded.data(), kDType<T>, nullptr);
       for (int64_t i = 0; i < weight.size(); ++i) {
         back[i] = round_to<T>(load(weight[i]) * 2);
       }
@@ -82,5 +78,4 @@ CUDA_CASE(deform_layouts_empty) {
   cuda::rows_to_planes({0, 9, {0, 9}}, nullptr, DType::f32, nullptr, DType::bf16, nullptr);
   cuda::deform_pack_weights({0, 8, 1, false, 8}, nullptr, nullptr, nullptr, DType::f32, nullptr);
   cuda::deform_unpack_weights({0, 8, 1, false, 8}, nullptr, DType::f32, nullptr, DType::f32, nullptr);
-  cuda::deform_add_weights(nullptr, DType::f32, 0, true, nullptr, nullptr);
 }

@@ -1,9 +1,11 @@
-#include "ops/deconv_sum.h"
-
-#include "core/feature_sum.h"
+// deconv_sum between the columns of a tile, in the order (pixel, channel, tap), and the maps. Elements move between the
+// two orders in registers: a loop over single elements would take as long as a tenth of the product.
+#include "channel_steps.h"
+#include "core/deconv_tile.h"
 #include "cpu/runtime/buffer.h"
 #include "cpu/runtime/level.h"
-#include "deconv_sum_taps.h"
+#include "cpu/simd/register_transpose.h"
+#include "deconv_tile.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
@@ -18,7 +20,21 @@ constexpr int64_t kSumRows = 16, kSumColumns = 256;  // summed up before the sum
 constexpr int64_t kGrain = 16384;                    // map elements per task: some ten microseconds
 
 REFINEDET_HD int64_t tasks_of(int64_t elements) { return max2<int64_t>(1, kGrain / max2<int64_t>(1, elements)); }
-REFINEDET_HD int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Calls f(Tag<T>{}, Tag<C>{}) for the types of the maps and of the columns.
+template <class F>
+REFINEDET_HD void dispatch_tile(const DeconvSumTile& tile, const F& f) {
+  switch (tile.dtype) {
+    case DType::f32:
+      return f(Tag<float>{}, Tag<float>{});
+    case DType::f64:
+      return f(Tag<double>{}, Tag<double>{});
+    case DType::f16:
+      return f(Tag<Half>{}, Tag<float>{});
+    case DType::bf16:
+      return tile.columns == DType::bf16 ? f(Tag<BFloat16>{}, Tag<BFloat16>{}) : f(Tag<BFloat16>{}, Tag<float>{});
+  }
+}
 
 template <class To, class From>
 REFINEDET_HD To convert(From x) {
@@ -29,12 +45,136 @@ REFINEDET_HD To convert(From x) {
   }
 }
 
+// ---------------------------------------------------------------- between columns and blocks of the maps' order
+
+// Compilers do well with words, but not with halves of them.
+template <class C>
+inline constexpr bool kInRegisters = sizeof(C) == 2;
+
+// Channels-last maps.
+
+// Four interleaved taps of n channels: columns[4 c + k] and block[k n + c].
+template <class C, class W>
+REFINEDET_HD void split_taps(const C* __restrict columns, W* __restrict block, int64_t n) {
+  for (int64_t c = 0; c < n; ++c) {
+    block[c] = load(columns[4 * c]);
+    block[n + c] = load(columns[4 * c + 1]);
+    block[2 * n + c] = load(columns[4 * c + 2]);
+    block[3 * n + c] = load(columns[4 * c + 3]);
+  }
+}
+
+template <class C>
+REFINEDET_HD void join_taps(const C* __restrict block, C* __restrict columns, int64_t n) {
+  int64_t c = 0;
+  if constexpr (kInRegisters<C>) {
+    constexpr int64_t lanes = RegisterOf<2>::lanes;
+    for (; c + lanes <= n; c += lanes) {
+      RegisterOf<2>::type v[4];
+      for (int k = 0; k < 4; ++k) {
+        load_bytes(block + k * n + c, kLaneBytes, v[k]);
+      }
+      rotate_up<2>(v);
+      rotate_up<2>(v);
+      for (int i = 0; i < 4; ++i) {
+        store_bytes(columns + 4 * c + i * lanes, kLaneBytes, v[i]);
+      }
+    }
+  }
+  for (; c < n; ++c) {
+    columns[4 * c] = block[c];
+    columns[4 * c + 1] = block[n + c];
+    columns[4 * c + 2] = block[2 * n + c];
+    columns[4 * c + 3] = block[3 * n + c];
+  }
+}
+
+// Contiguous maps.
+
+// Columns [line][x][channel][tap] of some lines of the input, or of a part of one, and a block of lines of planes of
+// the output, [channel][line][ky][2 x + kx]. Channels lie `plane` elements apart in the block, with room for
+// kPlaneRoom<C> elements after the last line.
+template <class C>
+struct PlaneBlock {
+  C* data;
+  int64_t plane;
+  int64_t lines, pixels, channels;
+};
+
+// The two taps of a row are neighbors on both sides, and move as one.
+template <class C>
+inline constexpr int kPairs = kLaneBytes / (2 * static_cast<int>(sizeof(C)));  // in a register
+template <class C>
+inline constexpr int64_t kPlaneRoom = 2 * kPairs<C>;
+
+template <bool to_block, class C, class Columns>
+REFINEDET_HD void move_pair(Columns* pair, C* to) {
+  if constexpr (to_block) {
+    __builtin_memcpy(to, pair, 2 * sizeof(C));
+  } else {
+    __builtin_memcpy(pair, to, 2 * sizeof(C));
+  }
+}
+
+// kPairs / 2 channels, two rows each, of up to kPairs pixels. In the block whole registers are read and written: behind
+// the last pixel of a row comes the next one, which is written later, or room.
+template <bool to_block, class C, class Columns>
+REFINEDET_HD void move_registers(Columns* columns, int64_t stride, C* block, int64_t plane, int64_t row,
+                                 int64_t count) {
+  constexpr int pairs = kPairs<C>;
+  typename RegisterOf<2 * sizeof(C)>::type v[pairs];
+#pragma GCC unroll 16
+  for (int i = 0; i < pairs; ++i) {
+    if constexpr (to_block) {
+      load_bytes(columns + min2<int64_t>(i, count - 1) * stride, kLaneBytes, v[i]);
+    } else {
+      load_bytes(block + i / 2 * plane + i % 2 * row, kLaneBytes, v[i]);
+    }
+  }
+  transpose<2 * sizeof(C)>(v);
+#pragma GCC unroll 16
+  for (int i = 0; i < pairs; ++i) {
+    if constexpr (to_block) {
+      store_bytes(block + i / 2 * plane + i % 2 * row, kLaneBytes, v[i]);
+    } else if (i < count) {
+      store_bytes(columns + i * stride, kLaneBytes, v[i]);
+    }
+  }
+}
+
+template <bool to_block, class C, class Columns>
+REFINEDET_HD void move_block(Columns* columns, int64_t stride, const PlaneBlock<C>& block) {
+  constexpr int64_t step = kInRegisters<C> ? kPairs<C> : 1;
+  const int64_t whole = kInRegisters<C> ? block.channels / (step / 2) * (step / 2) : 0;
+  const int64_t row = 2 * block.pixels;
+  for (int64_t y = 0; y < block.lines; ++y) {
+    for (int64_t next = 0; next < block.pixels; next += step) {
+      // the last step of several takes some pixels once more, since it may not spoil what is behind them
+      const int64_t x = min2(next, max2<int64_t>(0, block.pixels - step)), count = min2(step, block.pixels - x);
+      auto* from = columns + (y * block.pixels + x) * stride;
+      C* to = block.data + 2 * y * row + 2 * x;
+      if constexpr (kInRegisters<C>) {
+        for (int64_t c = 0; c < whole; c += step / 2) {
+          move_registers<to_block>(from + 4 * c, stride, to + c * block.plane, block.plane, row, count);
+        }
+      }
+      for (int64_t c = whole; c < block.channels; ++c) {
+        for (int64_t i = 0; i < count; ++i) {
+          for (int ky = 0; ky < 2; ++ky) {
+            move_pair<to_block>(from + i * stride + 4 * c + 2 * ky, to + c * block.plane + ky * row + 2 * i);
+          }
+        }
+      }
+    }
+  }
+}
+
 // ---------------------------------------------------------------- between the maps and a run of columns
 
 // out = columns + bias + lateral, then ReLU.
-template <class T>
+template <class T, class Column>
 struct Scatter {
-  using C = Column<T>;
+  using C = Column;
   using W = Work<T>;
   using Split = W;  // bfloat16 is faster taken apart as float32
   static constexpr bool reads_columns = true;
@@ -55,7 +195,7 @@ struct Scatter {
   REFINEDET_HD void pixels(const C* run, int64_t at, int64_t channel, int64_t n) const {
     const W b = bias[channel];
     int64_t i = 0;
-    if constexpr (std::is_same_v<T, BFloat16>) {
+    if constexpr (std::is_same_v<C, BFloat16>) {
       for (; i + kStep<T> <= n; i += kStep<T>) {
         Lanes<float> up[2], side[2], x[2];
         load_step(run + i, kStep<T>, up);
@@ -76,9 +216,9 @@ struct Scatter {
 };
 
 // The columns' gradient, and the lateral's: that of out where ReLU let it pass.
-template <class T, bool relu>
+template <class T, class Column, bool relu>
 struct Gather {
-  using C = Column<T>;
+  using C = Column;
   using Split = C;
   static constexpr bool reads_columns = false;
   C* columns;
@@ -88,7 +228,7 @@ struct Gather {
 
   REFINEDET_HD void channels(C* run, int64_t at, int64_t, int64_t n) const {
     int64_t i = 0;
-    if constexpr (relu && std::is_same_v<T, BFloat16>) {
+    if constexpr (relu && std::is_same_v<C, BFloat16>) {
       for (; i + kStep<T> <= n; i += kStep<T>) {
         Lanes<float> y[2];
         WordLanes bits;
@@ -237,50 +377,36 @@ namespace refinedet::cpu {
 using namespace REFINEDET_CPU_LEVEL;
 
 template <>
-void kernel<kLevel>(const DeconvSumArgs& args, const ParallelFor& parallel) {
-  dispatch_floating(args.tile.dtype, [&]<class T>(Tag<T>) {
+void kernel<kLevel>(const DeconvScatterArgs& args, const ParallelFor& parallel) {
+  dispatch_tile(args.tile, [&]<class T, class C>(Tag<T>, Tag<C>) {
     using W = Work<T>;
     Buffer<W> bias(args.tile.channels);
     for (int64_t c = 0; c < args.tile.channels; ++c) {
       bias[c] = args.bias == nullptr ? W(0) : load(static_cast<const T*>(args.bias)[c]);
     }
     walk(args.tile, parallel,
-         Scatter<T>{static_cast<const Column<T>*>(args.columns), bias.data(), static_cast<const T*>(args.lateral),
-                    static_cast<T*>(args.out), lowest_feature<T>(args.relu)});
+         Scatter<T, C>{static_cast<const C*>(args.columns), bias.data(), static_cast<const T*>(args.lateral),
+                       static_cast<T*>(args.out), lowest_feature<T>(args.relu)});
   });
 }
 
 template <>
-void kernel<kLevel>(const DeconvSumBackwardArgs& args, const ParallelFor& parallel) {
-  dispatch_floating(args.tile.dtype, [&]<class T>(Tag<T>) {
-    Column<T>* columns = static_cast<Column<T>*>(args.columns);
+void kernel<kLevel>(const DeconvGatherArgs& args, const ParallelFor& parallel) {
+  dispatch_tile(args.tile, [&]<class T, class C>(Tag<T>, Tag<C>) {
+    C* columns = static_cast<C*>(args.columns);
     const T *grad = static_cast<const T*>(args.grad), *out = static_cast<const T*>(args.out);
     if (out == nullptr) {
-      walk(args.tile, parallel, Gather<T, false>{columns, grad, nullptr, nullptr});
+      walk(args.tile, parallel, Gather<T, C, false>{columns, grad, nullptr, nullptr});
     } else {
-      walk(args.tile, parallel, Gather<T, true>{columns, grad, out, static_cast<T*>(args.grad_lateral)});
+      walk(args.tile, parallel, Gather<T, C, true>{columns, grad, out, static_cast<T*>(args.grad_lateral)});
     }
   });
 }
 
 template <>
-void kernel<kLevel>(const DeconvSumAddArgs& args, const ParallelFor& parallel) {
-  dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    const Column<T>* term = static_cast<const Column<T>*>(args.term);
-    Work<T>* sum = static_cast<Work<T>*>(args.sum);
-    parallel(args.count, kGrain, [=](int64_t begin, int64_t end) {
-#pragma GCC ivdep
-      for (int64_t i = begin; i < end; ++i) {
-        sum[i] += load(term[i]);
-      }
-    });
-  });
-}
-
-template <>
-void kernel<kLevel>(const DeconvSumColumnArgs& args, const ParallelFor& parallel) {
-  dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    const Column<T>* columns = static_cast<const Column<T>*>(args.columns);
+void kernel<kLevel>(const DeconvColumnSumArgs& args, const ParallelFor& parallel) {
+  dispatch_floating(args.columns_dtype, [&]<class T>(Tag<T>) {
+    const T* columns = static_cast<const T*>(args.columns);
     const int64_t pixels = args.pixels, count = args.count;
     double* sums = args.sums;
     parallel(count, tasks_of(pixels), [=](int64_t begin, int64_t end) {
@@ -291,8 +417,8 @@ void kernel<kLevel>(const DeconvSumColumnArgs& args, const ParallelFor& parallel
           for (int64_t i = 0; i < n; ++i) {
             sum[i] = 0;
           }
-          for (const Column<T>*row = columns + p * count + j, *last = row + min2(kSumRows, pixels - p) * count;
-               row < last; row += count) {
+          for (const T *row = columns + p * count + j, *last = row + min2(kSumRows, pixels - p) * count; row < last;
+               row += count) {
             for (int64_t i = 0; i < n; ++i) {
               sum[i] += load(row[i]);
             }

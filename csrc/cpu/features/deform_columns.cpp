@@ -1,7 +1,6 @@
-#include "ops/deform_align.h"
-
+// Where the taps of a tile read, and the columns that they read there.
 #include "cpu/runtime/level.h"
-#include "deform_align_sampling.h"
+#include "deform_sampling.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {
@@ -117,7 +116,7 @@ using namespace REFINEDET_CPU_LEVEL;
 
 template <>
 void kernel<kLevel>(const DeformSamplesArgs& args, const ParallelFor& parallel) {
-  return args.f64 ? make_samples<double>(args, parallel) : make_samples<float>(args, parallel);
+  return args.accumulate == DType::f64 ? make_samples<double>(args, parallel) : make_samples<float>(args, parallel);
 }
 
 template <>

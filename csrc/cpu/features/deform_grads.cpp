@@ -1,7 +1,7 @@
 // The way back from the columns' gradient: to offsets, centers and masks by the four corners' products with it, to the
 // input by adding it to the corners.
 #include "cpu/runtime/level.h"
-#include "deform_align_sampling.h"
+#include "deform_sampling.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "channel_steps.h"
-#include "ops/deform_align.h"
+#include "deform_tile.h"
 
 namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 

@@ -1,11 +1,11 @@
 // From the gradient of a tile's columns to those of its samples and of the pixels that they read.
 //
-// Counted for the case in deform_align.cu (29 million columns): the two products take twice the forward's, 50 us; they
-// write the columns' gradient and read the columns, 59 MB each, and this kernel goes through them once more, for all
-// that it is asked at once: the corners' products with the gradient, the gradient added to the corners, and the columns
-// put in the gradient's place. What bounds it are the additions, 118 million floats to 1.6 million: 4 at a time where
-// the GPU can (sm_90), 29 million requests to the L2, some 100 us. torchvision adds the same floats one by one, and
-// reads the columns once for each of 18 offsets.
+// Counted for the case in deform_columns.cu (29 million columns): the two products take twice the forward's, 50 us;
+// they write the columns' gradient and read the columns, 59 MB each, and this kernel goes through them once more, for
+// all that it is asked at once: the corners' products with the gradient, the gradient added to the corners, and the
+// columns put in the gradient's place. What bounds it are the additions, 118 million floats to 1.6 million: 4 at a time
+// where the GPU can (sm_90), 29 million requests to the L2, some 100 us. torchvision adds the same floats one by one,
+// and reads the columns once for each of 18 offsets.
 //
 // Floating-point additions to memory come in any order. For sums that are always the same the addends become integers
 // in units of 2^-shift (deform_fixed_point.cu), which add up exactly.

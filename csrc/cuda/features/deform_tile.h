@@ -1,9 +1,8 @@
-// Deformable convolution, all but its matrix products, on tiles of output pixels as on the CPU
-// (csrc/ops/deform_align.h). Element types: float32, float16, bfloat16; computed in float32. All arrays lie on the
-// current device.
+// deform_align on a tile of output pixels, all but its matrix products: the columns that its taps read, a row of a
+// matrix per output pixel, and the way back. Element types: float32, float16, bfloat16; computed in float32. All arrays
+// lie on the current device.
 #pragma once
 
-#include "core/stream.h"
 #include "ops/deform_align.h"
 
 namespace refinedet::cuda {
@@ -43,11 +42,6 @@ struct DeformGrads {
 // From the tile's columns, which hold their gradient. Only with `fixed` have the sums in `source` the same bits every
 // time.
 void deform_grads(const DeformTile& tile, const DeformGrads& grads, Stream stream);
-
-struct DeformMapOut {
-  void* data;  // (B, channels, Ho, Wo) contiguous, or null
-  DType dtype;
-};
 
 // Writes a tile's part of the maps' gradients from those of its samples.
 struct DeformMapGrads {

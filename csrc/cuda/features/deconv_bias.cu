@@ -1,10 +1,9 @@
-// The sums of deconv_sum's backward. Floor: bias, one reading of a map, of which some 4096 elements at most are added
-// up before a partial sum is written; two launches. Weight, one reading of the terms.
+// The bias's gradient of deconv_sum. Floor: one reading of a map, of which some 4096 elements at most are added up
+// before a partial sum is written; two launches.
 //
 // No atomics: partial sums per part of the map, then the sum over the parts, both in a fixed order.
-#include "core/feature_sum.h"
 #include "cuda/primitives/pack.h"
-#include "deconv_sum.h"
+#include "deconv_tile.h"
 
 namespace refinedet::cuda {
 namespace {
@@ -15,7 +14,7 @@ constexpr int64_t kMinPart = 32;    // rows of a channels-last map that a block 
 constexpr int64_t kMostParts = 512;
 
 int64_t segments_of(int64_t pixels) { return divide_up(pixels, kSegment); }
-int64_t parts_of(const DeconvSumBiasArgs& args) {
+int64_t parts_of(const DeconvBiasArgs& args) {
   return args.channels_last ? min2(divide_up(args.batch * args.pixels, kMinPart), kMostParts)
                             : args.batch * segments_of(args.pixels);
 }
@@ -113,22 +112,6 @@ __global__ void sum_parts_kernel(const Work<T>* __restrict__ partial, T* __restr
   }
 }
 
-template <class T>
-__global__ void add_kernel(const T* __restrict__ terms, int64_t term_count, int64_t size, bool first,
-                           Work<T>* __restrict__ sum, T* __restrict__ result) {
-  for (int64_t i = grid_first(); i < size; i += grid_step()) {
-    Work<T> x = first ? Work<T>(0) : sum[i];
-    for (int64_t k = 0; k < term_count; ++k) {
-      x += load(terms[k * size + i]);
-    }
-    if (result != nullptr) {
-      result[i] = round_to<T>(x);
-    } else {
-      sum[i] = x;
-    }
-  }
-}
-
 // f(count) with the widest packs into which `line` elements from `p` on can be cut.
 template <class T, class F>
 REFINEDET_HOST void with_packs(const T* p, int64_t line, const F& f) {
@@ -144,12 +127,12 @@ unsigned blocks(int64_t n) { return static_cast<unsigned>(n); }
 
 }  // namespace
 
-int64_t deconv_sum_bias_workspace(const DeconvSumBiasArgs& args) {
+int64_t deconv_bias_workspace(const DeconvBiasArgs& args) {
   const int64_t size = args.dtype == DType::f64 ? sizeof(double) : sizeof(float);
   return parts_of(args) * args.channels * size;
 }
 
-void deconv_sum_bias(const DeconvSumBiasArgs& args, void* workspace, Stream stream) {
+void deconv_bias(const DeconvBiasArgs& args, void* workspace, Stream stream) {
   if (args.channels == 0) {
     return;
   }
@@ -162,29 +145,16 @@ void deconv_sum_bias(const DeconvSumBiasArgs& args, void* workspace, Stream stre
       const int64_t rows = args.batch * pixels, per_part = divide_up(rows, parts);
       with_packs(grad, channels, [&]<int n>(std::integral_constant<int, n>) {
         const dim3 grid(blocks(divide_up(channels, kWarp * n)), blocks(parts));
-        launch("deconv_sum_bias", sum_pixels_kernel<n, T>, grid, block, 0, stream, grad, partial, channels, rows,
-               per_part);
+        launch("deconv_bias", sum_pixels_kernel<n, T>, grid, block, 0, stream, grad, partial, channels, rows, per_part);
       });
     } else if (parts > 0) {
       with_packs(grad, pixels, [&]<int n>(std::integral_constant<int, n>) {
-        launch("deconv_sum_bias", sum_planes_kernel<n, T>, blocks_for(parts * channels, kRows), dim3(kWarp * kRows), 0,
+        launch("deconv_bias", sum_planes_kernel<n, T>, blocks_for(parts * channels, kRows), dim3(kWarp * kRows), 0,
                stream, grad, partial, args.batch, channels, pixels, segments_of(pixels));
       });
     }
-    launch("deconv_sum_bias", sum_parts_kernel<T>, dim3(blocks(divide_up(channels, kWarp))), block, 0, stream, partial,
+    launch("deconv_bias", sum_parts_kernel<T>, dim3(blocks(divide_up(channels, kWarp))), block, 0, stream, partial,
            static_cast<T*>(args.grad_bias), channels, parts);
-  });
-}
-
-void deconv_sum_add(const DeconvSumAddArgs& args, Stream stream) {
-  constexpr int kThreads = 128;
-  if (args.size == 0) {
-    return;
-  }
-  dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    launch("deconv_sum_add", add_kernel<T>, blocks_for(args.size, kThreads), dim3(kThreads), 0, stream,
-           static_cast<const T*>(args.terms), args.term_count, args.size, args.first, static_cast<Work<T>*>(args.sum),
-           static_cast<T*>(args.result));
   });
 }
 
