@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.module import _has_any_global_hook as has_global_hooks
 
+from ..checks import check_count
 from ..ops.deconv_sum import deconv_sum
 
 NORMS = ("none", "batch")
@@ -55,6 +56,7 @@ class TransferConnectionBlock(nn.Module):
             raise ValueError(f"norm: expected one of {NORMS}, got {norm!r}")
         if deconv_kernel not in DECONV_KERNELS:
             raise ValueError(f"deconv_kernel: expected one of {DECONV_KERNELS}, got {deconv_kernel!r}")
+        in_channels, channels = check_count(in_channels, "in_channels", 1), check_count(channels, "channels", 1)
         self.in_channels, self.channels = in_channels, channels
         self.deconv_kernel, self.norm = deconv_kernel, norm
         bias = norm == "none"

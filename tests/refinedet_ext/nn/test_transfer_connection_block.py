@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -120,3 +121,12 @@ def test_wrong_inputs_are_named(source, above, message):
 def test_top_block_refuses_a_map_from_above():
     with pytest.raises(ValueError, match="above: expected None"):
         Block(4, 8, top=True)(torch.zeros(1, 4, 6, 6), torch.zeros(1, 8, 3, 3))
+
+
+def test_numbers_of_any_kind():
+    block = Block(np.int64(4), np.int32(8), deconv_kernel=np.int64(2))
+    assert type(block.in_channels) is type(block.channels) is int
+    assert block(torch.zeros(1, 4, 6, 6), torch.zeros(1, 8, 3, 3)).shape == (1, 8, 6, 6)
+    for wrong in (True, 4.0, "4"):
+        with pytest.raises(TypeError, match="in_channels: expected an int"):
+            Block(wrong)
