@@ -105,7 +105,11 @@ def build_parser() -> ArgumentParser:
     subcommands = parser.add_subcommands(dest="command", required=True)
 
     run = ArgumentParser(exit_on_error=False, allow_abbrev=False, description="Train a detector.")
-    run.add_argument("--config", action="config", help="YAML file, or the name of a shipped one (see refinedet info)")
+    run.add_argument(
+        "--config",
+        action="config",
+        help="YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
+    )
     run.add_class_arguments(RunConfig)
     subcommands.add_subcommand("train", run, help="train a detector")
 

@@ -17,7 +17,7 @@ from .evaluation.results import ImageDetections, from_padded
 from .inference import MultiScale, multi_scale_detections
 from .optimize import CHOICES, optimize_for_inference
 from .structures import to_tensor
-from .weights import load_model
+from .weights import check_names, load_model
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -87,17 +87,13 @@ class Predictor:
         check_integer(batch_size, "batch_size", 1)
         if class_names is None:
             class_names = [f"class {label}" for label in range(1, model.num_classes)]
-        if len(class_names) != model.num_classes - 1:
-            raise ValueError(
-                f"class_names: expected {model.num_classes - 1} names, one per foreground class, got {len(class_names)}"
-            )
+        self.class_names = check_names(class_names, model.num_classes)
         size = model.input_side(input_size)
         self.model = model.eval() if device is None else model.to(device).eval()
         check_choice(optimize, "optimize", OPTIMIZE)
         if optimize != "off":
             self.model = optimize_for_inference(self.model, dtype=optimize, input_size=size)
         self.device = next(model.parameters()).device
-        self.class_names = list(class_names)
         self.batch_size = batch_size
         self.input_size = size
         if input_size is not None and multi_scale is not None:

@@ -55,8 +55,7 @@ def save_model(
     spec = model.spec
     if spec is None:
         raise ValueError("model: expected one that create_model built, so that it can be rebuilt")
-    names = None if class_names is None else list(class_names)
-    _check_names(names, spec.num_classes)
+    names = None if class_names is None else check_names(class_names, spec.num_classes)
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -105,6 +104,9 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     return header
 
 
-def _check_names(names: list[str] | None, num_classes: int) -> None:
-    if names is not None and len(names) != num_classes - 1:
-        raise ValueError(f"class_names: expected {num_classes - 1} names, one per foreground class, got {len(names)}")
+def check_names(class_names: Sequence[str], num_classes: int) -> list[str]:
+    """The names of the foreground classes as a list; ValueError unless there is one for each."""
+    count = len(class_names)
+    if count != num_classes - 1:
+        raise ValueError(f"class_names: expected {num_classes - 1} names, one per foreground class, got {count}")
+    return list(class_names)
