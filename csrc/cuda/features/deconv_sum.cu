@@ -1,7 +1,6 @@
 // deconv_sum and its backward on a GPU: the maps' side by kernels of ours (deconv_maps.cu), tile by tile, so that the
 // columns between them and the products stay in the L2.
 #include <algorithm>
-#include <optional>
 
 #include "cuda/primitives/device.h"
 #include "deconv_tile.h"
@@ -116,14 +115,14 @@ DeconvBiasArgs bias_args(const DeconvSumBackwardArgs& args) {
 // What a backward call works with; where `memory` only counts, nothing else.
 struct Backward {
   DeconvTiles tiles;
-  std::optional<WeightGrad> weight;
+  WeightGrad weight;  // where it is wanted
   void* bias_workspace = nullptr;
 
   Backward(const DeconvSumBackwardArgs& args, Workspace& memory)
       : tiles(args.shape, args.grad_input != nullptr || args.grad_weight != nullptr, memory) {
     if (args.grad_weight != nullptr) {
-      weight.emplace(args.shape.dtype, args.shape.weight_size(), tiles.most_matrices(), !tiles.one_in_all(),
-                     args.grad_weight, memory);
+      weight = WeightGrad(args.shape.dtype, args.shape.weight_size(), tiles.most_matrices(), !tiles.one_in_all(),
+                          args.grad_weight, memory);
     }
     if (args.grad_bias != nullptr) {
       bias_workspace = memory.take<char>(deconv_bias_workspace(bias_args(args)));
@@ -172,9 +171,9 @@ void deconv_sum_backward(const DeconvSumBackwardArgs& args, void* workspace, Str
                    .columns = tiles.column_data(),
                    .grad_lateral = args.grad_lateral},
                   stream);
-    if (call.weight) {
-      gemm.write(tiles.input(args.input).transposed(), tiles.columns(), tiles.weight_terms(call.weight->terms()));
-      call.weight->add(tiles.matrices(), tiles.last(), stream);
+    if (args.grad_weight != nullptr) {
+      gemm.write(tiles.input(args.input).transposed(), tiles.columns(), tiles.weight_terms(call.weight.terms()));
+      call.weight.add(tiles.matrices(), tiles.last(), stream);
     }
     if (args.grad_input != nullptr) {
       gemm.write(tiles.columns(), tiles.weight(args.weight).transposed(), tiles.input(args.grad_input));

@@ -273,7 +273,7 @@ struct Forward {
 
 struct Backward {
   DeformTiles tiles;
-  std::optional<WeightGrad> weight;
+  WeightGrad weight;  // where it is wanted
   std::optional<InputGrad> input;
   void* rows;  // of a tile, where the incoming gradient is not channels last
   float* sample_grads = nullptr;
@@ -286,8 +286,8 @@ struct Backward {
     const DeformAlignShape& shape = args.shape;
     if (args.grad_weight != nullptr) {
       const bool several = plan.images < shape.batch || plan.rows < shape.batch * shape.geometry.out_pixels();
-      weight.emplace(shape.dtype, shape.out_channels * plan.line, /*most_terms=*/1, several, /*result=*/nullptr,
-                     memory);
+      weight = WeightGrad(shape.dtype, shape.out_channels * plan.line, /*most_terms=*/1, several, /*result=*/nullptr,
+                          memory);
     }
     if (args.grad_input != nullptr) {
       input.emplace(args, plan, memory);
@@ -364,7 +364,7 @@ void deform_align_backward(const DeformAlignBackwardArgs& args, void* workspace,
       if (call.input || args.wants_samples()) {
         gemm.write(grad_rows, tiles.weights(), tiles.columns(range));  // the columns' gradient
         deform_grads(tiles.tile(range),
-                     {.replace = call.weight.has_value(),
+                     {.replace = args.grad_weight != nullptr,
                       .samples = call.sample_grads,
                       .source = call.input ? call.input->sums() : nullptr,
                       .fixed = call.input ? call.input->unit() : nullptr},
@@ -381,17 +381,17 @@ void deform_align_backward(const DeformAlignBackwardArgs& args, void* workspace,
                           .mask = args.grad_mask},
                          stream);
       }
-      if (call.weight) {
-        gemm.write(grad_rows.transposed(), tiles.columns(range), tiles.weight_matrix(call.weight->terms()));
-        call.weight->add(/*term_count=*/1, /*last=*/false, stream);
+      if (args.grad_weight != nullptr) {
+        gemm.write(grad_rows.transposed(), tiles.columns(range), tiles.weight_matrix(call.weight.terms()));
+        call.weight.add(/*term_count=*/1, /*last=*/false, stream);
       }
     });
     if (call.input) {
       call.input->end(images, stream);
     }
   });
-  if (call.weight) {
-    deform_unpack_weights(tiles.weight_shape(), call.weight->sum(), call.weight->sum_dtype(), args.grad_weight,
+  if (args.grad_weight != nullptr) {
+    deform_unpack_weights(tiles.weight_shape(), call.weight.sum(), call.weight.sum_dtype(), args.grad_weight,
                           shape.dtype, stream);
   }
 }

@@ -21,6 +21,8 @@ void add_terms(const AddTermsArgs& args, Stream stream);
 
 class WeightGrad {
  public:
+  WeightGrad() = default;  // where none is wanted
+
   // A tile brings `most_terms` products of `size` numbers or fewer; `several`: more than one come in all. `result`, if
   // not null, is where their sum goes, which otherwise stays in sum().
   WeightGrad(DType dtype, int64_t size, int64_t most_terms, bool several, void* result, Workspace& memory)
@@ -50,10 +52,10 @@ class WeightGrad {
   DType sum_dtype() const { return several_ ? accumulate_type(dtype_) : dtype_; }
 
  private:
-  DType dtype_;
-  int64_t size_;
-  bool several_, first_ = true;
-  void *result_, *terms_, *sum_;
+  DType dtype_ = DType::f32;
+  int64_t size_ = 0;
+  bool several_ = false, first_ = true;
+  void *result_ = nullptr, *terms_ = nullptr, *sum_ = nullptr;
 };
 
 }  // namespace refinedet::cuda
