@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
@@ -18,13 +17,12 @@ struct Inputs {
   Inputs(const Tensor& boxes_in, const Tensor& scores_in, const Tensor* idxs_in, double iou_threshold)
       : boxes(as_contiguous(boxes_in)), scores(as_contiguous(scores_in)) {
     check_no_double_on_gpu(boxes, device(), "boxes");
-    REFINEDET_CHECK(boxes.dim() == 2 && boxes.size(1) == 4, "boxes: expected shape (N, 4), got ", shape_of(boxes));
+    check_shape(boxes, "boxes", {kAny, 4});
     const int64_t count = boxes.size(0);
     REFINEDET_CHECK(count <= INT32_MAX, "boxes: expected at most 2147483647 rows, got ", count);
     check_device(scores, device(), "scores");
     check_no_double_on_gpu(scores, device(), "scores");
-    REFINEDET_CHECK(scores.dim() == 1 && scores.size(0) == count, "scores: expected shape (", count, ",), got ",
-                    shape_of(scores));
+    check_shape(scores, "scores", {count});
     args.box_dtype = dtype_of(boxes, "boxes");
     args.score_dtype = dtype_of(scores, "scores");
     args.boxes = boxes.const_data_ptr();
@@ -33,10 +31,7 @@ struct Inputs {
     REFINEDET_CHECK(!std::isnan(iou_threshold), "iou_threshold: expected a number, got nan");
     args.iou_threshold = iou_threshold;
     if (idxs_in != nullptr) {
-      check_device(*idxs_in, device(), "idxs");
-      check_dtype(*idxs_in, ScalarType::Long, "idxs");
-      REFINEDET_CHECK(idxs_in->dim() == 1 && idxs_in->size(0) == count, "idxs: expected shape (", count, ",), got ",
-                      shape_of(*idxs_in));
+      check_tensor(*idxs_in, "idxs", device(), ScalarType::Long, {count});
       idxs = as_contiguous(*idxs_in);
       args.idxs = const_data<int64_t>(*idxs);
     }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/runtime/huge_pages.h"
+
 namespace refinedet::torch_ops {
 
 namespace {
@@ -10,26 +12,18 @@ namespace {
 std::string text_of(Sizes sizes) {
   std::string text = "(";
   for (size_t i = 0; i < sizes.size(); ++i) {
-    text += (i > 0 ? ", " : "") + std::to_string(sizes[i]);
+    text += (i > 0 ? ", " : "") + (sizes[i] == kAny ? "any" : std::to_string(sizes[i]));
   }
   return text + ")";
 }
 
 // Of the dtypes that the ops allocate.
 double element_size(ScalarType dtype) {
-  switch (dtype) {
-    case ScalarType::Double:
-    case ScalarType::Long:
-      return 8;
-    case ScalarType::Float:
-    case ScalarType::Int:
-      return 4;
-    case ScalarType::Half:
-    case ScalarType::BFloat16:
-      return 2;
-    default:
-      return 1;
-  }
+  using enum ScalarType;
+  return dtype == Double || dtype == Long     ? 8
+         : dtype == Float || dtype == Int     ? 4
+         : dtype == Half || dtype == BFloat16 ? 2
+                                              : 1;
 }
 
 }  // namespace
@@ -56,8 +50,17 @@ void check_dtype(const Tensor& t, ScalarType dtype, const char* name) {
                   torch::headeronly::toString(t.scalar_type()));
 }
 
-void check_cpu(const Tensor& t, const char* name) {
-  REFINEDET_CHECK(t.is_cpu(), name, ": expected a CPU tensor, got one on another device");
+void check_shape(const Tensor& t, const char* name, Sizes shape) {
+  const Sizes sizes = t.sizes();
+  const bool fits = std::equal(sizes.begin(), sizes.end(), shape.begin(), shape.end(),
+                               [](int64_t size, int64_t wanted) { return wanted == kAny || size == wanted; });
+  REFINEDET_CHECK(fits, name, ": expected shape ", text_of(shape), ", got ", shape_of(t));
+}
+
+void check_tensor(const Tensor& t, const char* name, Device device, ScalarType dtype, Sizes shape) {
+  check_device(t, device, name);
+  check_dtype(t, dtype, name);
+  check_shape(t, name, shape);
 }
 
 void check_variances(const std::vector<double>& variances) {
@@ -77,19 +80,14 @@ void check_clip_to(const std::optional<std::vector<double>>& clip_to) {
   }
 }
 
-void check_last_dim(const Tensor& t, int64_t last, const char* name) {
-  REFINEDET_CHECK(t.dim() >= 1 && t.size(t.dim() - 1) == last, name, ": expected shape (..., ", last, "), got ",
-                  shape_of(t));
-}
-
 Device check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors) {
   const Device device = device_of(rows, name);
   check_device(anchors, device, "anchors");
-  check_last_dim(rows, 4, name);
-  check_last_dim(anchors, 4, "anchors");
+  REFINEDET_CHECK(rows.dim() >= 1 && rows.size(rows.dim() - 1) == 4, name, ": expected shape (..., 4), got ",
+                  shape_of(rows));
   check_dtype(anchors, rows.scalar_type(), "anchors");
   const Sizes row_sizes = rows.sizes(), anchor_sizes = anchors.sizes();
-  const bool repeats = anchor_sizes.size() <= row_sizes.size() &&
+  const bool repeats = anchor_sizes.size() >= 1 && anchor_sizes.size() <= row_sizes.size() &&
                        std::equal(anchor_sizes.begin(), anchor_sizes.end(), row_sizes.end() - anchor_sizes.size());
   REFINEDET_CHECK(repeats, "anchors: expected rows that repeat over those of ", name, " ", shape_of(rows), ", got ",
                   shape_of(anchors));
@@ -105,8 +103,14 @@ ParallelFor torch_threads() {
 
 void check_status(AOTITorchError code, const char* failure) { REFINEDET_CHECK(code == AOTI_TORCH_SUCCESS, failure); }
 
-void check_allocation(AOTITorchError code, Sizes sizes, ScalarType dtype) {
-  if (code != AOTI_TORCH_SUCCESS) {
+namespace {
+
+// Not torch::stable::empty, which asks the dispatcher: most of a microsecond per result.
+Tensor empty_strided(Sizes sizes, const int64_t* strides, ScalarType dtype, Device device) {
+  const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
+  AtenTensorHandle handle = nullptr;
+  if (aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides, number, device.type(),
+                               device.index(), &handle) != AOTI_TORCH_SUCCESS) {
     double bytes = element_size(dtype);  // double: the product may be beyond 2^63
     for (const int64_t size : sizes) {
       bytes *= static_cast<double>(size);
@@ -114,10 +118,12 @@ void check_allocation(AOTITorchError code, Sizes sizes, ScalarType dtype) {
     REFINEDET_CHECK(false, "could not allocate ", std::to_string(bytes / (1 << 20)), " MiB for a tensor of ",
                     torch::headeronly::toString(dtype), " ", text_of(sizes));
   }
+  return Tensor(handle);
 }
 
+}  // namespace
+
 Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device) {
-  // not torch::stable::empty, which asks the dispatcher: most of a microsecond per result
   constexpr size_t kUsual = 8;
   int64_t usual[kUsual];
   std::vector<int64_t> many(sizes.size() > kUsual ? sizes.size() : 0);
@@ -126,12 +132,25 @@ Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device) {
   for (size_t i = sizes.size(); i-- > 0; step *= std::max<int64_t>(sizes[i], 1)) {
     strides[i] = step;
   }
-  const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
-  AtenTensorHandle handle = nullptr;
-  check_allocation(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides, number,
-                                            device.type(), device.index(), &handle),
-                   sizes, dtype);
-  return Tensor(handle);
+  return empty_strided(sizes, strides, dtype, device);
+}
+
+Tensor new_map(Sizes sizes, ScalarType dtype, bool channels_last, Device device) {
+  const int64_t line = sizes[1] * sizes[3], strides[] = {line * sizes[2], 1, line, sizes[1]};
+  Tensor map = channels_last ? empty_strided(sizes, strides, dtype, device) : new_tensor(sizes, dtype, device);
+  if (!device.on_gpu()) {
+    cpu::ask_for_huge_pages(map.mutable_data_ptr(), map.numel() * static_cast<int64_t>(map.element_size()));
+  }
+  return map;
+}
+
+Tensor as_contiguous(const Tensor& t) {
+  if (t.is_contiguous()) {
+    return t;
+  }
+  Tensor copy = new_tensor(t.sizes(), t.scalar_type(), t.is_cpu() ? Device::cpu() : Device::cuda(t.get_device_index()));
+  torch::stable::copy_(copy, t);
+  return copy;
 }
 
 std::vector<int64_t> sizes_of(const Tensor& t) {

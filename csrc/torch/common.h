@@ -8,12 +8,15 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/gemm.h"
 #include "core/parallel.h"
 #include "device.h"
 
@@ -29,60 +32,85 @@ std::string shape_of(const Tensor& t);
 DType dtype_of(const Tensor& t, const char* name);
 
 void check_dtype(const Tensor& t, ScalarType dtype, const char* name);
-void check_cpu(const Tensor& t, const char* name);
+
+using Sizes = torch::headeronly::IntHeaderOnlyArrayRef;
+
+// Throws unless `t` has this shape, in which kAny stands for any size: check_shape(boxes, "boxes", {kAny, 4}).
+inline constexpr int64_t kAny = -1;
+void check_shape(const Tensor& t, const char* name, Sizes shape);
+
+// The same, and unless it is on that device and of that dtype.
+void check_tensor(const Tensor& t, const char* name, Device device, ScalarType dtype, Sizes shape);
+
+// The variances of an op, checked, to its arguments; and what it clips its boxes to.
 void check_variances(const std::vector<double>& variances);
-
-// Throws unless the tensor is (..., last).
-void check_last_dim(const Tensor& t, int64_t last, const char* name);
-
 void check_clip_to(const std::optional<std::vector<double>>& clip_to);
+template <class Args>
+void take_variances(const std::vector<double>& variances, Args& args) {
+  check_variances(variances);
+  std::copy(variances.begin(), variances.end(), args.variances);
+}
+template <class Args>
+void take_clip_to(const std::optional<std::vector<double>>& clip_to, Args& args) {
+  check_clip_to(clip_to);
+  args.clip = clip_to.has_value();
+  if (args.clip) {
+    args.width = (*clip_to)[0];
+    args.height = (*clip_to)[1];
+  }
+}
 
-// Throws unless `rows` is (..., 4), and `anchors` as well, in the same device and of the same dtype, of the same shape
+// Throws unless `rows` is (..., 4), and `anchors` as well, on the same device and of the same dtype, of the same shape
 // or of the last dimensions of that, so that its rows repeat. Returns the device.
 Device check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors);
 
-// torch's own pool, with torch.set_num_threads obeyed.
+// torch's own pool, with torch.set_num_threads obeyed; and its matrix product, with these or on the current stream.
 ParallelFor torch_threads();
-
-using Sizes = torch::headeronly::IntHeaderOnlyArrayRef;
+Gemm torch_gemm(Device device);
 
 // Throws where a C function of torch failed, saying what could not be done: check_status(code, "could not ...").
 void check_status(AOTITorchError code, const char* failure);
 
-// The same for the code of an allocation.
-void check_allocation(AOTITorchError code, Sizes sizes, ScalarType dtype);
-
-// A new contiguous tensor.
+// A new contiguous tensor; and a new map (B, C, H, W), of which a large one on the CPU asks for huge pages: the
+// allocator maps it afresh each time, and 4 KiB at a time the first writes to it take longer than they do themselves.
 Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device = Device::cpu());
+Tensor new_map(Sizes sizes, ScalarType dtype, bool channels_last, Device device);
 
 std::vector<int64_t> sizes_of(const Tensor& t);
+
+// The tensor itself where it is contiguous already: torch::stable::contiguous asks the dispatcher even then, which
+// costs a microsecond per input. Else a copy, allocated here so that the error says of what where there is no memory.
+Tensor as_contiguous(const Tensor& t);
 
 // Whether a (B, C, H, W) tensor is dense in the order B, H, W, C, and not in the usual order as well.
 bool is_channels_last(const Tensor& t);
 
-// Runs an op where `device` says: run<cpu::decode_boxes, cuda::decode_boxes>(device, args).
-template <auto cpu_kernel, auto cuda_kernel, class Args>
+// Runs an op where `device` says: run<cpu::decode_boxes, cuda::decode_boxes>(device, args). Kernels that multiply
+// matrices get torch's product. Where the CUDA kernel has scratch memory, of cuda_bytes(args) bytes, that goes back to
+// torch when the call is over, which gives it out again for what follows on the stream.
+template <auto cpu_kernel, auto cuda_kernel, auto cuda_bytes = nullptr, class Args>
 void run(Device device, const Args& args) {
-  if constexpr (kWithCuda) {
-    if (device.on_gpu()) {
-      return cuda_kernel(args, CudaScope(device).stream());
-    }
-  }
-  cpu_kernel(args, torch_threads());
-}
-
-// The same where the CUDA kernel has scratch memory, of cuda_bytes(args) bytes. It goes back to torch when the call is
-// over, which gives it out again for what follows on the stream.
-template <auto cpu_kernel, auto cuda_kernel, auto cuda_bytes, class Args>
-void run(Device device, const Args& args) {
+  constexpr bool kMultiplies = std::is_invocable_v<decltype(cpu_kernel), const Args&, const ParallelFor&, const Gemm&>;
   if constexpr (kWithCuda) {
     if (device.on_gpu()) {
       const CudaScope scope(device);
-      const Tensor workspace = new_tensor({cuda_bytes(args)}, ScalarType::Byte, device);
-      return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream());
+      if constexpr (std::is_same_v<decltype(cuda_bytes), std::nullptr_t>) {
+        return cuda_kernel(args, scope.stream());
+      } else {
+        const Tensor workspace = new_tensor({cuda_bytes(args)}, ScalarType::Byte, device);
+        if constexpr (kMultiplies) {
+          return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream(), torch_gemm(device));
+        } else {
+          return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream());
+        }
+      }
     }
   }
-  cpu_kernel(args, torch_threads());
+  if constexpr (kMultiplies) {
+    cpu_kernel(args, torch_threads(), torch_gemm(device));
+  } else {
+    cpu_kernel(args, torch_threads());
+  }
 }
 
 template <class T>

@@ -1,6 +1,5 @@
 #include "ops/decode_boxes.h"
 
-#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
@@ -10,20 +9,14 @@ namespace {
 DecodeBoxesArgs make_args(const Tensor& deltas, const Tensor& anchors, const std::vector<double>& variances,
                           const std::optional<std::vector<double>>& clip_to) {
   check_box_rows(deltas, "deltas", anchors);
-  check_variances(variances);
-  check_clip_to(clip_to);
   DecodeBoxesArgs args{};
   args.dtype = dtype_of(deltas, "deltas");
   args.deltas = deltas.const_data_ptr();
   args.anchors = anchors.const_data_ptr();
   args.count = deltas.numel() / 4;
   args.anchor_count = anchors.numel() / 4;
-  std::copy(variances.begin(), variances.end(), args.variances);
-  args.clip = clip_to.has_value();
-  if (args.clip) {
-    args.width = (*clip_to)[0];
-    args.height = (*clip_to)[1];
-  }
+  take_variances(variances, args);
+  take_clip_to(clip_to, args);
   return args;
 }
 
@@ -45,10 +38,7 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Te
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   DecodeBoxesBackwardArgs args{make_args(deltas, anchors, variances, clip_to), nullptr, nullptr, nullptr};
   const Device device = device_of(deltas, "deltas");
-  check_device(grad, device, "grad");
-  check_dtype(grad, deltas.scalar_type(), "grad");
-  REFINEDET_CHECK(sizes_of(grad) == sizes_of(deltas), "grad: expected shape ", shape_of(deltas), ", got ",
-                  shape_of(grad));
+  check_tensor(grad, "grad", device, deltas.scalar_type(), deltas.sizes());
   Tensor grad_deltas = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
   Tensor grad_anchors = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
   args.grad_boxes = grad.const_data_ptr();

@@ -1,6 +1,5 @@
 #include "ops/decode_cascade.h"
 
-#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
@@ -8,23 +7,11 @@ namespace {
 
 using OptionalTensor = std::optional<Tensor>;
 
-void check_like(const Tensor& t, const Tensor& model, const char* name) {
-  check_device(t, device_of(model, "arm_deltas"), name);
-  check_dtype(t, model.scalar_type(), name);
-  REFINEDET_CHECK(t.sizes().equals(model.sizes()), name, ": expected shape ", shape_of(model), ", got ", shape_of(t));
-}
-
 // The kernel writes to the rows that `index` names, so that these must exist. On a GPU the kernel itself sees to that:
 // reading them here would make the host wait.
 void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t anchors, Device device) {
-  check_device(index, device, "kept.index");
-  check_device(count, device, "kept.count");
-  check_dtype(index, ScalarType::Long, "kept.index");
-  check_dtype(count, ScalarType::Long, "kept.count");
-  REFINEDET_CHECK(index.dim() == 2 && index.size(0) == batch && index.size(1) == anchors,
-                  "kept.index: expected shape (", batch, ", ", anchors, "), got ", shape_of(index));
-  REFINEDET_CHECK(count.dim() == 1 && count.size(0) == batch, "kept.count: expected shape (", batch, ",), got ",
-                  shape_of(count));
+  check_tensor(index, "kept.index", device, ScalarType::Long, {batch, anchors});
+  check_tensor(count, "kept.count", device, ScalarType::Long, {batch});
   if (device.on_gpu()) {
     return;
   }
@@ -60,11 +47,9 @@ struct Inputs {
 
   DecodeCascadeArgs args(const std::vector<double>& variances) const {
     check_device(anchors, device(), "anchors");
-    check_last_dim(arm_deltas, 4, "arm_deltas");
-    REFINEDET_CHECK(arm_deltas.dim() == 3, "arm_deltas: expected shape (B, A, 4), got ", shape_of(arm_deltas));
-    check_like(odm_deltas, arm_deltas, "odm_deltas");
+    check_shape(arm_deltas, "arm_deltas", {kAny, kAny, 4});
+    check_tensor(odm_deltas, "odm_deltas", device(), arm_deltas.scalar_type(), arm_deltas.sizes());
     check_dtype(anchors, arm_deltas.scalar_type(), "anchors");
-    check_variances(variances);
     const int64_t batch = arm_deltas.size(0), count = arm_deltas.size(1);
     const int64_t shared[] = {count, 4};
     REFINEDET_CHECK(anchors.sizes().equals(shared) || anchors.sizes().equals(arm_deltas.sizes()),
@@ -77,7 +62,7 @@ struct Inputs {
     args.shared_anchors = anchors.dim() == 2;
     args.batch = batch;
     args.count = count;
-    std::copy(variances.begin(), variances.end(), args.variances);
+    take_variances(variances, args);
     if (kept_index.has_value()) {
       check_kept(*kept_index, *kept_count, batch, count, device());
       args.kept_index = const_data<int64_t>(*kept_index);
@@ -103,7 +88,7 @@ std::tuple<Tensor, Tensor, Tensor> decode_cascade_backward(const Tensor& grad_in
   const Inputs in(arm, odm, anchors, kept_index, kept_count);
   const Tensor grad = as_contiguous(grad_in);
   DecodeCascadeBackwardArgs args{in.args(variances), nullptr, nullptr, nullptr, nullptr};
-  check_like(grad, in.arm_deltas, "grad");
+  check_tensor(grad, "grad", in.device(), in.arm_deltas.scalar_type(), in.arm_deltas.sizes());
   Tensor grad_arm = in.like(), grad_odm = in.like(), grad_anchors = in.like();
   args.grad_boxes = grad.const_data_ptr();
   args.grad_arm_deltas = grad_arm.mutable_data_ptr();

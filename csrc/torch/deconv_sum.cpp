@@ -1,8 +1,6 @@
 #include "ops/deconv_sum.h"
 
-#include "as_contiguous.h"
-#include "gemm.h"
-#include "new_image.h"
+#include "common.h"
 
 namespace refinedet::torch_ops {
 namespace {
@@ -19,12 +17,9 @@ void check_maps(const Tensor& input, const Tensor& weight, const Tensor& maps, c
 }
 
 void check_operands(const Tensor& input, const Tensor& weight) {
-  check_device(weight, device_of(input, "input"), "weight");
   dtype_of(input, "input");
-  check_dtype(weight, input.scalar_type(), "weight");
-  REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, Ci, H, W), got ", shape_of(input));
-  REFINEDET_CHECK(weight.dim() == 4 && weight.size(0) == input.size(1) && weight.size(2) == 2 && weight.size(3) == 2,
-                  "weight: expected shape (", input.size(1), ", Co, 2, 2), got ", shape_of(weight));
+  check_shape(input, "input", {kAny, kAny, kAny, kAny});
+  check_tensor(weight, "weight", device_of(input, "input"), input.scalar_type(), {input.size(1), kAny, 2, 2});
 }
 
 // The same values in that order; `t` itself where it has it.
@@ -55,17 +50,14 @@ Tensor deconv_sum(const Tensor& input_in, const Tensor& weight_in, const std::op
   const Device device = device_of(input_in, "input");
   std::optional<Tensor> bias;
   if (bias_in.has_value()) {
-    check_device(*bias_in, device, "bias");
-    check_dtype(*bias_in, input_in.scalar_type(), "bias");
-    REFINEDET_CHECK(bias_in->dim() == 1 && bias_in->size(0) == weight_in.size(1), "bias: expected shape (",
-                    weight_in.size(1), ",), got ", shape_of(*bias_in));
+    check_tensor(*bias_in, "bias", device, input_in.scalar_type(), {weight_in.size(1)});
     bias = as_contiguous(*bias_in);
   }
   const bool channels_last = is_channels_last(input_in) || is_channels_last(lateral_in);
   const DeconvSumShape shape = shape_of_call(input_in, weight_in, lateral_in, channels_last);
   const Tensor input = ordered(input_in, channels_last), weight = ordered(weight_in, !shape.taps_inner);
   const Tensor lateral = ordered(lateral_in, channels_last);
-  Tensor out = new_image(sizes_of(lateral), input.scalar_type(), channels_last, device);
+  Tensor out = new_map(sizes_of(lateral), input.scalar_type(), channels_last, device);
   if (out.numel() == 0) {
     return out;
   }
@@ -76,7 +68,7 @@ Tensor deconv_sum(const Tensor& input_in, const Tensor& weight_in, const std::op
                            .lateral = lateral.const_data_ptr(),
                            .relu = relu,
                            .out = out.mutable_data_ptr()};
-  run_with_gemm<cpu::deconv_sum, cuda::deconv_sum, cuda::deconv_sum_workspace>(device, args);
+  run<cpu::deconv_sum, cuda::deconv_sum, cuda::deconv_sum_workspace>(device, args);
   return out;
 }
 
@@ -101,7 +93,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
 
   const auto none = [&] { return new_tensor({0}, dtype, device); };
   const Tensor out = relu ? ordered(*out_in, channels_last) : none();
-  const auto image = [&](const Tensor& like, bool last) { return new_image(sizes_of(like), dtype, last, device); };
+  const auto image = [&](const Tensor& like, bool last) { return new_map(sizes_of(like), dtype, last, device); };
   Tensor grad_input = need_input ? image(input, channels_last) : none();
   Tensor grad_weight = need_weight ? image(weight, !shape.taps_inner) : none();
   Tensor grad_bias = need_bias ? new_tensor({shape.channels}, dtype, device) : none();
@@ -120,8 +112,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
                                      .grad_weight = need_weight ? grad_weight.mutable_data_ptr() : nullptr,
                                      .grad_bias = need_bias ? grad_bias.mutable_data_ptr() : nullptr,
                                      .grad_lateral = relu ? grad_lateral.mutable_data_ptr() : nullptr};
-    run_with_gemm<cpu::deconv_sum_backward, cuda::deconv_sum_backward, cuda::deconv_sum_backward_workspace>(device,
-                                                                                                            args);
+    run<cpu::deconv_sum_backward, cuda::deconv_sum_backward, cuda::deconv_sum_backward_workspace>(device, args);
   }
   if (!need_lateral) {
     grad_lateral = none();

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 
-#include "as_contiguous.h"
-#include "gemm.h"
-#include "new_image.h"
+#include "common.h"
 
 namespace refinedet::torch_ops {
 namespace {
@@ -38,10 +36,7 @@ std::optional<Tensor> checked_map(const std::optional<Tensor>& map, const Deform
   check_device(*map, call.device, name);
   dtype_of(*map, name);
   const DeformGeometry& g = call.shape.geometry;
-  const std::array<int64_t, 4> expected{call.shape.batch, channels, g.out_height, g.out_width};
-  const Sizes sizes = map->sizes();
-  REFINEDET_CHECK(std::equal(sizes.begin(), sizes.end(), expected.begin(), expected.end()), name, ": expected shape (",
-                  expected[0], ", ", expected[1], ", ", expected[2], ", ", expected[3], "), got ", shape_of(*map));
+  check_shape(*map, name, {call.shape.batch, channels, g.out_height, g.out_width});
   return as_contiguous(*map);
 }
 
@@ -71,7 +66,7 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   call.device = device_of(input, "input");
   check_device(weight, call.device, "weight");
   check_no_double_on_gpu(input, call.device, "input");
-  REFINEDET_CHECK(input.dim() == 4, "input: expected shape (B, C, H, W), got ", shape_of(input));
+  check_shape(input, "input", {kAny, kAny, kAny, kAny});
   REFINEDET_CHECK(weight.dim() == 4 && weight.size(1) > 0 && weight.size(2) > 0 && weight.size(3) > 0,
                   "weight: expected shape (Co, C / groups, kh, kw), got ", shape_of(weight));
   check_dtype(weight, input.scalar_type(), "weight");
@@ -132,13 +127,10 @@ Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Ten
                     std::vector<int64_t> stride, std::vector<int64_t> padding, std::vector<int64_t> dilation) {
   const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
   if (bias) {
-    check_device(*bias, call.device, "bias");
-    check_dtype(*bias, input.scalar_type(), "bias");
-    REFINEDET_CHECK(bias->dim() == 1 && bias->size(0) == call.shape.out_channels, "bias: expected shape (",
-                    call.shape.out_channels, ",), got ", shape_of(*bias));
+    check_tensor(*bias, "bias", call.device, input.scalar_type(), {call.shape.out_channels});
     bias = as_contiguous(*bias);
   }
-  Tensor out = new_image(call.out_sizes(), input.scalar_type(), call.shape.channels_last, call.device);
+  Tensor out = new_map(call.out_sizes(), input.scalar_type(), call.shape.channels_last, call.device);
   if (out.numel() == 0) {
     return out;
   }
@@ -150,7 +142,7 @@ Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Ten
                              .center = map_of(call.center),
                              .mask = map_of(call.mask),
                              .out = out.mutable_data_ptr()};
-  run_with_gemm<cpu::deform_align, cuda::deform_align, cuda::deform_align_workspace>(call.device, args);
+  run<cpu::deform_align, cuda::deform_align, cuda::deform_align_workspace>(call.device, args);
   return out;
 }
 
@@ -161,10 +153,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
     std::vector<int64_t> dilation, std::vector<bool> output_mask, bool deterministic) {
   const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
   const ScalarType dtype = input.scalar_type();
-  check_device(grad_in, call.device, "grad");
-  check_dtype(grad_in, dtype, "grad");
-  REFINEDET_CHECK(sizes_of(grad_in) == call.out_sizes(), "grad: expected the shape of the output, got ",
-                  shape_of(grad_in));
+  check_tensor(grad_in, "grad", call.device, dtype, call.out_sizes());
   REFINEDET_CHECK(output_mask.size() == 6, "output_mask: expected 6 values, got ", output_mask.size());
   const bool given[3] = {offset.has_value(), center.has_value(), mask.has_value()};
   for (int i = 0; i < 3; ++i) {
@@ -175,7 +164,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
   const bool grad_channels_last = is_channels_last(grad_in);
   const Tensor grad = grad_channels_last ? grad_in : as_contiguous(grad_in);
   const auto image = [&](const Tensor& like, bool channels_last, bool wanted) {
-    return wanted ? new_image(sizes_of(like), dtype, channels_last, call.device) : new_tensor({0}, dtype, call.device);
+    return wanted ? new_map(sizes_of(like), dtype, channels_last, call.device) : new_tensor({0}, dtype, call.device);
   };
   const auto map = [&](const std::optional<Tensor>& like, bool wanted) {
     return wanted ? new_tensor(sizes_of(*like), like->scalar_type(), call.device)
@@ -207,8 +196,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
                                        .grad_offset = map_out(2),
                                        .grad_center = map_out(3),
                                        .grad_mask = map_out(4)};
-    run_with_gemm<cpu::deform_align_backward, cuda::deform_align_backward, cuda::deform_align_backward_workspace>(
-        call.device, args);
+    run<cpu::deform_align_backward, cuda::deform_align_backward, cuda::deform_align_backward_workspace>(call.device,
+                                                                                                        args);
   }
   const std::array<int64_t, 3> all_but_channels{0, 2, 3};
   const Tensor grad_bias =

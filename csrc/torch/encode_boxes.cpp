@@ -1,6 +1,5 @@
 #include "ops/encode_boxes.h"
 
-#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
@@ -9,14 +8,13 @@ namespace {
 // `boxes` (..., 4) and `anchors` of that shape or of its last dimensions; same dtype (the Python face sees to both).
 EncodeBoxesArgs make_args(const Tensor& boxes, const Tensor& anchors, const std::vector<double>& variances) {
   check_box_rows(boxes, "boxes", anchors);
-  check_variances(variances);
   EncodeBoxesArgs args{};
   args.dtype = dtype_of(boxes, "boxes");
   args.boxes = boxes.const_data_ptr();
   args.anchors = anchors.const_data_ptr();
   args.count = boxes.numel() / 4;
   args.anchor_count = anchors.numel() / 4;
-  std::copy(variances.begin(), variances.end(), args.variances);
+  take_variances(variances, args);
   return args;
 }
 
@@ -36,10 +34,7 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Te
   const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
   EncodeBoxesBackwardArgs args{make_args(boxes, anchors, variances), nullptr, nullptr, nullptr};
   const Device device = device_of(boxes, "boxes");
-  check_device(grad, device, "grad");
-  check_dtype(grad, boxes.scalar_type(), "grad");
-  REFINEDET_CHECK(sizes_of(grad) == sizes_of(boxes), "grad: expected shape ", shape_of(boxes), ", got ",
-                  shape_of(grad));
+  check_tensor(grad, "grad", device, boxes.scalar_type(), boxes.sizes());
   Tensor grad_boxes = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
   Tensor grad_anchors = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
   args.grad_deltas = grad.const_data_ptr();

@@ -1,6 +1,5 @@
 #include "ops/filter_anchors.h"
 
-#include "as_contiguous.h"
 #include "common.h"
 
 namespace refinedet::torch_ops {
@@ -8,8 +7,7 @@ namespace {
 
 Device check(const Tensor& logits, double theta) {
   const Device device = device_of(logits, "arm_logits");
-  check_last_dim(logits, 2, "arm_logits");
-  REFINEDET_CHECK(logits.dim() == 3, "arm_logits: expected shape (B, A, 2), got ", shape_of(logits));
+  check_shape(logits, "arm_logits", {kAny, kAny, 2});
   REFINEDET_CHECK(theta >= 0 && theta <= 1, "theta: expected a number from 0 to 1, got ", theta);
   return device;
 }

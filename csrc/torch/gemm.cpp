@@ -1,6 +1,9 @@
-#include "gemm.h"
+// torch's own matrix product for kernels.
+#include "core/gemm.h"
 
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
+
+#include "common.h"
 
 namespace refinedet::torch_ops {
 namespace {

@@ -1,6 +1,5 @@
 #include "ops/match_anchors.h"
 
-#include "as_contiguous.h"
 #include "common.h"
 #include "ops/match_checks.h"
 
@@ -9,12 +8,6 @@ namespace {
 
 using Matches = std::tuple<Tensor, Tensor, Tensor>;
 
-void check_rows(const Tensor& t, int64_t rows, ScalarType dtype, Device device, const char* name) {
-  check_device(t, device, name);
-  check_dtype(t, dtype, name);
-  REFINEDET_CHECK(t.dim() == 1 && t.size(0) == rows, name, ": expected shape (", rows, "), got ", shape_of(t));
-}
-
 Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const Tensor& gt_labels_in,
                       const Tensor& gt_offsets_in, std::optional<Tensor> gt_ignore_in, double positive_iou,
                       double negative_iou, double ignore_iof, std::string force_match) {
@@ -22,23 +15,20 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
   const Tensor gt_labels = as_contiguous(gt_labels_in), gt_offsets = as_contiguous(gt_offsets_in);
   const Device device = device_of(anchors, "anchors");
   check_device(gt_boxes, device, "gt_boxes");
-  check_last_dim(anchors, 4, "anchors");
-  check_last_dim(gt_boxes, 4, "gt_boxes");
-  REFINEDET_CHECK(gt_boxes.dim() == 2, "gt_boxes: expected shape (G, 4), got ", shape_of(gt_boxes));
+  check_shape(gt_boxes, "gt_boxes", {kAny, 4});
   REFINEDET_CHECK(gt_offsets.dim() == 1 && gt_offsets.size(0) > 0, "gt_offsets: expected shape (B+1,), got ",
                   shape_of(gt_offsets));
   MatchAnchorsArgs args{};
   args.batch = gt_offsets.size(0) - 1;
   args.gt_count = gt_boxes.size(0);
   args.shared = anchors.dim() == 2;
-  REFINEDET_CHECK(args.shared || (anchors.dim() == 3 && anchors.size(0) == args.batch),
-                  "anchors: expected shape (A, 4) or (", args.batch, ", A, 4), got ", shape_of(anchors));
-  check_rows(gt_labels, args.gt_count, ScalarType::Long, device, "gt_labels");
-  check_rows(gt_offsets, args.batch + 1, ScalarType::Long, device, "gt_offsets");
+  check_shape(anchors, "anchors", args.shared ? Sizes{kAny, 4} : Sizes{args.batch, kAny, 4});
+  check_tensor(gt_labels, "gt_labels", device, ScalarType::Long, {args.gt_count});
+  check_tensor(gt_offsets, "gt_offsets", device, ScalarType::Long, {args.batch + 1});
   Tensor gt_ignore;
   if (gt_ignore_in.has_value()) {
     gt_ignore = as_contiguous(*gt_ignore_in);
-    check_rows(gt_ignore, args.gt_count, ScalarType::Bool, device, "gt_ignore");
+    check_tensor(gt_ignore, "gt_ignore", device, ScalarType::Bool, {args.gt_count});
     args.gt_ignore = const_data<bool>(gt_ignore);
   }
   const std::optional<ForceMatch> force = force_match_of(force_match);

@@ -1,29 +1,18 @@
 #include "ops/mine_hard_negatives.h"
 
-#include <cmath>
-
-#include "as_contiguous.h"
-#include "common.h"
+#include "loss_checks.h"
 
 namespace refinedet::torch_ops {
 namespace {
-
-void check_like(const Tensor& t, const Tensor& loss, ScalarType dtype, const char* name) {
-  check_device(t, device_of(loss, "loss"), name);
-  check_dtype(t, dtype, name);
-  REFINEDET_CHECK(t.sizes().equals(loss.sizes()), name, ": expected shape ", shape_of(loss), " as loss has, got ",
-                  shape_of(t));
-}
 
 Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::optional<Tensor> eligible_in,
                            double ratio, int64_t min_negatives) {
   const Tensor loss = as_contiguous(loss_in), labels = as_contiguous(labels_in);
   const Device device = device_of(loss, "loss");
-  REFINEDET_CHECK(loss.dim() == 2, "loss: expected shape (B, A), got ", shape_of(loss));
+  check_shape(loss, "loss", {kAny, kAny});
   REFINEDET_CHECK(loss.size(1) < int64_t{1} << 32, "loss: expected fewer than 2^32 anchors, got ", loss.size(1));
-  check_like(labels, loss, ScalarType::Long, "labels");
-  REFINEDET_CHECK(ratio >= 0 && std::isfinite(ratio), "ratio: expected a finite number of at least 0, got ", ratio);
-  REFINEDET_CHECK(min_negatives >= 0, "min_negatives: expected at least 0, got ", min_negatives);
+  check_tensor(labels, "labels", device, ScalarType::Long, loss.sizes());
+  check_mining(ratio, min_negatives);
   MineHardNegativesArgs args{};
   args.dtype = dtype_of(loss, "loss");
   args.loss = loss.const_data_ptr();
@@ -31,7 +20,7 @@ Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::
   Tensor eligible;
   if (eligible_in.has_value()) {
     eligible = as_contiguous(*eligible_in);
-    check_like(eligible, loss, ScalarType::Bool, "eligible");
+    check_tensor(eligible, "eligible", device, ScalarType::Bool, loss.sizes());
     args.eligible = const_data<bool>(eligible);
   }
   args.batch = loss.size(0);

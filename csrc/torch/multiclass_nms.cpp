@@ -24,11 +24,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
   check_device(scores_in, device, "scores");
   check_no_double_on_gpu(boxes_in, device, "boxes");
   check_no_double_on_gpu(scores_in, device, "scores");
-  REFINEDET_CHECK(boxes_in.dim() == 3 && boxes_in.size(2) == 4, "boxes: expected shape (B, A, 4), got ",
-                  shape_of(boxes_in));
-  REFINEDET_CHECK(
-      scores_in.dim() == 3 && scores_in.size(0) == boxes_in.size(0) && scores_in.size(1) == boxes_in.size(1),
-      "scores: expected shape (", boxes_in.size(0), ", ", boxes_in.size(1), ", C), got ", shape_of(scores_in));
+  check_shape(boxes_in, "boxes", {kAny, kAny, 4});
+  check_shape(scores_in, "scores", {boxes_in.size(0), boxes_in.size(1), kAny});
   MulticlassNmsArgs args{};
   args.images = boxes_in.size(0);
   args.anchors = boxes_in.size(1);
@@ -49,16 +46,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
   args.score_image_stride = scores.stride(0);
   args.score_row_stride = scores.stride(1);
 
-  Tensor out_boxes = new_tensor({args.images, keep_top_k, 4}, boxes.scalar_type(), device);
-  Tensor out_scores = new_tensor({args.images, keep_top_k}, scores.scalar_type(), device);
-  Tensor labels = new_tensor({args.images, keep_top_k}, ScalarType::Long, device);
-  Tensor count = new_tensor({args.images}, ScalarType::Long, device);
-  args.out_boxes = out_boxes.mutable_data_ptr();
-  args.out_scores = out_scores.mutable_data_ptr();
-  args.out_labels = data<int64_t>(labels);
-  args.out_counts = data<int64_t>(count);
+  const auto detections = new_detections(args.images, boxes.scalar_type(), scores.scalar_type(), device, args);
   run<cpu::multiclass_nms, cuda::multiclass_nms, cuda::multiclass_nms_workspace>(device, args);
-  return {out_boxes, out_scores, labels, count};
+  return detections;
 }
 
 }  // namespace

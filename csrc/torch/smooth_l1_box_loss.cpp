@@ -2,8 +2,6 @@
 
 #include <cmath>
 
-#include "as_contiguous.h"
-#include "common.h"
 #include "loss_checks.h"
 
 namespace refinedet::torch_ops {
@@ -13,7 +11,7 @@ namespace {
 SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, const Tensor& gt_boxes,
                               const Tensor& gt_index, const std::vector<double>& variances, double beta,
                               Device device) {
-  REFINEDET_CHECK(deltas.dim() == 3, "deltas: expected shape (B, A, 4), got ", shape_of(deltas));
+  check_shape(deltas, "deltas", {kAny, kAny, 4});
   check_box_rows(deltas, "deltas", anchors);
   SmoothL1BoxLossArgs args{};
   args.batch = deltas.size(0);
@@ -22,20 +20,16 @@ SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, const
   REFINEDET_CHECK((args.shared && anchors.size(0) == args.anchor_count) || sizes_of(anchors) == sizes_of(deltas),
                   "anchors: expected shape (", args.anchor_count, ", 4) or ", shape_of(deltas), ", got ",
                   shape_of(anchors));
-  check_device(gt_boxes, device, "gt_boxes");
-  check_dtype(gt_boxes, deltas.scalar_type(), "gt_boxes");
-  REFINEDET_CHECK(gt_boxes.dim() == 2 && gt_boxes.size(1) == 4, "gt_boxes: expected shape (G, 4), got ",
-                  shape_of(gt_boxes));
+  check_tensor(gt_boxes, "gt_boxes", device, deltas.scalar_type(), {kAny, 4});
   args.gt_count = gt_boxes.size(0);
-  check_anchor_values(gt_index, "gt_index", ScalarType::Long, deltas, "deltas", device);
-  check_variances(variances);
+  check_tensor(gt_index, "gt_index", device, ScalarType::Long, {args.batch, args.anchor_count});
   REFINEDET_CHECK(beta >= 0 && std::isfinite(beta), "beta: expected a finite number of at least 0, got ", beta);
   args.dtype = dtype_of(deltas, "deltas");
   args.deltas = deltas.const_data_ptr();
   args.anchors = anchors.const_data_ptr();
   args.gt_boxes = gt_boxes.const_data_ptr();
   args.gt_index = const_data<int64_t>(gt_index);
-  std::copy(variances.begin(), variances.end(), args.variances);
+  take_variances(variances, args);
   args.beta = beta;
   return args;
 }
@@ -61,7 +55,7 @@ Tensor smooth_l1_box_loss_backward(const Tensor& grad_in, const Tensor& deltas_i
   const Device device = device_of(deltas, "deltas");
   SmoothL1BoxLossBackwardArgs args{make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, device), nullptr,
                                    nullptr};
-  check_image_sums(grad, "grad", deltas, device);
+  check_tensor(grad, "grad", device, sum_dtype(deltas), {args.forward.batch});
   const Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type(), device);
   args.grad_loss = grad.const_data_ptr();
   args.grad_deltas = grad_deltas.mutable_data_ptr();

@@ -1,20 +1,8 @@
 #include "suppression.h"
 
+#include "ops/suppression_method.h"
+
 namespace refinedet::torch_ops {
-namespace {
-
-SuppressionMethod method_of(const std::string& method) {
-  if (method == "hard") {
-    return SuppressionMethod::hard;
-  }
-  if (method == "linear") {
-    return SuppressionMethod::linear;
-  }
-  REFINEDET_CHECK(method == "gaussian", "method: expected hard, linear or gaussian, got ", method);
-  return SuppressionMethod::gaussian;
-}
-
-}  // namespace
 
 SuppressionSettings suppression_settings(double iou_threshold, std::optional<int64_t> top_k_per_class,
                                          std::optional<int64_t> top_k, int64_t keep_top_k, const std::string& method,
@@ -26,9 +14,10 @@ SuppressionSettings suppression_settings(double iou_threshold, std::optional<int
   REFINEDET_CHECK(keep_top_k >= 0, "keep_top_k: expected at least 0, got ", keep_top_k);
   REFINEDET_CHECK(sigma > 0, "sigma: expected a positive number, got ", sigma);
   REFINEDET_CHECK(min_score >= 0, "min_score: expected at least 0, got ", min_score);
-  return {
-      iou_threshold, top_k_per_class.value_or(kNoLimit), top_k.value_or(kNoLimit), keep_top_k, method_of(method), sigma,
-      min_score};
+  const auto known = suppression_method_of(method);
+  REFINEDET_CHECK(known.has_value(), "method: expected hard, linear or gaussian, got ", method);
+  return {iou_threshold, top_k_per_class.value_or(kNoLimit), top_k.value_or(kNoLimit), keep_top_k, *known, sigma,
+          min_score};
 }
 
 }  // namespace refinedet::torch_ops

@@ -1,4 +1,4 @@
-// The settings that multiclass_nms and detect share, from the arguments of the ops.
+// What multiclass_nms and detect share: their settings, from the arguments of the ops, and their results.
 #pragma once
 
 #include "common.h"
@@ -9,5 +9,21 @@ namespace refinedet::torch_ops {
 SuppressionSettings suppression_settings(double iou_threshold, std::optional<int64_t> top_k_per_class,
                                          std::optional<int64_t> top_k, int64_t keep_top_k, const std::string& method,
                                          double sigma, double min_score);
+
+// New tensors for an op's detections, which `args` then points at.
+template <class Args>
+std::tuple<Tensor, Tensor, Tensor, Tensor> new_detections(int64_t images, ScalarType boxes_dtype,
+                                                          ScalarType scores_dtype, Device device, Args& args) {
+  const int64_t rows = args.settings.keep_top_k;
+  const Tensor boxes = new_tensor({images, rows, 4}, boxes_dtype, device);
+  const Tensor scores = new_tensor({images, rows}, scores_dtype, device);
+  const Tensor labels = new_tensor({images, rows}, ScalarType::Long, device);
+  const Tensor count = new_tensor({images}, ScalarType::Long, device);
+  args.out_boxes = boxes.mutable_data_ptr();
+  args.out_scores = scores.mutable_data_ptr();
+  args.out_labels = data<int64_t>(labels);
+  args.out_counts = data<int64_t>(count);
+  return {boxes, scores, labels, count};
+}
 
 }  // namespace refinedet::torch_ops

@@ -73,7 +73,7 @@ def test_whole_numbers_of_another_holder_become_float32():
 @pytest.mark.parametrize(
     "values",
     [[0.5, None], [[0.5, 1], [None, 2]], ["0.5", 1], [0.5j], [[0.5], [1, 2]], {"a": 1}, None, object(), "0.5"],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_number_is_an_error(values):
     with pytest.raises(TypeError, match="scores: expected an array of numbers, got "):
