@@ -210,7 +210,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
 STABLE_TORCH_LIBRARY_FRAGMENT(REFINEDET_LIBRARY, m) {
   m.def(
       "deform_align(Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, Tensor? bias, "
-      "int[] stride, int[] padding, int[] dilation) -> Tensor");
+      "int[] stride=[1, 1], int[] padding=[0, 0], int[] dilation=[1, 1]) -> Tensor");
   m.def(
       "_deform_align_backward(Tensor grad, Tensor input, Tensor weight, Tensor? offset, Tensor? center, Tensor? mask, "
       "int[] stride, int[] padding, int[] dilation, bool[] output_mask, "
