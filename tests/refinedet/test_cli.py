@@ -23,7 +23,7 @@ def weights(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
+def images(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("pictures")
     render_dataset(root, train=2, test=3, size=96, seed=2)
     return root
@@ -48,10 +48,10 @@ def test_models_of_shipped_configurations_exist():
         assert set(model.get("options", {})) <= set(entry.options), name
 
 
-def test_predict_draws_and_lists(weights, pictures, tmp_path, capsys):
+def test_predict_draws_and_lists(weights, images, tmp_path, capsys):
     out = tmp_path / "out"
     status = main(
-        ["predict", "--weights", str(weights), "--output", str(out), "--score_threshold=0.0", str(pictures / "test")]
+        ["predict", "--weights", str(weights), "--output", str(out), "--score_threshold=0.0", str(images / "test")]
     )
     assert status == 0
     content = json.loads((out / "detections.json").read_text())
@@ -65,7 +65,7 @@ def test_predict_draws_and_lists(weights, pictures, tmp_path, capsys):
     assert "detections in 3 images" in capsys.readouterr().out
 
 
-def test_predict_keeps_pictures_of_one_name_apart(weights, tmp_path):
+def test_predict_keeps_images_of_one_name_apart(weights, tmp_path):
     paths = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -75,9 +75,9 @@ def test_predict_keeps_pictures_of_one_name_apart(weights, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == ["x.png", "x_2.png"]
 
 
-def test_eval_writes_its_files(weights, pictures, tmp_path, capsys):
+def test_eval_writes_its_files(weights, images, tmp_path, capsys):
     out = tmp_path / "eval"
-    data = ["--data.format=coco", f"--data.root={pictures}", "--data.test.image_dir=test", "--data.workers=0"]
+    data = ["--data.format=coco", f"--data.root={images}", "--data.test.image_dir=test", "--data.workers=0"]
     data.append("--data.test.annotation_file=annotations/test.json")
     assert main(["eval", "--weights", str(weights), "--output", str(out), *data]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
@@ -115,7 +115,7 @@ def test_errors_are_one_clear_line(arguments, message, capsys):
     assert "\n" not in error and "Traceback" not in error
 
 
-def test_missing_picture_is_named(weights, tmp_path, capsys):
+def test_missing_image_is_named(weights, tmp_path, capsys):
     assert main(["predict", "--weights", str(weights), "--output", str(tmp_path), str(tmp_path / "no.jpg")]) == 1
     assert "no.jpg" in capsys.readouterr().err
 
@@ -135,8 +135,8 @@ def test_help_says_where_the_presets_differ_from_the_released_code(command, caps
     assert "where the released code that coco and efgrnet stand for counts x2 - x1 + 1" in text
 
 
-def test_an_input_size_that_does_not_fit_is_named(weights, pictures, capsys):
-    data = ["--data.format=coco", f"--data.root={pictures}", "--data.test.image_dir=test", "--data.workers=0"]
+def test_an_input_size_that_does_not_fit_is_named(weights, images, capsys):
+    data = ["--data.format=coco", f"--data.root={images}", "--data.test.image_dir=test", "--data.workers=0"]
     data.append("--data.test.annotation_file=annotations/test.json")
     for size, message in ((0, "an integer of at least 1, got 0"), (100, "a multiple of 64, got 100")):
         assert main(["eval", "--weights", str(weights), "--input_size", str(size), *data]) == 1

@@ -33,7 +33,7 @@ def predictor(model):
 
 
 @pytest.fixture
-def picture():
+def image():
     return np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
 
 
@@ -46,8 +46,8 @@ def same(a, b):
     )
 
 
-def test_boxes_are_in_the_pixels_of_the_picture(predictor, picture):
-    found = predictor(picture)
+def test_boxes_are_in_the_pixels_of_the_image(predictor, image):
+    found = predictor(image)
     assert len(found) == len(found.boxes) == len(found.names) > 0 and found.size == (160, 90)
     assert found.boxes.dtype == np.float32 and found.boxes.shape[1] == 4
     assert (found.boxes >= 0).all() and (found.boxes[:, 2:] <= (160, 90)).all()
@@ -55,31 +55,31 @@ def test_boxes_are_in_the_pixels_of_the_picture(predictor, picture):
     assert found.names == [NAMES[label - 1] for label in found.labels]
 
 
-def test_boxes_are_those_of_the_network_scaled(predictor, model, picture):
-    resized = cv2.resize(picture, (192, 192), interpolation=cv2.INTER_LINEAR)
-    image = torch.from_numpy(resized.astype(np.float32) - np.float32([104, 117, 123])).permute(2, 0, 1)
+def test_boxes_are_those_of_the_network_scaled(predictor, model, image):
+    resized = cv2.resize(image, (192, 192), interpolation=cv2.INTER_LINEAR)
+    pixels = torch.from_numpy(resized.astype(np.float32) - np.float32([104, 117, 123])).permute(2, 0, 1)
     with torch.no_grad():
-        raw = model.eval()(image[None])
+        raw = model.eval()(pixels[None])
     count = int(raw.count[0])
     expected = (raw.boxes[0, :count].clamp(0, 1) * torch.tensor([160.0, 90, 160, 90])).numpy()
-    found = predictor(picture)
+    found = predictor(image)
     np.testing.assert_allclose(found.boxes, expected, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(found.scores, raw.scores[0, :count].numpy(), rtol=1e-5)
 
 
-def test_all_kinds_of_picture_agree(predictor, picture, tmp_path):
-    expected = predictor(picture)
+def test_all_kinds_of_image_agree(predictor, image, tmp_path):
+    expected = predictor(image)
     path = tmp_path / "a b\u00e9.png"  # a name that needs more than ASCII
-    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    rgb = Image.fromarray(picture[:, :, ::-1])
-    alpha = np.concatenate([picture, np.full((90, 160, 1), 7, np.uint8)], axis=2)
-    for kind in (path, str(path), rgb, alpha, picture[:, ::-1][:, ::-1], rgb.convert("RGBA")):
+    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    rgb = Image.fromarray(image[:, :, ::-1])
+    alpha = np.concatenate([image, np.full((90, 160, 1), 7, np.uint8)], axis=2)
+    for kind in (path, str(path), rgb, alpha, image[:, ::-1][:, ::-1], rgb.convert("RGBA")):
         assert same(predictor(kind), expected)
-    assert predictor(path).path == str(path) and predictor(picture).path is None
+    assert predictor(path).path == str(path) and predictor(image).path is None
 
 
-def test_grey_pictures(predictor, picture):
-    grey = picture[:, :, 0]
+def test_grey_images(predictor, image):
+    grey = image[:, :, 0]
     expected = predictor(np.repeat(grey[:, :, None], 3, axis=2))
     for kind in (grey, grey[:, :, None], Image.fromarray(grey)):
         assert same(predictor(kind), expected)
@@ -97,48 +97,48 @@ def test_any_size(predictor, shape):
     assert (found.boxes[:, 2:] <= (shape[1], shape[0])).all()
 
 
-def test_a_list_gives_a_list_in_its_order_whatever_the_batch(model, picture):
-    pictures = [picture[: 90 - 10 * i] for i in range(5)]
-    one_by_one = Predictor(model, NAMES, batch_size=1)(pictures)
+def test_a_list_gives_a_list_in_its_order_whatever_the_batch(model, image):
+    images = [image[: 90 - 10 * i] for i in range(5)]
+    one_by_one = Predictor(model, NAMES, batch_size=1)(images)
     assert [p.size for p in one_by_one] == [(160, 90 - 10 * i) for i in range(5)]
     for batch_size in (2, 8):
-        together = Predictor(model, NAMES, batch_size=batch_size)(iter(pictures))
+        together = Predictor(model, NAMES, batch_size=batch_size)(iter(images))
         assert len(together) == 5
         for a, b in zip(one_by_one, together, strict=True):
             np.testing.assert_allclose(a.scores, b.scores, rtol=1e-4)
     assert Predictor(model, NAMES)([]) == []
 
 
-def test_score_threshold(predictor, picture):
-    everything = predictor(picture)
+def test_score_threshold(predictor, image):
+    everything = predictor(image)
     bar = float(everything.scores[3])
-    assert len(predictor(picture, score_threshold=bar)) == (everything.scores >= bar).sum()
-    assert len(predictor(picture, score_threshold=1.0)) == 0
+    assert len(predictor(image, score_threshold=bar)) == (everything.scores >= bar).sum()
+    assert len(predictor(image, score_threshold=1.0)) == 0
 
 
-def test_other_input_sizes(model, picture):
-    small = Predictor(model, NAMES, input_size=128)(picture)
-    assert small.size == (160, 90) and not same(small, Predictor(model, NAMES)(picture))
+def test_other_input_sizes(model, image):
+    small = Predictor(model, NAMES, input_size=128)(image)
+    assert small.size == (160, 90) and not same(small, Predictor(model, NAMES)(image))
     with pytest.raises(ValueError, match="input_size: expected a multiple of 64, got 100"):
         Predictor(model, NAMES, input_size=100)
 
 
-def test_prediction_as_json(predictor, picture):
-    found = predictor(picture)
+def test_prediction_as_json(predictor, image):
+    found = predictor(image)
     data = json.loads(json.dumps(found.to_dict()))
     assert (data["width"], data["height"], data["path"]) == (160, 90, None)
     first = data["detections"][0]
     assert first["name"] == found.names[0] and first["box"] == pytest.approx(found.boxes[0].tolist())
 
 
-def test_from_file(model, predictor, picture, tmp_path):
+def test_from_file(model, predictor, image, tmp_path):
     path = refinedet.save_model(model, tmp_path / "m.safetensors", class_names=NAMES)
-    assert same(Predictor.from_file(path)(picture), predictor(picture))
-    assert Predictor.from_file(path, nms={"keep_top_k": 3})(picture).boxes.shape == (3, 4)
+    assert same(Predictor.from_file(path)(image), predictor(image))
+    assert Predictor.from_file(path, nms={"keep_top_k": 3})(image).boxes.shape == (3, 4)
 
 
-def test_unnamed_classes(model, picture):
-    assert set(Predictor(model)(picture).names) <= {"class 1", "class 2", "class 3"}
+def test_unnamed_classes(model, image):
+    assert set(Predictor(model)(image).names) <= {"class 1", "class 2", "class 3"}
 
 
 def test_wrong_class_names(model):
@@ -146,10 +146,10 @@ def test_wrong_class_names(model):
         Predictor(model, ["a", "b"])
 
 
-def test_the_model_is_put_into_eval_mode(model, picture):
+def test_the_model_is_put_into_eval_mode(model, image):
     predictor = Predictor(model.train(), NAMES)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    predictor(picture)
+    predictor(image)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -165,7 +165,7 @@ def test_the_model_is_put_into_eval_mode(model, picture):
         ([None], TypeError, "image: expected a path, a NumPy array or a PIL image, got NoneType"),
     ],
 )
-def test_wrong_pictures_are_named(predictor, image, error, message):
+def test_wrong_images_are_named(predictor, image, error, message):
     with pytest.raises(error, match=message):
         predictor(image)
 
@@ -177,6 +177,6 @@ def test_unreadable_file_is_named(predictor, tmp_path):
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, "high"])
-def test_wrong_score_threshold_is_named(predictor, picture, threshold):
+def test_wrong_score_threshold_is_named(predictor, image, threshold):
     with pytest.raises(ValueError, match="score_threshold: expected a number from 0 to 1"):
-        predictor(picture, score_threshold=threshold)
+        predictor(image, score_threshold=threshold)

@@ -17,8 +17,8 @@ def _gray(height=240, width=320):
     return np.full((height, width, 3), GRAY, np.uint8)
 
 
-def _has_color(picture, color):
-    return (picture == np.array(color, np.uint8)).all(axis=2)
+def _has_color(image, color):
+    return (image == np.array(color, np.uint8)).all(axis=2)
 
 
 def test_lines_lie_on_the_first_and_last_pixel_of_the_box():
@@ -30,12 +30,12 @@ def test_lines_lie_on_the_first_and_last_pixel_of_the_box():
 
 
 def test_the_input_stays_and_nothing_is_drawn_without_boxes():
-    picture = np.asfortranarray(_gray())
-    drawn = draw_detections(picture, np.zeros((0, 4)), [], [])
-    np.testing.assert_array_equal(drawn, picture)
-    assert drawn is not picture
-    draw_detections(picture, [[1, 1, 9, 9]], [1])
-    assert (picture == GRAY).all()
+    image = np.asfortranarray(_gray())
+    drawn = draw_detections(image, np.zeros((0, 4)), [], [])
+    np.testing.assert_array_equal(drawn, image)
+    assert drawn is not image
+    draw_detections(image, [[1, 1, 9, 9]], [1])
+    assert (image == GRAY).all()
 
 
 def test_tensors_arrays_and_lists_draw_the_same():
@@ -52,7 +52,7 @@ def test_tensors_arrays_and_lists_draw_the_same():
 
 
 @pytest.mark.parametrize("shape", [(60, 80), (240, 320), (1200, 1600), (100, 1200)])
-def test_labels_stay_whole_inside_the_picture(shape):
+def test_labels_stay_whole_inside_the_image(shape):
     height, width = shape
     color = class_color(1)
     names = ["some class"]
@@ -73,7 +73,7 @@ def test_labels_stay_whole_inside_the_picture(shape):
     assert whole == pytest.approx(middle, abs=8)
 
 
-def test_larger_pictures_get_wider_lines_and_larger_text():
+def test_larger_images_get_wider_lines_and_larger_text():
     def ink(shape):
         height, width = shape
         box = [[width // 4, height // 4, width // 2, height // 2]]
@@ -93,7 +93,7 @@ def test_weak_detections_are_left_out_and_the_best_is_on_top():
     assert not _has_color(drawn, class_color(3)).any()
 
 
-def test_boxes_beyond_the_picture_are_drawn_at_its_edge():
+def test_boxes_beyond_the_image_are_drawn_at_its_edge():
     drawn = draw_detections(_gray(), [[-50, -50, 900, 900]], [1], show_labels=False, line_width=1)
     hit = _has_color(drawn, class_color(1))
     assert hit[0].all() and hit[-1].all() and hit[:, 0].all() and hit[:, -1].all()
@@ -109,23 +109,23 @@ def test_colors_are_stable_and_differ():
 
 
 def test_bad_input_is_named():
-    picture = _gray()
+    image = _gray()
     with pytest.raises(TypeError, match="image_bgr: expected a uint8 array, got float32"):
-        draw_detections(picture.astype(np.float32), [], [])
+        draw_detections(image.astype(np.float32), [], [])
     with pytest.raises(TypeError, match="image_bgr: expected a uint8 array, got list"):
         draw_detections([], [], [])
     with pytest.raises(ValueError, match=r"image_bgr: expected shape \(H, W, 3\).* got \(240, 320"):
-        draw_detections(picture[..., :1], [], [])
+        draw_detections(image[..., :1], [], [])
     with pytest.raises(ValueError, match=r"boxes: expected shape \(N, 4\), got \(2, 3\)"):
-        draw_detections(picture, np.zeros((2, 3)), [1, 1])
+        draw_detections(image, np.zeros((2, 3)), [1, 1])
     with pytest.raises(ValueError, match="boxes: expected finite values"):
-        draw_detections(picture, [[0, 0, np.nan, 5]], [1])
+        draw_detections(image, [[0, 0, np.nan, 5]], [1])
     with pytest.raises(ValueError, match=r"labels: expected shape \(1,\), got \(2,\)"):
-        draw_detections(picture, [[0, 0, 5, 5]], [1, 1])
+        draw_detections(image, [[0, 0, 5, 5]], [1, 1])
     with pytest.raises(ValueError, match=r"labels: expected values in 1..2, got \[3\]"):
-        draw_detections(picture, [[0, 0, 5, 5]], [3], None, ["a", "b"])
+        draw_detections(image, [[0, 0, 5, 5]], [3], None, ["a", "b"])
     with pytest.raises(ValueError, match=r"scores: expected shape \(1,\), got \(2,\)"):
-        draw_detections(picture, [[0, 0, 5, 5]], [1], [0.5, 0.5])
+        draw_detections(image, [[0, 0, 5, 5]], [1], [0.5, 0.5])
 
 
 def test_a_score_that_is_no_number_is_an_error():
@@ -137,9 +137,9 @@ def _flat(value, height, width):
     return np.full((height, width, 3), value, np.uint8)
 
 
-def test_grid_places_pictures_row_by_row():
-    pictures = [_flat(10 * (i + 1), 32, 32) for i in range(5)]
-    grid = draw_grid(pictures, columns=3, cell=64, gap=8)
+def test_grid_places_images_row_by_row():
+    images = [_flat(10 * (i + 1), 32, 32) for i in range(5)]
+    grid = draw_grid(images, columns=3, cell=64, gap=8)
     assert grid.shape == (8 + 2 * 72, 8 + 3 * 72, 3)
     for i in range(5):
         y, x = 8 + i // 3 * 72, 8 + i % 3 * 72
@@ -147,7 +147,7 @@ def test_grid_places_pictures_row_by_row():
     assert (grid[80:, 8 + 2 * 72 :] == 255).all()  # the sixth place is empty
 
 
-def test_grid_scales_each_picture_into_its_place():
+def test_grid_scales_each_image_into_its_place():
     grid = draw_grid([_flat(10, 30, 60), _flat(20, 100, 50)], columns=2, cell=60, gap=4)
     assert grid.shape == (4 + 60 + 4, 4 + 2 * 64, 3)
     assert (grid == 10).all(axis=2).sum() == 60 * 30
@@ -156,8 +156,8 @@ def test_grid_scales_each_picture_into_its_place():
 
 
 def test_grid_with_ground_truth_and_titles():
-    pictures, truths = [_flat(10, 64, 64)] * 2, [_flat(20, 64, 64)] * 2
-    grid = draw_grid(pictures, beside=truths, titles=["one", "a title " * 20], columns=1, cell=64)
+    images, truths = [_flat(10, 64, 64)] * 2, [_flat(20, 64, 64)] * 2
+    grid = draw_grid(images, beside=truths, titles=["one", "a title " * 20], columns=1, cell=64)
     columns_of_truth = np.nonzero((grid == 20).all(axis=2).any(axis=0))[0]
     columns_of_pictures = np.nonzero((grid == 10).all(axis=2).any(axis=0))[0]
     assert columns_of_truth.max() < columns_of_pictures.min()

@@ -105,11 +105,11 @@ RECIPES: dict[str, MultiScale] = {
 
 @torch.inference_mode()
 def multi_scale_detections(
-    model: Detector, picture: np.ndarray, recipe: MultiScale | str, *, image_id: int | str = 0
+    model: Detector, image: np.ndarray, recipe: MultiScale | str, *, image_id: int | str = 0
 ) -> ImageDetections:
     """Detections of one image from all passes of a recipe, in its pixels, the best first.
 
-    model: in eval mode; its own suppression runs in each pass. picture: the image, (H, W, 3) uint8 BGR.
+    model: in eval mode; its own suppression runs in each pass. image: the image, (H, W, 3) uint8 BGR.
     recipe: or the name of one of `RECIPES`.
 
     Ten to twenty times the work of a single pass.
@@ -118,10 +118,10 @@ def multi_scale_detections(
         check_choice(recipe, "recipe", tuple(RECIPES))
         recipe = RECIPES[recipe]
     device = next(model.parameters()).device
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     found: list[ImageDetections] = []
     for one in recipe.passes:
-        resized = resize_image(picture, one.size(width, height))
+        resized = resize_image(image, one.size(width, height))
         for mirrored in (False, True) if recipe.flip else (False,):
             pixels = np.ascontiguousarray(resized[:, ::-1]) if mirrored else resized
             detections = model(to_tensor(pixels, model.normalization)[None].to(device))

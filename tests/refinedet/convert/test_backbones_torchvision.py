@@ -39,14 +39,14 @@ def test_the_map_is_torchvisions(source, tmp_path):
             module.running_var.uniform_(0.5, 1.5)
     torch.save(net.state_dict(), tmp_path / "in.pth")
     file = convert_checkpoint(source, tmp_path / "in.pth", tmp_path / "out.safetensors")
-    picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    rgb = torch.from_numpy(picture[:, :, ::-1].copy()).permute(2, 0, 1) / 255
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    rgb = torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     with torch.no_grad():
         want = stride32(net, source, ((rgb - mean) / std)[None])
         for name in list_models(BACKBONES[source].models)[-1:]:
             model = refinedet.create_model(name, 4, backbone_weights=file).eval()
-            got = model.backbone(to_tensor(picture, model.normalization)[None])[0 if "vgg" in source else 2]
+            got = model.backbone(to_tensor(image, model.normalization)[None])[0 if "vgg" in source else 2]
             inner = slice(6, -6) if "vgg" in source else slice(None)  # its padding stands for another grey
             a, b = got[..., inner, inner], want[..., inner, inner]
             assert float((a - b).abs().max()) <= 1e-5 * float(b.abs().max()), name

@@ -38,9 +38,9 @@ def test_layout_and_content(tmp_path):
         assert [entry["file_name"] for entry in content["images"]] == files
         assert [c["name"] for c in content["categories"]] == list(SHAPE_CLASSES)
         for entry in content["images"]:
-            picture = cv2.imread(str(made.images[split] / entry["file_name"]))
-            assert picture.shape == (entry["height"], entry["width"], 3)
-            assert min(picture.shape[:2]) >= 64 and max(picture.shape[:2]) <= 96
+            image = cv2.imread(str(made.images[split] / entry["file_name"]))
+            assert image.shape == (entry["height"], entry["width"], 3)
+            assert min(image.shape[:2]) >= 64 and max(image.shape[:2]) <= 96
     options = json.loads((tmp_path / "new" / "set" / "options.json").read_text())
     assert options["seed"] == 0 and options["size"] == [64, 96]
 
@@ -66,7 +66,7 @@ def test_same_seed_same_bytes(tmp_path):
     assert len(set(first.values())) == len(first)  # nor is any image like another
 
 
-def test_pictures_do_not_depend_on_how_many_there_are(tmp_path):
+def test_images_do_not_depend_on_how_many_there_are(tmp_path):
     render_dataset(tmp_path / "few", train=2, test=3, **SMALL)
     render_dataset(tmp_path / "many", train=5, test=3, **SMALL)
     few, many = _digests(tmp_path / "few"), _digests(tmp_path / "many")
@@ -79,7 +79,7 @@ def test_pictures_do_not_depend_on_how_many_there_are(tmp_path):
     assert entries[0] == entries[1][: len(entries[0])]
 
 
-def test_classes_are_even_and_some_pictures_empty(tmp_path):
+def test_classes_are_even_and_some_images_empty(tmp_path):
     made = render_dataset(tmp_path, train=120, test=0, empty=0.2, size=96, object_size=(12, 24))
     content = json.loads(made.annotations["train"].read_text())
     labels = [entry["category_id"] for entry in content["annotations"]]
@@ -207,8 +207,8 @@ def test_textures_stay_between_their_colors(name):
 
 def test_clutter_is_a_knob():
     def roughness(clutter):
-        pictures = [background(np.random.default_rng(s), (120, 160), clutter) for s in range(8)]
-        return np.mean([np.abs(np.diff(picture, axis=1)).mean() for picture in pictures])
+        images = [background(np.random.default_rng(s), (120, 160), clutter) for s in range(8)]
+        return np.mean([np.abs(np.diff(image, axis=1)).mean() for image in images])
 
     assert roughness(0) < 0.7 * roughness(1) < roughness(2)
 

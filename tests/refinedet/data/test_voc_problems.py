@@ -58,15 +58,15 @@ def test_a_box_partly_outside_is_clipped_and_counted(tmp_path: Path) -> None:
 
 
 def break_picture(root: Path, how: str) -> None:
-    picture, annotation = root / "JPEGImages/bad.jpg", root / "Annotations/bad.xml"
+    image, annotation = root / "JPEGImages/bad.jpg", root / "Annotations/bad.xml"
     if how == "missing_image":
-        picture.unlink()
+        image.unlink()
     elif how == "empty":
-        picture.write_bytes(b"")
+        image.write_bytes(b"")
     elif how == "text":
-        picture.write_text("no image, though long enough to hold a header")
+        image.write_text("no image, though long enough to hold a header")
     elif how == "cut off":
-        picture.write_bytes(picture.read_bytes()[:-40])
+        image.write_bytes(image.read_bytes()[:-40])
     elif how == "missing_annotation":
         annotation.unlink()
     elif how == "invalid_annotation":
@@ -90,7 +90,7 @@ def break_picture(root: Path, how: str) -> None:
         ("size_mismatch", "size_mismatch", "bad.xml"),
     ],
 )
-def test_broken_pictures_are_skipped_and_named(tmp_path: Path, how: str, kind: str, file: str) -> None:
+def test_broken_images_are_skipped_and_named(tmp_path: Path, how: str, kind: str, file: str) -> None:
     root = make_voc(tmp_path, {"a": GOOD, "bad": GOOD, "z": GOOD})
     break_picture(root, how)
     dataset = VOCDetection(root, "train")
@@ -116,7 +116,7 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), (64, 0)])
-def test_a_missing_size_comes_from_the_picture(tmp_path: Path, size: tuple[int, int] | None) -> None:
+def test_a_missing_size_comes_from_the_image(tmp_path: Path, size: tuple[int, int] | None) -> None:
     root = make_voc(tmp_path, {"a": voc_xml([CAR, voc_object("car", (1, 1, 99, 9))], size=size)})
     for check_images in ("header", "exists"):
         dataset = VOCDetection(root, "train", check_images=check_images)  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def test_trust_picture_size(tmp_path: Path) -> None:
     assert problem.consequence == "size taken from the image"
 
 
-def test_without_opening_pictures_faults_show_when_they_are_read(tmp_path: Path) -> None:
+def test_without_opening_images_faults_show_when_they_are_read(tmp_path: Path) -> None:
     root = make_voc(tmp_path, {"a": voc_xml([CAR], size=(48, 64)), "b": GOOD, "c": GOOD})
     (root / "JPEGImages/b.jpg").write_bytes(b"")
     (root / "JPEGImages/c.jpg").unlink()
@@ -147,7 +147,7 @@ def test_without_opening_pictures_faults_show_when_they_are_read(tmp_path: Path)
         dataset[1]
 
 
-def test_pictures_are_not_decoded_at_construction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_not_decoded_at_construction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_voc(tmp_path, {"a": GOOD})
 
     def refuse(*args: object, **kwargs: object) -> None:

@@ -198,10 +198,10 @@ def test_save_and_load(name, options, tmp_path):
         assert torch.equal(a, b)
 
 
-def test_predicts_pictures():
+def test_predicts_images():
     model = refinedet.create_model("efgrnet192_small", 4)
-    pictures = [np.full((60, 80, 3), value, np.uint8) for value in (0, 200)]
-    found = refinedet.Predictor(model, ["a", "b", "c"], input_size=64)(pictures)
+    images = [np.full((60, 80, 3), value, np.uint8) for value in (0, 200)]
+    found = refinedet.Predictor(model, ["a", "b", "c"], input_size=64)(images)
     assert len(found) == 2 and not model.training
     assert found[0].boxes.shape[1] == 4 and len(found[0].boxes) <= 150  # 50 of each class
 

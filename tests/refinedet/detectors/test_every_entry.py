@@ -93,13 +93,13 @@ def model(request, shallow):
     return create(request.param)
 
 
-def pictures(name):
+def random_images(name):
     return torch.randn(1, 3, side(name), side(name), generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
 def images(model):
-    return pictures(model.spec.name)
+    return random_images(model.spec.name)
 
 
 def test_names_are_registered_and_some_share_a_builder():
@@ -176,7 +176,7 @@ def test_bfloat16_autocast(model):
 
 @pytest.mark.parametrize("name", TRACED)
 def test_compiles_in_one_graph_with_its_detections(name):
-    whole, images = Whole(create(name).eval()), pictures(name)
+    whole, images = Whole(create(name).eval()), random_images(name)
     torch.compiler.reset()  # every entry is a recompilation of the same function
     with torch.no_grad():
         want = whole(images)

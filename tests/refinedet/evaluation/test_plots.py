@@ -17,9 +17,9 @@ from .scenes import make_record, make_scene, make_truth
 
 def _colored(path):
     """The share of pixels with a color, that is of lines: text, axes and grid are gray."""
-    picture = cv2.imread(str(path))
-    assert picture is not None and picture.shape[1] > picture.shape[0] // 2
-    return ((picture.max(2).astype(int) - picture.min(2)) > 60).mean()
+    image = cv2.imread(str(path))
+    assert image is not None and image.shape[1] > image.shape[0] // 2
+    return ((image.max(2).astype(int) - image.min(2)) > 60).mean()
 
 
 def test_precision_recall_of_a_scene(tmp_path):
@@ -53,8 +53,8 @@ def test_training_curves(tmp_path):
     lines += ["0,19,,,0.1", "1,39,,,nan", "2,59,,,0.4"]
     log.write_text("\n".join(lines) + "\n")
     plot_training_curves(log, tmp_path / "curves.png")
-    picture = cv2.imread(str(tmp_path / "curves.png"))
-    assert picture.shape[0] > 2.5 * 300  # three panels
+    image = cv2.imread(str(tmp_path / "curves.png"))
+    assert image.shape[0] > 2.5 * 300  # three panels
     assert 0.001 < _colored(tmp_path / "curves.png") < 0.2
     plot_training_curves(log, tmp_path / "few.png", columns=["train/loss"])
     assert cv2.imread(str(tmp_path / "few.png")).shape[0] < 1.5 * 300  # one panel

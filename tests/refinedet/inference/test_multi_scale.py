@@ -31,7 +31,7 @@ class Finder(torch.nn.Module):
         return rx.Detections(box[None, None], score, torch.tensor([[2]]), torch.tensor([1]))
 
 
-def picture(x1=100, y1=40, x2=300, y2=240, width=640, height=384):
+def image(x1=100, y1=40, x2=300, y2=240, width=640, height=384):
     image = np.zeros((height, width, 3), np.uint8)
     image[y1:y2, x1:x2] = 255
     return image
@@ -39,7 +39,7 @@ def picture(x1=100, y1=40, x2=300, y2=240, width=640, height=384):
 
 def test_scales_flips_and_filters_of_the_original():
     finder = Finder()
-    found = multi_scale_detections(finder, picture(), "320_voc")
+    found = multi_scale_detections(finder, image(), "320_voc")
     sides = [(320, 320), (192, 320), (192, 192), *((s, s) for s in (384, 448, 512, 576, 704))]
     assert finder.seen == [side for side in sides for _ in range(2)]
     # the passes for small objects are filtered out: 200 pixels is more than 160
@@ -47,9 +47,9 @@ def test_scales_flips_and_filters_of_the_original():
     np.testing.assert_allclose(found.boxes[0], [100, 40, 300, 240], atol=4)
 
 
-def test_tall_pictures_turn_the_rectangle():
+def test_tall_images_turn_the_rectangle():
     finder = Finder()
-    multi_scale_detections(finder, picture(width=384, height=640), MultiScale((Pass(320, 192),), flip=False))
+    multi_scale_detections(finder, image(width=384, height=640), MultiScale((Pass(320, 192),), flip=False))
     assert finder.seen == [(320, 192)]
 
 
@@ -76,18 +76,18 @@ def test_a_real_network_with_the_predictor(voting):
     assert (prediction.boxes >= 0).all() and (prediction.boxes <= [120, 90, 120, 90]).all()
 
 
-def test_a_picture_without_detections():
+def test_an_image_without_detections():
     model = tiny().eval()
     with torch.no_grad():
         for conv in model.arm.cls:
             conv.bias.view(3, 2)[:, 0] = 1e4  # sure of background
-    found = multi_scale_detections(model, picture(width=128, height=128, x1=1, x2=9, y1=1, y2=9), "320_coco")
+    found = multi_scale_detections(model, image(width=128, height=128, x1=1, x2=9, y1=1, y2=9), "320_coco")
     assert len(found) == 0
 
 
 def test_wrong_options():
     with pytest.raises(ValueError, match="recipe: expected"):
-        multi_scale_detections(tiny().eval(), picture(), "640")
+        multi_scale_detections(tiny().eval(), image(), "640")
     with pytest.raises(ValueError, match="voting: expected"):
         MultiScale((Pass(64, 64),), voting="hard")
     with pytest.raises(ValueError, match="passes: expected at least one"):

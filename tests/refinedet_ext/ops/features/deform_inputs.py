@@ -9,7 +9,7 @@ from torch import Tensor
 
 import refinedet_ext as rx
 
-# Of the largest expected value, against the twin in float64 on the same inputs:
+# Of the largest expected value, against the reference in float64 on the same inputs:
 # - float32: positions on a map of 40 pixels are off by 2e-6, sums of some hundred products round in another order;
 # - float16: the result is rounded once, 2^-11; the sums are float32;
 # - bfloat16: where the CPU multiplies it, sampled values and their gradient are rounded to 2^-9, and so is the result.

@@ -45,7 +45,7 @@ def make(shape, rng, *, dtype=torch.float32, layout="contiguous", bias=True):
 
 def tolerance(dtype, channels):
     # a sum of `channels` products in another order; half types: that sum in float32, or rounded once to the half type
-    # by torch's product before bias and lateral are added, where the twin rounds three times
+    # by torch's product before bias and lateral are added, where the reference rounds three times
     eps = {torch.float32: 2e-6, torch.float64: 1e-14, torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
     return {"rtol": eps, "atol": eps * max(1.0, math.sqrt(channels))}
 
@@ -77,7 +77,7 @@ def test_backward_agrees_with_reference(rng, shape, dtype, layout, activation):
     leaves = [t.detach().clone(memory_format=torch.preserve_format).requires_grad_() for t in tensors]
     out = rx.deconv_sum(*leaves, activation=activation)
     (out.float() * weight).sum().backward()
-    # the mask of the ReLU is that of the op's own output: at a rounded kink the twin may fall on the other side
+    # the mask of the ReLU is that of the op's own output: at a rounded kink the reference may fall on the other side
     upstream = weight.to(dtype).double()
     if activation == "relu":
         upstream = upstream * (out.detach() > 0)
@@ -107,15 +107,15 @@ def test_gradcheck(rng, layout, activation, bias):
 def test_more_columns_than_a_tile_holds(rng, shape, layout):
     tensors = make(shape, rng, layout=layout)
     leaves = [t.clone(memory_format=torch.preserve_format).requires_grad_() for t in tensors]
-    twins = [t.clone(memory_format=torch.preserve_format).requires_grad_() for t in tensors]
-    out, expected = rx.deconv_sum(*leaves), rx.reference.deconv_sum(*twins)
+    copies = [t.clone(memory_format=torch.preserve_format).requires_grad_() for t in tensors]
+    out, expected = rx.deconv_sum(*leaves), rx.reference.deconv_sum(*copies)
     torch.testing.assert_close(out, expected, **tolerance(torch.float32, shape[1]))
     upstream = torch.randn(expected.shape, generator=rng)
     out.backward(upstream)
     expected.backward(upstream)
-    for leaf, twin in zip(leaves, twins, strict=True):
-        scale = float(twin.grad.abs().max())
-        torch.testing.assert_close(leaf.grad, twin.grad, rtol=1e-4, atol=1e-5 * scale)  # sums over 36,000 pixels
+    for leaf, copy in zip(leaves, copies, strict=True):
+        scale = float(copy.grad.abs().max())
+        torch.testing.assert_close(leaf.grad, copy.grad, rtol=1e-4, atol=1e-5 * scale)  # sums over 36,000 pixels
 
 
 @pytest.mark.parametrize("wanted", range(4))
