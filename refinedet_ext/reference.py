@@ -32,9 +32,9 @@ from ._reference_boxes import (
     store,
     working,
 )
+from .defaults import VARIANCES
 from .results import Detections, KeptAnchors, KeptBoxes, Matches, MinedLoss
 
-VARIANCES = (0.1, 0.1, 0.2, 0.2)
 FORCE_MIN_IOU = 1e-6  # a ground truth that overlaps no anchor by more than this gets no forced match
 
 

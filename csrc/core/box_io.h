@@ -7,22 +7,22 @@
 namespace refinedet {
 
 template <class T>
-REFINEDET_HD Box<Work<T>> load_box(const T* p) {
+REFINEDET_HD Box<Accumulate<T>> load_box(const T* p) {
   return {load(p[0]), load(p[1]), load(p[2]), load(p[3])};
 }
 
 template <class T>
-REFINEDET_HD Delta<Work<T>> load_delta(const T* p) {
+REFINEDET_HD Delta<Accumulate<T>> load_delta(const T* p) {
   return {load(p[0]), load(p[1]), load(p[2]), load(p[3])};
 }
 
 template <class T>
-REFINEDET_HD void store_box(T* p, const Box<Work<T>>& b) {
+REFINEDET_HD void store_box(T* p, const Box<Accumulate<T>>& b) {
   p[0] = store<T>(b.x1), p[1] = store<T>(b.y1), p[2] = store<T>(b.x2), p[3] = store<T>(b.y2);
 }
 
 template <class T>
-REFINEDET_HD void store_delta(T* p, const Delta<Work<T>>& d) {
+REFINEDET_HD void store_delta(T* p, const Delta<Accumulate<T>>& d) {
   p[0] = store<T>(d.x), p[1] = store<T>(d.y), p[2] = store<T>(d.w), p[3] = store<T>(d.h);
 }
 

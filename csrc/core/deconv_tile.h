@@ -43,14 +43,14 @@ struct DeconvGatherArgs {
 
 // up + bias + side, then ReLU with `low` 0, or nothing with -infinity. NaN passes.
 template <class T>
-REFINEDET_HD T sum_features(Work<T> up, Work<T> bias, T side, Work<T> low) {
-  const Work<T> x = up + bias + load(side);
+REFINEDET_HD T sum_features(Accumulate<T> up, Accumulate<T> bias, T side, Accumulate<T> low) {
+  const Accumulate<T> x = up + bias + load(side);
   return round_to<T>(x < low ? low : x);
 }
 
 template <class T>
-REFINEDET_HD Work<T> lowest_feature(bool relu) {
-  return relu ? Work<T>(0) : -static_cast<Work<T>>(__builtin_huge_val());
+REFINEDET_HD Accumulate<T> lowest_feature(bool relu) {
+  return relu ? Accumulate<T>(0) : -static_cast<Accumulate<T>>(__builtin_huge_val());
 }
 
 // The gradient where ReLU let the result pass. As in torch it passes where that is NaN.

@@ -17,6 +17,18 @@ struct DeformGeometry {
   REFINEDET_HD int64_t taps() const { return kernel_h * kernel_w; }
   REFINEDET_HD int64_t in_pixels() const { return height * width; }
   REFINEDET_HD int64_t out_pixels() const { return out_height * out_width; }
+
+  // Sets the output's size, from all the rest; below 0 where the kernel does not fit into the map.
+  REFINEDET_HOST void find_out_size() {
+    out_height = out_side(height, pad_y, dilation_y, kernel_h, stride_y);
+    out_width = out_side(width, pad_x, dilation_x, kernel_w, stride_x);
+  }
+
+ private:
+  REFINEDET_HOST static int64_t out_side(int64_t side, int64_t pad, int64_t dilation, int64_t kernel, int64_t stride) {
+    const int64_t room = side + 2 * pad - dilation * (kernel - 1) - 1;
+    return room < 0 ? (room >= -stride ? 0 : -1) : room / stride + 1;
+  }
 };
 
 // Output pixels, numbered through the batch as (image, y, x).

@@ -29,7 +29,7 @@ struct BFloat16 {
 
 // float16 and bfloat16 are computed in float.
 template <class T>
-using Work = std::conditional_t<std::is_same_v<T, double>, double, float>;
+using Accumulate = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 REFINEDET_HD float load(const float& x) { return x; }
 REFINEDET_HD double load(const double& x) { return x; }
@@ -50,7 +50,7 @@ REFINEDET_HD float load(const Half& x) {
 }
 
 template <class T>
-REFINEDET_HD T store(Work<T> x);
+REFINEDET_HD T store(Accumulate<T> x);
 
 template <>
 REFINEDET_HD float store<float>(float x) {
@@ -97,7 +97,7 @@ REFINEDET_HD Half store<Half>(float x) {
 // As IEEE arithmetic rounds: what does not fit becomes infinite, as in torch's own ops, so that a loss scaler sees it.
 // store() would keep it finite.
 template <class T>
-REFINEDET_HD T round_to(Work<T> x) {
+REFINEDET_HD T round_to(Accumulate<T> x) {
   if constexpr (std::is_same_v<T, Half>) {
 #if defined(__CUDA_ARCH__)
     return {__half_as_ushort(__float2half_rn(x))};

@@ -1,31 +1,21 @@
 #include "ops/decode_cascade.h"
 
 #include "common.h"
+#include "ops/cascade_checks.h"
 
 namespace refinedet::numpy {
 namespace {
 
 using Index = py::array_t<int64_t, py::array::c_style>;
 
-// The kernel writes to the rows that `index` names, so that these must exist.
 void check_kept(const Index& index, const Index& count, int64_t batch, int64_t anchors) {
   if (index.ndim() != 2 || index.shape(0) != batch || index.shape(1) != anchors || count.ndim() != 1 ||
       count.shape(0) != batch) {
     throw py::value_error("kept: expected index (B, A) and count (B,)");
   }
-  for (int64_t b = 0; b < batch; ++b) {
-    const int64_t n = count.at(b);
-    if (n < 0 || n > anchors) {
-      throw py::value_error("kept.count: expected values from 0 to " + std::to_string(anchors) + ", got " +
-                            std::to_string(n));
-    }
-    const int64_t* rows = index.data() + b * anchors;
-    for (int64_t i = 0; i < n; ++i) {
-      if (rows[i] < 0 || rows[i] >= anchors) {
-        throw py::value_error("kept.index: expected values from 0 to " + std::to_string(anchors - 1) + ", got " +
-                              std::to_string(rows[i]));
-      }
-    }
+  const std::string problem = kept_problem(index.data(), count.data(), batch, anchors);
+  if (!problem.empty()) {
+    throw py::value_error(problem);
   }
 }
 

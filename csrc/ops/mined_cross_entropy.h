@@ -17,7 +17,7 @@ struct MinedCrossEntropyArgs {
   int64_t classes;       // at least 1
   double ratio;          // negatives per positive, finite, at least 0
   int64_t min_negatives;
-  void* loss;          // (batch,) of Work<dtype>
+  void* loss;          // (batch,) of Accumulate<dtype>
   bool* chosen;        // (batch, anchor_count)
   int64_t* positives;  // (batch,)
   int64_t* negatives;  // (batch,)
@@ -25,7 +25,7 @@ struct MinedCrossEntropyArgs {
 
 struct MinedCrossEntropyBackwardArgs {
   DType dtype;
-  const void* grad_loss;   // (batch,) of Work<dtype>
+  const void* grad_loss;   // (batch,) of Accumulate<dtype>
   const void* logits;      // (batch, anchor_count, classes)
   const int64_t* targets;  // (batch, anchor_count), negative as 0, above the last class as that
   const bool* chosen;      // (batch, anchor_count)

@@ -18,12 +18,12 @@ struct SmoothL1BoxLossArgs {
   bool shared;
   double variances[4];
   double beta;  // finite, at least 0
-  void* loss;   // (batch,) of Work<dtype>
+  void* loss;   // (batch,) of Accumulate<dtype>
 };
 
 struct SmoothL1BoxLossBackwardArgs {
   SmoothL1BoxLossArgs forward;  // its `loss` is not read
-  const void* grad_loss;        // (batch,) of Work<dtype>
+  const void* grad_loss;        // (batch,) of Accumulate<dtype>
   void* grad_deltas;            // (batch, anchor_count, 4)
 };
 

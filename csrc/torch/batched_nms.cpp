@@ -48,7 +48,7 @@ struct Inputs {
   }
 };
 
-std::tuple<Tensor, Tensor> padded(Inputs& in) {
+std::tuple<Tensor, Tensor> padded(Inputs in) {
   const Tensor count = new_tensor({}, ScalarType::Long, in.device());
   in.args.keep_count = data<int64_t>(count);
   const Tensor index = in.suppress();
@@ -86,8 +86,7 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& idxs
 
 std::tuple<Tensor, Tensor> batched_nms_padded(const Tensor& boxes, const Tensor& scores, const Tensor& idxs,
                                               double iou_threshold) {
-  Inputs in(boxes, scores, &idxs, iou_threshold);
-  return padded(in);
+  return padded(Inputs(boxes, scores, &idxs, iou_threshold));
 }
 
 }  // namespace

@@ -153,11 +153,6 @@ Tensor as_contiguous(const Tensor& t) {
   return copy;
 }
 
-std::vector<int64_t> sizes_of(const Tensor& t) {
-  const auto sizes = t.sizes();
-  return {sizes.begin(), sizes.end()};
-}
-
 bool is_channels_last(const Tensor& t) {
   if (t.dim() != 4 || t.is_contiguous()) {
     return false;

@@ -76,8 +76,6 @@ void check_status(AOTITorchError code, const char* failure);
 Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device = Device::cpu());
 Tensor new_map(Sizes sizes, ScalarType dtype, bool channels_last, Device device);
 
-std::vector<int64_t> sizes_of(const Tensor& t);
-
 // The tensor itself where it is contiguous already: torch::stable::contiguous asks the dispatcher even then, which
 // costs a microsecond per input. Else a copy, allocated here so that the error says of what where there is no memory.
 Tensor as_contiguous(const Tensor& t);

@@ -1,29 +1,20 @@
 #include "ops/decode_cascade.h"
 
 #include "common.h"
+#include "ops/cascade_checks.h"
 
 namespace refinedet::torch_ops {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
 
-// The kernel writes to the rows that `index` names, so that these must exist. On a GPU the kernel itself sees to that:
-// reading them here would make the host wait.
+// On a GPU the kernel itself looks at the rows: reading them here would make the host wait.
 void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t anchors, Device device) {
   check_tensor(index, "kept.index", device, ScalarType::Long, {batch, anchors});
   check_tensor(count, "kept.count", device, ScalarType::Long, {batch});
-  if (device.on_gpu()) {
-    return;
-  }
-  const int64_t* rows = const_data<int64_t>(index);
-  const int64_t* counts = const_data<int64_t>(count);
-  for (int64_t b = 0; b < batch; ++b) {
-    REFINEDET_CHECK(counts[b] >= 0 && counts[b] <= anchors, "kept.count: expected values from 0 to ", anchors, ", got ",
-                    counts[b]);
-    for (int64_t i = 0; i < counts[b]; ++i) {
-      const int64_t row = rows[b * anchors + i];
-      REFINEDET_CHECK(row >= 0 && row < anchors, "kept.index: expected values from 0 to ", anchors - 1, ", got ", row);
-    }
+  if (!device.on_gpu()) {
+    const std::string problem = kept_problem(const_data<int64_t>(index), const_data<int64_t>(count), batch, anchors);
+    REFINEDET_CHECK(problem.empty(), problem);
   }
 }
 

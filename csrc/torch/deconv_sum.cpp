@@ -57,7 +57,7 @@ Tensor deconv_sum(const Tensor& input_in, const Tensor& weight_in, const std::op
   const DeconvSumShape shape = shape_of_call(input_in, weight_in, lateral_in, channels_last);
   const Tensor input = ordered(input_in, channels_last), weight = ordered(weight_in, !shape.taps_inner);
   const Tensor lateral = ordered(lateral_in, channels_last);
-  Tensor out = new_map(sizes_of(lateral), input.scalar_type(), channels_last, device);
+  Tensor out = new_map(lateral.sizes(), input.scalar_type(), channels_last, device);
   if (out.numel() == 0) {
     return out;
   }
@@ -93,7 +93,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deconv_sum_backward(const Tensor& gra
 
   const auto none = [&] { return new_tensor({0}, dtype, device); };
   const Tensor out = relu ? ordered(*out_in, channels_last) : none();
-  const auto image = [&](const Tensor& like, bool last) { return new_map(sizes_of(like), dtype, last, device); };
+  const auto image = [&](const Tensor& like, bool last) { return new_map(like.sizes(), dtype, last, device); };
   Tensor grad_input = need_input ? image(input, channels_last) : none();
   Tensor grad_weight = need_weight ? image(weight, !shape.taps_inner) : none();
   Tensor grad_bias = need_bias ? new_tensor({shape.channels}, dtype, device) : none();

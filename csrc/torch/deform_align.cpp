@@ -53,11 +53,6 @@ int64_t offset_groups_of(const std::optional<Tensor>& offset, const std::optiona
                   : 1;
 }
 
-int64_t out_size(int64_t size, int64_t pad, int64_t dilation, int64_t kernel, int64_t stride) {
-  const int64_t room = size + 2 * pad - dilation * (kernel - 1) - 1;
-  return room < 0 ? (room >= -stride ? 0 : -1) : room / stride + 1;
-}
-
 DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& offset,
                        const std::optional<Tensor>& center, const std::optional<Tensor>& mask,
                        const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
@@ -92,8 +87,7 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   g.stride_y = stride[0], g.stride_x = stride[1];
   g.pad_y = padding[0], g.pad_x = padding[1];
   g.dilation_y = dilation[0], g.dilation_x = dilation[1];
-  g.out_height = out_size(g.height, g.pad_y, g.dilation_y, g.kernel_h, g.stride_y);
-  g.out_width = out_size(g.width, g.pad_x, g.dilation_x, g.kernel_w, g.stride_x);
+  g.find_out_size();
   REFINEDET_CHECK(g.out_height >= 0 && g.out_width >= 0, "input: expected a map that the kernel fits into, got ",
                   shape_of(input), " for weight ", shape_of(weight));
   REFINEDET_CHECK(g.in_pixels() < (int64_t{1} << 31), "input: expected fewer than 2^31 pixels in an image, got ",
@@ -155,19 +149,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
   const ScalarType dtype = input.scalar_type();
   check_tensor(grad_in, "grad", call.device, dtype, call.out_sizes());
   REFINEDET_CHECK(output_mask.size() == 6, "output_mask: expected 6 values, got ", output_mask.size());
-  const bool given[3] = {offset.has_value(), center.has_value(), mask.has_value()};
-  for (int i = 0; i < 3; ++i) {
-    REFINEDET_CHECK(given[i] || !output_mask[2 + i],
-                    "output_mask: a gradient is wanted of an argument that was not given");
-  }
+  REFINEDET_CHECK((offset || !output_mask[2]) && (center || !output_mask[3]) && (mask || !output_mask[4]),
+                  "output_mask: a gradient is wanted of an argument that was not given");
 
   const bool grad_channels_last = is_channels_last(grad_in);
   const Tensor grad = grad_channels_last ? grad_in : as_contiguous(grad_in);
   const auto image = [&](const Tensor& like, bool channels_last, bool wanted) {
-    return wanted ? new_map(sizes_of(like), dtype, channels_last, call.device) : new_tensor({0}, dtype, call.device);
+    return wanted ? new_map(like.sizes(), dtype, channels_last, call.device) : new_tensor({0}, dtype, call.device);
   };
   const auto map = [&](const std::optional<Tensor>& like, bool wanted) {
-    return wanted ? new_tensor(sizes_of(*like), like->scalar_type(), call.device)
+    return wanted ? new_tensor(like->sizes(), like->scalar_type(), call.device)
                   : new_tensor({0}, ScalarType::Float, call.device);
   };
   const std::array<Tensor, 5> grads{image(call.input, call.shape.channels_last, output_mask[0]),

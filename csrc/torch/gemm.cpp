@@ -9,16 +9,8 @@ namespace refinedet::torch_ops {
 namespace {
 
 ScalarType scalar_type(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-      return ScalarType::Double;
-    case DType::f16:
-      return ScalarType::Half;
-    case DType::bf16:
-      return ScalarType::BFloat16;
-    default:
-      return ScalarType::Float;
-  }
+  using enum ScalarType;
+  return dtype == DType::f64 ? Double : dtype == DType::f16 ? Half : dtype == DType::bf16 ? BFloat16 : Float;
 }
 
 // A tensor on the matrices' memory: one matrix has two dimensions.

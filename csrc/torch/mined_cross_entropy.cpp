@@ -42,7 +42,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mined_cross_entropy(const Tensor& log
   args.ratio = ratio;
   args.min_negatives = min_negatives;
   const Tensor loss = new_tensor({args.batch}, sum_dtype(logits), device);
-  const Tensor chosen = new_tensor(sizes_of(labels), ScalarType::Bool, device);
+  const Tensor chosen = new_tensor(labels.sizes(), ScalarType::Bool, device);
   const Tensor positives = new_tensor({args.batch}, ScalarType::Long, device);
   const Tensor negatives = new_tensor({args.batch}, ScalarType::Long, device);
   args.loss = loss.mutable_data_ptr();
@@ -60,7 +60,7 @@ Tensor mined_cross_entropy_backward(const Tensor& grad_in, const Tensor& logits_
   const Device device = check_rows(logits, targets, "targets");
   check_tensor(chosen, "chosen", device, ScalarType::Bool, targets.sizes());
   check_tensor(grad, "grad", device, sum_dtype(logits), {logits.size(0)});
-  const Tensor grad_logits = new_tensor(sizes_of(logits), logits.scalar_type(), device);
+  const Tensor grad_logits = new_tensor(logits.sizes(), logits.scalar_type(), device);
   const MinedCrossEntropyBackwardArgs args{
       dtype_of(logits, "logits"),    grad.const_data_ptr(), logits.const_data_ptr(), const_data<int64_t>(targets),
       const_data<bool>(chosen),      logits.size(0),        logits.size(1),          logits.size(2),

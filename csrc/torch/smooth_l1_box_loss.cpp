@@ -17,7 +17,7 @@ SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, const
   args.batch = deltas.size(0);
   args.anchor_count = deltas.size(1);
   args.shared = anchors.dim() == 2;
-  REFINEDET_CHECK((args.shared && anchors.size(0) == args.anchor_count) || sizes_of(anchors) == sizes_of(deltas),
+  REFINEDET_CHECK((args.shared && anchors.size(0) == args.anchor_count) || anchors.sizes().equals(deltas.sizes()),
                   "anchors: expected shape (", args.anchor_count, ", 4) or ", shape_of(deltas), ", got ",
                   shape_of(anchors));
   check_tensor(gt_boxes, "gt_boxes", device, deltas.scalar_type(), {kAny, 4});
@@ -56,7 +56,7 @@ Tensor smooth_l1_box_loss_backward(const Tensor& grad_in, const Tensor& deltas_i
   SmoothL1BoxLossBackwardArgs args{make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, device), nullptr,
                                    nullptr};
   check_tensor(grad, "grad", device, sum_dtype(deltas), {args.forward.batch});
-  const Tensor grad_deltas = new_tensor(sizes_of(deltas), deltas.scalar_type(), device);
+  const Tensor grad_deltas = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
   args.grad_loss = grad.const_data_ptr();
   args.grad_deltas = grad_deltas.mutable_data_ptr();
   run<cpu::smooth_l1_box_loss_backward, cuda::smooth_l1_box_loss_backward>(device, args);

@@ -109,7 +109,7 @@ class Random {
   Array<T> array(int64_t n, float low, float high) {
     Array<T> a(n);
     for (T& x : a) {
-      x = store<T>(static_cast<Work<T>>(uniform(low, high)));
+      x = store<T>(static_cast<Accumulate<T>>(uniform(low, high)));
     }
     return a;
   }
@@ -121,7 +121,7 @@ class Random {
       const float x = uniform(), y = uniform(), w = uniform(0, side / 2), h = uniform(0, side / 2);
       const float box[4] = {x - w, y - h, x + w, y + h};
       for (int k = 0; k < 4; ++k) {
-        a[4 * i + k] = store<T>(static_cast<Work<T>>(box[k]));
+        a[4 * i + k] = store<T>(static_cast<Accumulate<T>>(box[k]));
       }
     }
     return a;

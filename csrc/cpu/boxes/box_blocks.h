@@ -132,7 +132,7 @@ REFINEDET_HD void map_block(const T* const (&in)[I], U* const (&out)[O], const F
 }
 
 // For n rows of the arrays `in` and `out`, each (n, 4): f(a, b) gets a[k], the row of in[k], and sets b[k], that of
-// out[k], both in Work<T>.
+// out[k], both in Accumulate<T>.
 template <int I, int O, class T, class U, class F>
 REFINEDET_HD void map_boxes(int64_t n, const T* const (&in)[I], U* const (&out)[O], const F& f) {
   const T* from[I];

@@ -10,7 +10,7 @@ using namespace REFINEDET_CPU_LEVEL;
 template <>
 void kernel<kLevel>(const DecodeBoxesArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const T* deltas = static_cast<const T*>(args.deltas);
     const T* anchors = static_cast<const T*>(args.anchors);
     T* boxes = static_cast<T*>(args.boxes);
@@ -27,7 +27,7 @@ template <>
 void kernel<kLevel>(const DecodeBoxesBackwardArgs& args, const ParallelFor& parallel) {
   const DecodeBoxesArgs& fwd = args.forward;
   dispatch_floating(fwd.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const T* deltas = static_cast<const T*>(fwd.deltas);
     const T* anchors = static_cast<const T*>(fwd.anchors);
     const T* grads = static_cast<const T*>(args.grad_boxes);

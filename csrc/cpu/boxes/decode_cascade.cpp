@@ -67,7 +67,7 @@ using namespace REFINEDET_CPU_LEVEL;
 template <>
 void kernel<kLevel>(const DecodeCascadeArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     map_cascade(args,
                 {static_cast<const T*>(args.arm_deltas), static_cast<const T*>(args.odm_deltas),
                  static_cast<const T*>(args.anchors)},
@@ -79,7 +79,7 @@ template <>
 void kernel<kLevel>(const DecodeCascadeBackwardArgs& args, const ParallelFor& parallel) {
   const DecodeCascadeArgs& fwd = args.forward;
   dispatch_floating(fwd.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     map_cascade(fwd,
                 {static_cast<const T*>(args.grad_boxes), static_cast<const T*>(fwd.arm_deltas),
                  static_cast<const T*>(fwd.odm_deltas), static_cast<const T*>(fwd.anchors)},

@@ -10,7 +10,7 @@ using namespace REFINEDET_CPU_LEVEL;
 template <>
 void kernel<kLevel>(const EncodeBoxesArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const T* boxes = static_cast<const T*>(args.boxes);
     const T* anchors = static_cast<const T*>(args.anchors);
     T* deltas = static_cast<T*>(args.deltas);
@@ -27,7 +27,7 @@ template <>
 void kernel<kLevel>(const EncodeBoxesBackwardArgs& args, const ParallelFor& parallel) {
   const EncodeBoxesArgs& fwd = args.forward;
   dispatch_floating(fwd.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const T* boxes = static_cast<const T*>(fwd.boxes);
     const T* anchors = static_cast<const T*>(fwd.anchors);
     const T* grads = static_cast<const T*>(args.grad_deltas);

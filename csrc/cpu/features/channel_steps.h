@@ -62,7 +62,7 @@ REFINEDET_HD void store_bytes(void* p, int64_t count, const V& v) {
 
 // `count` elements, of which a step takes what it can.
 template <class W>
-REFINEDET_HD void load_step(const W* p, int64_t count, Lanes<Work<W>> (&v)[1]) {
+REFINEDET_HD void load_step(const W* p, int64_t count, Lanes<Accumulate<W>> (&v)[1]) {
   load_bytes(p, count * static_cast<int64_t>(sizeof(W)), v[0]);
 }
 
@@ -74,7 +74,7 @@ REFINEDET_HD void load_step(const BFloat16* p, int64_t count, Lanes<float> (&v)[
 }
 
 template <class W>
-REFINEDET_HD void store_step(W* p, int64_t count, const Lanes<Work<W>> (&v)[1]) {
+REFINEDET_HD void store_step(W* p, int64_t count, const Lanes<Accumulate<W>> (&v)[1]) {
   store_bytes(p, count * static_cast<int64_t>(sizeof(W)), v[0]);
 }
 
@@ -92,7 +92,7 @@ REFINEDET_HD void store_step(BFloat16* p, int64_t count, const Lanes<float> (&v)
 
 // `count` elements to one register, in their order.
 template <class W>
-REFINEDET_HD void load_channels(const W* p, int64_t count, Lanes<Work<W>>& v) {
+REFINEDET_HD void load_channels(const W* p, int64_t count, Lanes<Accumulate<W>>& v) {
   load_bytes(p, count * static_cast<int64_t>(sizeof(W)), v);
 }
 

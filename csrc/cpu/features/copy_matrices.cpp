@@ -19,7 +19,7 @@ struct Copy {
 
 // What a value passes through between the two sides: equal types are not converted.
 template <class From, class To>
-using Between = std::conditional_t<std::is_same_v<From, To>, From, Work<From>>;
+using Between = std::conditional_t<std::is_same_v<From, To>, From, Accumulate<From>>;
 
 template <class From, class To>
 REFINEDET_HD Between<From, To> get(const From& from) {
@@ -32,7 +32,7 @@ REFINEDET_HD Between<From, To> get(const From& from) {
 
 template <class From, class To>
 REFINEDET_HD void put(Between<From, To> x, To& to, const Copy& how) {
-  if constexpr (std::is_same_v<To, Work<To>>) {
+  if constexpr (std::is_same_v<To, Accumulate<To>>) {
     to = how.add ? to + x : x;
   } else if constexpr (std::is_same_v<From, To>) {
     to = x;

@@ -175,7 +175,7 @@ REFINEDET_HD void move_block(Columns* columns, int64_t stride, const PlaneBlock<
 template <class T, class Column>
 struct Scatter {
   using C = Column;
-  using W = Work<T>;
+  using W = Accumulate<T>;
   using Split = W;  // bfloat16 is faster taken apart as float32
   static constexpr bool reads_columns = true;
   const C* columns;
@@ -379,7 +379,7 @@ using namespace REFINEDET_CPU_LEVEL;
 template <>
 void kernel<kLevel>(const DeconvScatterArgs& args, const ParallelFor& parallel) {
   dispatch_tile(args.tile, [&]<class T, class C>(Tag<T>, Tag<C>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     Buffer<W> bias(args.tile.channels);
     for (int64_t c = 0; c < args.tile.channels; ++c) {
       bias[c] = args.bias == nullptr ? W(0) : load(static_cast<const T*>(args.bias)[c]);
@@ -410,7 +410,7 @@ void kernel<kLevel>(const DeconvColumnSumArgs& args, const ParallelFor& parallel
     const int64_t pixels = args.pixels, count = args.count;
     double* sums = args.sums;
     parallel(count, tasks_of(pixels), [=](int64_t begin, int64_t end) {
-      Work<T> sum[kSumColumns];
+      Accumulate<T> sum[kSumColumns];
       for (int64_t j = begin; j < end; j += kSumColumns) {
         const int64_t n = min2(kSumColumns, end - j);
         for (int64_t p = 0; p < pixels; p += kSumRows) {

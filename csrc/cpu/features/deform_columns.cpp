@@ -71,7 +71,7 @@ REFINEDET_HD void make_samples(const DeformSamplesArgs& args, const ParallelFor&
 
 template <class S, class T>
 REFINEDET_HD void make_columns(const DeformTile& tile, const ParallelFor& parallel) {
-  using W = Work<T>;
+  using W = Accumulate<T>;
   const S* zeros = static_cast<const S*>(tile.zeros);
   parallel(tile.range.count, pixel_grain(tile), [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {

@@ -35,9 +35,9 @@ REFINEDET_HD void add_sample_grads(const SampleGrads<W>& grads, const DeformSamp
 
 // Adds a run's products to `sums`; with Replace the columns take the place of their gradient.
 template <bool Replace, class T>
-REFINEDET_HD void multiply_run(const Corners<T>& at, const DeformSample<Work<T>>& s, T* columns, int64_t channels,
-                               Lanes<Work<T>> (&sums)[4][kParts<T>]) {
-  using W = Work<T>;
+REFINEDET_HD void multiply_run(const Corners<T>& at, const DeformSample<Accumulate<T>>& s, T* columns, int64_t channels,
+                               Lanes<Accumulate<T>> (&sums)[4][kParts<T>]) {
+  using W = Accumulate<T>;
   const CornerWeights<W> weights = weights_of(s);
   for_steps<kStep<T>>(channels, [&](int64_t c, int64_t count) REFINEDET_INLINE_LAMBDA {
     Lanes<W> grad[kParts<T>], v[4][kParts<T>];
@@ -55,17 +55,17 @@ REFINEDET_HD void multiply_run(const Corners<T>& at, const DeformSample<Work<T>>
 }
 
 template <class T>
-REFINEDET_HD Work<T> total(const Lanes<Work<T>> (&sums)[kParts<T>]) {
-  Lanes<Work<T>> sum = sums[0];
+REFINEDET_HD Accumulate<T> total(const Lanes<Accumulate<T>> (&sums)[kParts<T>]) {
+  Lanes<Accumulate<T>> sum = sums[0];
   for (int part = 1; part < kParts<T>; ++part) {
     sum += sums[part];
   }
-  return sum_lanes<Work<T>>(sum);
+  return sum_lanes<Accumulate<T>>(sum);
 }
 
 template <bool Replace, class T>
 REFINEDET_HD void grad_samples(const DeformGradSamplesArgs& args, const ParallelFor& parallel) {
-  using W = Work<T>;
+  using W = Accumulate<T>;
   const DeformTile& tile = args.tile;
   const SampleGrads<W> grads{static_cast<W*>(args.grad_offset), static_cast<W*>(args.grad_center),
                              static_cast<W*>(args.grad_mask)};
@@ -98,8 +98,8 @@ REFINEDET_HD void grad_samples(const DeformGradSamplesArgs& args, const Parallel
 
 // to[i] += weight[i] * from for N pixels, none of them twice.
 template <int N, class T>
-REFINEDET_HD void add_scaled(const T* from, const Work<T>* weight, int64_t channels, Work<T>* const* to) {
-  using W = Work<T>;
+REFINEDET_HD void add_scaled(const T* from, const Accumulate<T>* weight, int64_t channels, Accumulate<T>* const* to) {
+  using W = Accumulate<T>;
   for_steps<kStep<W>>(channels, [&](int64_t c, int64_t count) REFINEDET_INLINE_LAMBDA {
     Lanes<W> grad, sum[N];
     load_channels(from + c, count, grad);
@@ -113,11 +113,11 @@ REFINEDET_HD void add_scaled(const T* from, const Work<T>* weight, int64_t chann
 
 // Adds `channels` columns' gradients to the corners of their sample, of which `image` is the first channel of pixel 0.
 template <class T>
-REFINEDET_HD void add_to_corners(const T* from, const DeformSample<Work<T>>& s, int64_t channels, Work<T>* image,
-                                 int64_t pixel_stride) {
-  const CornerWeights<Work<T>> weights = weights_of(s);
-  Work<T>* to[4];
-  Work<T> weight[4];
+REFINEDET_HD void add_to_corners(const T* from, const DeformSample<Accumulate<T>>& s, int64_t channels,
+                                 Accumulate<T>* image, int64_t pixel_stride) {
+  const CornerWeights<Accumulate<T>> weights = weights_of(s);
+  Accumulate<T>* to[4];
+  Accumulate<T> weight[4];
   int corners = 0;
   for (int i = 0; i < 4; ++i) {
     if (s.corner[i] >= 0) {
@@ -159,7 +159,7 @@ void kernel<kLevel>(const DeformGradSourceArgs& args, const ParallelFor& paralle
   const int64_t last_image = (tile.range.begin + tile.range.count - 1) / tile.out_pixels;
   const int64_t images = last_image + 1 - tile.range.begin / tile.out_pixels;
   dispatch_tile(tile.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const auto add_image = [&](int64_t image, int64_t low, int64_t high) {
       W* grad = static_cast<W*>(args.grad_source) + (image - tile.first_image) * args.image_stride;
       const int64_t begin = max2<int64_t>(0, image * tile.out_pixels - tile.range.begin);

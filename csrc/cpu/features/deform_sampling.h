@@ -32,7 +32,7 @@ struct Corners {
 };
 
 template <class T>
-REFINEDET_HD Corners<T> corners_of(const DeformSample<Work<T>>& s, const T* image, int64_t pixel_stride,
+REFINEDET_HD Corners<T> corners_of(const DeformSample<Accumulate<T>>& s, const T* image, int64_t pixel_stride,
                                    int64_t channel, const T* zeros) {
   Corners<T> c;
   for (int i = 0; i < 4; ++i) {
@@ -43,9 +43,9 @@ REFINEDET_HD Corners<T> corners_of(const DeformSample<Work<T>>& s, const T* imag
 
 // A step of columns from its corners. A mask of 1 need not be multiplied with.
 template <bool masked, class T>
-REFINEDET_HD void store_blend(T* to, int64_t count, const Lanes<Work<T>> (&corner)[4][kParts<T>],
-                              const CornerWeights<Work<T>>& weights, Work<T> mask) {
-  using W = Work<T>;
+REFINEDET_HD void store_blend(T* to, int64_t count, const Lanes<Accumulate<T>> (&corner)[4][kParts<T>],
+                              const CornerWeights<Accumulate<T>>& weights, Accumulate<T> mask) {
+  using W = Accumulate<T>;
   // as store_step wants NaN; the corners' and the processor's own are so
   const W factor = mask == mask ? mask : static_cast<W>(__builtin_nan(""));
   Lanes<W> sum[kParts<T>];

@@ -105,7 +105,7 @@ using namespace REFINEDET_CPU_LEVEL;
 template <>
 void kernel<kLevel>(const MineHardNegativesArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using R = LossRank<Work<T>>;
+    using R = LossRank<Accumulate<T>>;
     const int64_t n = args.anchor_count;
     // each thread has its share of the images and scratch memory of its own
     constexpr int64_t kWorthThreads = 1 << 15;

@@ -86,11 +86,11 @@ REFINEDET_HD void row_losses(const T* logits, const int64_t* labels, const int64
 // The targets were below `classes` in the forward pass; should they have been changed since, they still must not lead
 // beyond the row.
 template <class T>
-REFINEDET_HD void row_gradients(Work<T> grad, const T* logits, const int64_t* targets, const int32_t* positions,
-                                int rows, int64_t classes, Work<T>* table, T* grad_logits) {
+REFINEDET_HD void row_gradients(Accumulate<T> grad, const T* logits, const int64_t* targets, const int32_t* positions,
+                                int rows, int64_t classes, Accumulate<T>* table, T* grad_logits) {
   group_softmax(logits, positions, rows, classes, table);
   for (int r = 0; r < rows; ++r) {
-    table[min2(class_of(targets[positions[r]]), classes - 1) * kGroup + r] -= Work<T>(1);
+    table[min2(class_of(targets[positions[r]]), classes - 1) * kGroup + r] -= Accumulate<T>(1);
   }
   for (int r = 0; r < rows; ++r) {
     T* row = grad_logits + classes * positions[r];
@@ -110,7 +110,7 @@ using namespace REFINEDET_CPU_LEVEL;
 template <>
 void kernel<kLevel>(const MinedCrossEntropyArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const int64_t n = args.anchor_count, total = args.batch * n;
     const T* logits = static_cast<const T*>(args.logits);
     // bytes, because loads of bool do not vectorize
@@ -153,7 +153,7 @@ void kernel<kLevel>(const MinedCrossEntropyArgs& args, const ParallelFor& parall
 template <>
 void kernel<kLevel>(const MinedCrossEntropyBackwardArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const int64_t n = args.anchor_count, classes = args.classes;
     const T* logits = static_cast<const T*>(args.logits);
     const W* grads = static_cast<const W*>(args.grad_loss);

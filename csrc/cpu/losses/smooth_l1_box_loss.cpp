@@ -20,7 +20,7 @@ REFINEDET_HD void for_positives(const SmoothL1BoxLossArgs& args, int64_t b, cons
   const T* boxes = static_cast<const T*>(args.gt_boxes);
   const int64_t* index = args.gt_index + n * b;
   T rows[3][4 * kChunk];
-  Work<T> results[4 * kChunk];
+  Accumulate<T> results[4 * kChunk];
   for (int64_t first = 0; first < n; first += kChunk) {
     const int64_t some = min2(kChunk, n - first);
     uint8_t has_box[kChunk];
@@ -57,7 +57,7 @@ using namespace REFINEDET_CPU_LEVEL;
 template <>
 void kernel<kLevel>(const SmoothL1BoxLossArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const SmoothL1Row<W, false> f{variance_of<W>(args.variances), static_cast<W>(args.beta)};
     parallel(args.batch, image_grain(args.anchor_count), [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
@@ -75,7 +75,7 @@ template <>
 void kernel<kLevel>(const SmoothL1BoxLossBackwardArgs& args, const ParallelFor& parallel) {
   const SmoothL1BoxLossArgs& fwd = args.forward;
   dispatch_floating(fwd.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     const SmoothL1Row<W, true> f{variance_of<W>(fwd.variances), static_cast<W>(fwd.beta)};
     parallel(fwd.batch, image_grain(fwd.anchor_count), [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {

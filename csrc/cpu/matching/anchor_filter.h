@@ -9,7 +9,7 @@ namespace refinedet::cpu::REFINEDET_CPU_LEVEL {
 
 // keep[i] = 1 where keeps_anchor, else 0.
 template <class T>
-REFINEDET_HD void test_anchors(const T* logits, int64_t n, Work<T> threshold, uint8_t* keep) {
+REFINEDET_HD void test_anchors(const T* logits, int64_t n, Accumulate<T> threshold, uint8_t* keep) {
   for (int64_t i = 0; i < n; ++i) {
     keep[i] = keeps_anchor(load(logits[2 * i]), load(logits[2 * i + 1]), threshold) ? 1 : 0;
   }
@@ -17,7 +17,7 @@ REFINEDET_HD void test_anchors(const T* logits, int64_t n, Work<T> threshold, ui
 
 // Tests n anchors and writes the kept ones, ascending, to `index`, which has room for n; returns their number.
 template <class T, class Index>
-REFINEDET_HD int64_t kept_anchors(const T* logits, int64_t n, Work<T> threshold, Index* index) {
+REFINEDET_HD int64_t kept_anchors(const T* logits, int64_t n, Accumulate<T> threshold, Index* index) {
   constexpr int64_t kPiece = 1024, kWord = 64, kMany = 24;
   uint8_t keep[kPiece];
   int64_t kept = 0;

@@ -20,7 +20,7 @@ template <>
 void kernel<kLevel>(const FilterAnchorsArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
     const T* logits = static_cast<const T*>(args.logits);
-    const Work<T> threshold = ceil_to<Work<T>>(filter_threshold(args.theta));
+    const Accumulate<T> threshold = ceil_to<Accumulate<T>>(filter_threshold(args.theta));
     const int64_t count = args.count;
     int64_t* index = args.index;
     int64_t* index_count = args.index_count;
@@ -41,7 +41,7 @@ template <>
 void kernel<kLevel>(const FilterAnchorsMaskArgs& args, const ParallelFor& parallel) {
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
     const T* logits = static_cast<const T*>(args.logits);
-    const Work<T> threshold = ceil_to<Work<T>>(filter_threshold(args.theta));
+    const Accumulate<T> threshold = ceil_to<Accumulate<T>>(filter_threshold(args.theta));
     uint8_t* mask = reinterpret_cast<uint8_t*>(args.mask);
     parallel(args.batch * args.count, kFilterGrain, [=](int64_t begin, int64_t end) {
       test_anchors(logits + 2 * begin, end - begin, threshold, mask + begin);

@@ -30,7 +30,7 @@ bool sort_in_bins(const T* scores, int64_t n, Key* keys, uint32_t* counters, Key
 // The rows from the best score on; ties by row.
 void sort_by_score(const BatchedNmsArgs& args, uint32_t* order, const ParallelFor& parallel) {
   dispatch_floating(args.score_dtype, [&]<class T>(Tag<T>) {
-    using Key = typename ScoreKey<Work<T>>::type;
+    using Key = typename ScoreKey<Accumulate<T>>::type;
     const T* scores = static_cast<const T*>(args.scores);
     Buffer<Keyed<Key>> first(args.count + 1), second(args.count);
     Buffer<uint32_t> counters(max2(kBinCounters, radix_counters(args.count)));
@@ -111,7 +111,7 @@ int64_t find_groups(const BatchedNmsArgs& args, const uint32_t* order, uint32_t*
 template <class T>
 void suppress_groups(const BatchedNmsArgs& args, const uint32_t* order, const uint32_t* ranks, const int32_t* starts,
                      int64_t groups, bool* kept, const ParallelFor& parallel) {
-  using W = Work<T>;
+  using W = Accumulate<T>;
   const int64_t n = args.count;
   const T* boxes = static_cast<const T*>(args.boxes);
   const IouTest<W> test(args.iou_threshold);

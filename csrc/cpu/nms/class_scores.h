@@ -10,8 +10,8 @@ inline constexpr int kGroup = 16;  // rows that are worked on side by side
 
 // By how much the largest of logits[1 .. classes] is above logits[0]; -infinity without classes.
 template <class T>
-REFINEDET_HD Work<T> margin(const T* logits, int64_t classes) {
-  using W = Work<T>;
+REFINEDET_HD Accumulate<T> margin(const T* logits, int64_t classes) {
+  using W = Accumulate<T>;
   const W background = load(logits[0]);
   W most = static_cast<W>(-__builtin_huge_val());
   if (classes >= kLanes<W>) {  // whole registers, of which the last two may overlap

@@ -240,7 +240,7 @@ void move_in_order(const Piece& piece, const PieceMemory<W>& memory, const Candi
 
 template <class T>
 void run(const DetectArgs& args, const ParallelFor& parallel) {
-  using W = Work<T>;
+  using W = Accumulate<T>;
   const int64_t batch = args.batch, keep_top_k = args.settings.keep_top_k;
   const int64_t per_image = (args.anchors + kPiece - 1) / kPiece, tasks = batch * per_image;
 

@@ -41,8 +41,8 @@ struct ScoreBits {
 
 // Bit i is set where p[i] > threshold, for `count` scores.
 template <class T>
-REFINEDET_HD uint64_t greater_word(const T* p, int64_t count, Work<T> threshold) {
-  using W = Work<T>;
+REFINEDET_HD uint64_t greater_word(const T* p, int64_t count, Accumulate<T> threshold) {
+  using W = Accumulate<T>;
   alignas(kLaneBytes) W copy[kWordBits];
   const W* scores = copy;
   if constexpr (std::is_same_v<T, W>) {
@@ -68,7 +68,7 @@ REFINEDET_HD uint64_t greater_word(const T* p, int64_t count, Work<T> threshold)
 template <class T>
 void find_candidates(const MulticlassNmsArgs& args, ScoreBits& found, const ParallelFor& parallel) {
   const T* all = static_cast<const T*>(args.scores);
-  const Work<T> threshold = floor_to<Work<T>>(args.score_threshold);
+  const Accumulate<T> threshold = floor_to<Accumulate<T>>(args.score_threshold);
   parallel(args.images * found.pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t image = t / found.pieces, first = t % found.pieces * kPiece;

@@ -62,9 +62,10 @@ REFINEDET_HD void write_detections(const Candidates<W>* images, int64_t image_co
       const bool filled = at - image * keep_top_k < kept.counts[image];
       const Box<W> box =
           filled ? finish(load_box(images[image].boxes + 4 * int64_t{kept.rows[at]})) : Box<W>{0, 0, 0, 0};
-      store_box(boxes + 4 * at, Box<Work<TBox>>{static_cast<Work<TBox>>(box.x1), static_cast<Work<TBox>>(box.y1),
-                                                static_cast<Work<TBox>>(box.x2), static_cast<Work<TBox>>(box.y2)});
-      scores[at] = store<TScore>(static_cast<Work<TScore>>(filled ? kept.scores[at] : W(0)));
+      store_box(boxes + 4 * at,
+                Box<Accumulate<TBox>>{static_cast<Accumulate<TBox>>(box.x1), static_cast<Accumulate<TBox>>(box.y1),
+                                      static_cast<Accumulate<TBox>>(box.x2), static_cast<Accumulate<TBox>>(box.y2)});
+      scores[at] = store<TScore>(static_cast<Accumulate<TScore>>(filled ? kept.scores[at] : W(0)));
       labels[at] = filled ? kept.labels[at] + 1 : 0;
     }
   });

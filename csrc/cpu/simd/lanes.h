@@ -77,8 +77,8 @@ REFINEDET_HD Lanes<W> multiply_add(const Lanes<W>& a, const Lanes<W>& b, const L
 
 // kLanes<W> numbers of any floating type.
 template <class T>
-REFINEDET_HD Lanes<Work<T>> load_wide(const T* p) {
-  using W = Work<T>;
+REFINEDET_HD Lanes<Accumulate<T>> load_wide(const T* p) {
+  using W = Accumulate<T>;
   if constexpr (std::is_same_v<T, W>) {
     return load_lanes(p);
   } else {

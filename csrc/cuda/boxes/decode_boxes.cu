@@ -10,7 +10,7 @@ void decode_boxes(const DecodeBoxesArgs& args, Stream stream) {
     const RowArrays<2, 1, T> arrays{{static_cast<const T*>(args.deltas), static_cast<const T*>(args.anchors)},
                                     {static_cast<T*>(args.boxes)},
                                     args.anchor_count};
-    const DecodeRow<Work<T>> f{variance_of<Work<T>>(args.variances), {args.clip, args.width, args.height}};
+    const DecodeRow<Accumulate<T>> f{variance_of<Accumulate<T>>(args.variances), {args.clip, args.width, args.height}};
     map_rows("decode_boxes", arrays, {1, args.count, nullptr, nullptr}, f, stream);
   });
 }
@@ -22,7 +22,8 @@ void decode_boxes_backward(const DecodeBoxesBackwardArgs& args, Stream stream) {
         {static_cast<const T*>(args.grad_boxes), static_cast<const T*>(fwd.deltas), static_cast<const T*>(fwd.anchors)},
         {static_cast<T*>(args.grad_deltas), static_cast<T*>(args.grad_anchors)},
         fwd.anchor_count};
-    const DecodeBackwardRow<Work<T>> f{variance_of<Work<T>>(fwd.variances), {fwd.clip, fwd.width, fwd.height}};
+    const DecodeBackwardRow<Accumulate<T>> f{variance_of<Accumulate<T>>(fwd.variances),
+                                             {fwd.clip, fwd.width, fwd.height}};
     map_rows("decode_boxes_backward", arrays, {1, fwd.count, nullptr, nullptr}, f, stream);
   });
 }

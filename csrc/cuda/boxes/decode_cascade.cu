@@ -31,8 +31,8 @@ void decode_cascade(const DecodeCascadeArgs& args, Stream stream) {
     map_cascade<3, 1, T>("decode_cascade", args,
                          {static_cast<const T*>(args.arm_deltas), static_cast<const T*>(args.odm_deltas),
                           static_cast<const T*>(args.anchors)},
-                         {static_cast<T*>(args.boxes)}, CascadeRow<Work<T>>{variance_of<Work<T>>(args.variances)},
-                         stream);
+                         {static_cast<T*>(args.boxes)},
+                         CascadeRow<Accumulate<T>>{variance_of<Accumulate<T>>(args.variances)}, stream);
   });
 }
 
@@ -44,7 +44,7 @@ void decode_cascade_backward(const DecodeCascadeBackwardArgs& args, Stream strea
                           static_cast<const T*>(fwd.odm_deltas), static_cast<const T*>(fwd.anchors)},
                          {static_cast<T*>(args.grad_arm_deltas), static_cast<T*>(args.grad_odm_deltas),
                           static_cast<T*>(args.grad_anchors)},
-                         CascadeBackwardRow<Work<T>>{variance_of<Work<T>>(fwd.variances)}, stream);
+                         CascadeBackwardRow<Accumulate<T>>{variance_of<Accumulate<T>>(fwd.variances)}, stream);
   });
 }
 

@@ -11,7 +11,7 @@ void encode_boxes(const EncodeBoxesArgs& args, Stream stream) {
                                     {static_cast<T*>(args.deltas)},
                                     args.anchor_count};
     map_rows("encode_boxes", arrays, {1, args.count, nullptr, nullptr},
-             EncodeRow<Work<T>>{variance_of<Work<T>>(args.variances)}, stream);
+             EncodeRow<Accumulate<T>>{variance_of<Accumulate<T>>(args.variances)}, stream);
   });
 }
 
@@ -23,7 +23,7 @@ void encode_boxes_backward(const EncodeBoxesBackwardArgs& args, Stream stream) {
         {static_cast<T*>(args.grad_boxes), static_cast<T*>(args.grad_anchors)},
         fwd.anchor_count};
     map_rows("encode_boxes_backward", arrays, {1, fwd.count, nullptr, nullptr},
-             EncodeBackwardRow<Work<T>>{variance_of<Work<T>>(fwd.variances)}, stream);
+             EncodeBackwardRow<Accumulate<T>>{variance_of<Accumulate<T>>(fwd.variances)}, stream);
   });
 }
 

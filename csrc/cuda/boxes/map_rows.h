@@ -25,7 +25,7 @@ struct RowChoice {
 
 template <bool aligned, int I, int O, class T, class F>
 __device__ __forceinline__ void map_row(const RowArrays<I, O, T>& arrays, int64_t row, const F& f) {
-  Quad<Work<T>> in[I], out[O];
+  Quad<Accumulate<T>> in[I], out[O];
   GPU_UNROLL
   for (int k = 0; k < I; ++k) {
     in[k] = load_box_row<aligned>(arrays.in[k] + 4 * (k == I - 1 ? row % arrays.period : row));

@@ -30,14 +30,14 @@ __device__ __forceinline__ W sum_of_warp(W x) {
 
 // partial[image * segments + segment][channel] from planes: a warp per segment of a plane.
 template <int n, class T>
-__global__ void sum_planes_kernel(const T* __restrict__ grad, Work<T>* __restrict__ partial, int64_t batch,
+__global__ void sum_planes_kernel(const T* __restrict__ grad, Accumulate<T>* __restrict__ partial, int64_t batch,
                                   int64_t channels, int64_t pixels, int64_t segments) {
   const int64_t total = batch * channels * segments;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int64_t i = grid_first() / kWarp; i < total; i += grid_step() / kWarp) {
     const int64_t segment = i % segments, plane = i / segments;
     const int64_t begin = segment * kSegment, end = min2(begin + kSegment, pixels);
-    Work<T> sum[n] = {};
+    Accumulate<T> sum[n] = {};
     for (int64_t p = begin + lane * n; p < end; p += kWarp * n) {
       const auto pack = load_pack<n, true>(grad + plane * pixels + p);
       GPU_UNROLL
@@ -49,7 +49,7 @@ __global__ void sum_planes_kernel(const T* __restrict__ grad, Work<T>* __restric
     for (int e = 1; e < n; ++e) {
       sum[0] += sum[e];
     }
-    const Work<T> all = sum_of_warp(sum[0]);
+    const Accumulate<T> all = sum_of_warp(sum[0]);
     if (lane == 0) {
       partial[(plane / channels * segments + segment) * channels + plane % channels] = all;
     }
@@ -69,13 +69,13 @@ __device__ __forceinline__ W sum_of_rows(const W (*sums)[kWarp * n], int column)
 
 // partial[part][channel] from pixels of channels: a block per part of the pixels and 32 packs of channels.
 template <int n, class T>
-__global__ void sum_pixels_kernel(const T* __restrict__ grad, Work<T>* __restrict__ partial, int64_t channels,
+__global__ void sum_pixels_kernel(const T* __restrict__ grad, Accumulate<T>* __restrict__ partial, int64_t channels,
                                   int64_t pixels, int64_t per_part) {
-  GPU_SHARED(Work<T>, sums, [kRows][kWarp * n]);
+  GPU_SHARED(Accumulate<T>, sums, [kRows][kWarp * n]);
   const int lane = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kWarp * n, channel = first + lane * n;
   const int64_t begin = blockIdx.y * per_part, end = min2(begin + per_part, pixels);
-  Work<T> sum[n] = {};
+  Accumulate<T> sum[n] = {};
   for (int64_t p = begin + row; channel < channels && p < end; p += kRows) {
     const auto pack = load_pack<n, true>(grad + p * channels + channel);
     GPU_UNROLL
@@ -96,12 +96,12 @@ __global__ void sum_pixels_kernel(const T* __restrict__ grad, Work<T>* __restric
 }
 
 template <class T>
-__global__ void sum_parts_kernel(const Work<T>* __restrict__ partial, T* __restrict__ grad_bias, int64_t channels,
+__global__ void sum_parts_kernel(const Accumulate<T>* __restrict__ partial, T* __restrict__ grad_bias, int64_t channels,
                                  int64_t parts) {
-  GPU_SHARED(Work<T>, sums, [kRows][kWarp]);
+  GPU_SHARED(Accumulate<T>, sums, [kRows][kWarp]);
   const int lane = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
   const int64_t channel = static_cast<int64_t>(blockIdx.x) * kWarp + lane;
-  Work<T> sum = 0;
+  Accumulate<T> sum = 0;
   for (int64_t part = row; channel < channels && part < parts; part += kRows) {
     sum += partial[part * channels + channel];
   }
@@ -138,7 +138,7 @@ void deconv_bias(const DeconvBiasArgs& args, void* workspace, Stream stream) {
   }
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
     const T* const grad = static_cast<const T*>(args.grad);
-    Work<T>* const partial = static_cast<Work<T>*>(workspace);
+    Accumulate<T>* const partial = static_cast<Accumulate<T>*>(workspace);
     const int64_t parts = parts_of(args), channels = args.channels, pixels = args.pixels;
     const dim3 block(kWarp, kRows);
     if (parts > 0 && args.channels_last) {

@@ -8,8 +8,8 @@
 // result written, some ten operations. 64-bit divisions find a cell's place: the hardware's way for small numbers is
 // taken inside them, and a cell is 8 to 32 elements.
 //
-// Work is dealt out in cells: a few elements of each of the four taps, as `runs` that lie side by side in the maps. A
-// thread moves whole packs where everything is `aligned`, neighbors in a warp neighboring ones, on both sides.
+// Work is dealt out in cells: a few elements of each of the four taps, as `runs` that lie side by side in the
+// maps. A thread moves whole packs where everything is `aligned`, neighbors in a warp neighboring ones, on both sides.
 #include "core/deconv_tile.h"
 #include "cuda/primitives/pack.h"
 #include "deconv_tile.h"
@@ -206,7 +206,7 @@ __device__ __forceinline__ void store_run(typename Cells::Element* p, int count,
 template <class Cells, class T>
 __global__ void __launch_bounds__(kThreads)
     scatter_kernel(Cells cells, const T* __restrict__ columns, const T* __restrict__ bias,
-                   const T* __restrict__ lateral, T* __restrict__ out, Work<T> low) {
+                   const T* __restrict__ lateral, T* __restrict__ out, Accumulate<T> low) {
   constexpr int n = Cells::kSize, biases = Cells::kChannelsSideBySide ? n : 1;
   const int64_t total = cells.count();
   for (int64_t i = grid_first(); i < total; i += grid_step()) {

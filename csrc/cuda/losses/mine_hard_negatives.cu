@@ -183,7 +183,7 @@ __device__ Counts for_ranks(const MineHardNegativesArgs& args, int64_t image, in
 
 template <class T>
 __global__ void __launch_bounds__(kCutThreads) mine_image_kernel(MineHardNegativesArgs args) {
-  using R = LossRank<Work<T>>;
+  using R = LossRank<Accumulate<T>>;
   GPU_DYNAMIC_SHARED(R, ranks);
   GPU_SHARED(Histogram, histogram);
   const int64_t image = blockIdx.x, n = args.anchor_count;
@@ -372,7 +372,7 @@ bool fits_shared(const MineHardNegativesArgs& args) {
 int64_t mine_hard_negatives_workspace(const MineHardNegativesArgs& args) {
   Workspace workspace;
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using R = LossRank<Work<T>>;
+    using R = LossRank<Accumulate<T>>;
     if (!fits_shared<R>(args)) {
       Memory<R>(args, workspace);
     }
@@ -385,7 +385,7 @@ void mine_hard_negatives(const MineHardNegativesArgs& args, void* workspace, Str
     return;
   }
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using R = LossRank<Work<T>>;
+    using R = LossRank<Accumulate<T>>;
     if (fits_shared<R>(args)) {
       launch("mine_hard_negatives", mine_image_kernel<T>, dim3(static_cast<unsigned>(args.batch)), dim3(kCutThreads),
              rank_bytes<R>(args), stream, args);

@@ -23,8 +23,8 @@ struct Exponentials {
 
 // The largest of a row's logits, and the sum of e^(logit - top).
 template <class T>
-__device__ Exponentials<Work<T>> exponentials(const T* row, int64_t classes) {
-  using W = Work<T>;
+__device__ Exponentials<Accumulate<T>> exponentials(const T* row, int64_t classes) {
+  using W = Accumulate<T>;
   W top = load(row[0]);
   for (int64_t c = 1; c < classes; ++c) {
     top = max2(load(row[c]), top);
@@ -42,14 +42,14 @@ __device__ __forceinline__ int64_t class_of(int64_t target, int64_t classes) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kRowThreads) row_loss_kernel(MinedCrossEntropyArgs args, Work<T>* losses) {
+__global__ void __launch_bounds__(kRowThreads) row_loss_kernel(MinedCrossEntropyArgs args, Accumulate<T>* losses) {
   const int64_t total = args.batch * args.anchor_count;
   for (int64_t i = grid_first(); i < total; i += grid_step()) {
     const int64_t label = args.labels[i];
-    Work<T> loss = 0;
+    Accumulate<T> loss = 0;
     if (label > 0 || (label == 0 && (args.eligible == nullptr || args.eligible[i]))) {
       const T* row = static_cast<const T*>(args.logits) + args.classes * i;
-      const Exponentials<Work<T>> e = exponentials(row, args.classes);
+      const Exponentials<Accumulate<T>> e = exponentials(row, args.classes);
       loss = log_positive(e.sum) + (e.top - load(row[class_of(args.targets[i], args.classes)]));
     }
     losses[i] = loss;
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kSumThreads) image_loss_kernel(MinedCrossEntro
 // The gradients of the chosen rows; the others are zero already.
 template <class T>
 __global__ void __launch_bounds__(kRowThreads) row_gradient_kernel(MinedCrossEntropyBackwardArgs args) {
-  using W = Work<T>;
+  using W = Accumulate<T>;
   const int64_t total = args.batch * args.anchor_count;
   for (int64_t i = grid_first(); i < total; i += grid_step()) {
     if (args.chosen[i]) {
@@ -125,7 +125,7 @@ struct Memory {
 
 int64_t mined_cross_entropy_workspace(const MinedCrossEntropyArgs& args) {
   Workspace workspace;
-  dispatch_floating(args.dtype, [&]<class T>(Tag<T>) { Memory<Work<T>>(args, workspace); });
+  dispatch_floating(args.dtype, [&]<class T>(Tag<T>) { Memory<Accumulate<T>>(args, workspace); });
   return workspace.bytes();
 }
 
@@ -134,7 +134,7 @@ void mined_cross_entropy(const MinedCrossEntropyArgs& args, void* workspace, Str
     return;
   }
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using W = Work<T>;
+    using W = Accumulate<T>;
     Workspace pieces(workspace);
     const Memory<W> memory(args, pieces);
     const int64_t total = args.batch * args.anchor_count;

@@ -12,14 +12,14 @@ namespace {
 
 // What `f` makes of an anchor's deltas, box and anchor.
 template <class T, class F>
-__device__ __forceinline__ Quad<Work<T>> positive_row(const SmoothL1BoxLossArgs& args, int64_t i, int64_t box,
-                                                      const F& f) {
+__device__ __forceinline__ Quad<Accumulate<T>> positive_row(const SmoothL1BoxLossArgs& args, int64_t i, int64_t box,
+                                                            const F& f) {
   GPU_CHECK(box < args.gt_count, "gt_index: expected values below the number of gt_boxes");
   const int64_t anchor = args.shared ? i % args.anchor_count : i;
-  const Quad<Work<T>> in[3] = {load_box(static_cast<const T*>(args.deltas) + 4 * i),
-                               load_box(static_cast<const T*>(args.gt_boxes) + 4 * box),
-                               load_box(static_cast<const T*>(args.anchors) + 4 * anchor)};
-  Quad<Work<T>> out;
+  const Quad<Accumulate<T>> in[3] = {load_box(static_cast<const T*>(args.deltas) + 4 * i),
+                                     load_box(static_cast<const T*>(args.gt_boxes) + 4 * box),
+                                     load_box(static_cast<const T*>(args.anchors) + 4 * anchor)};
+  Quad<Accumulate<T>> out;
   f(in, &out);
   return out;
 }
@@ -31,13 +31,13 @@ __global__ void __launch_bounds__(kSumThreads) box_loss_kernel(SmoothL1BoxLossAr
   for (int64_t i = threadIdx.x; i < args.anchor_count; i += kSumThreads) {
     const int64_t box = args.gt_index[row + i];
     if (box >= 0) {
-      const Quad<Work<T>> d = positive_row<T>(args, row + i, box, f);
+      const Quad<Accumulate<T>> d = positive_row<T>(args, row + i, box, f);
       sum += (double{d.x} + double{d.y}) + (double{d.z} + double{d.w});
     }
   }
   sum = block_sum(sum);
   if (threadIdx.x == 0) {
-    static_cast<Work<T>*>(args.loss)[image] = static_cast<Work<T>>(sum);
+    static_cast<Accumulate<T>*>(args.loss)[image] = static_cast<Accumulate<T>>(sum);
   }
 }
 
@@ -48,8 +48,8 @@ __global__ void box_gradient_kernel(SmoothL1BoxLossBackwardArgs args, F f) {
   for (int64_t i = grid_first(); i < total; i += grid_step()) {
     const int64_t box = fwd.gt_index[i];
     if (box >= 0) {
-      const Work<T> grad = static_cast<const Work<T>*>(args.grad_loss)[i / fwd.anchor_count];
-      const Quad<Work<T>> slope = positive_row<T>(fwd, i, box, f);
+      const Accumulate<T> grad = static_cast<const Accumulate<T>*>(args.grad_loss)[i / fwd.anchor_count];
+      const Quad<Accumulate<T>> slope = positive_row<T>(fwd, i, box, f);
       T* out = static_cast<T*>(args.grad_deltas) + 4 * i;
       out[0] = round_to<T>(grad * slope.x);
       out[1] = round_to<T>(grad * slope.y);
@@ -66,8 +66,8 @@ void smooth_l1_box_loss(const SmoothL1BoxLossArgs& args, Stream stream) {
     return;
   }
   dispatch_floating(args.dtype, [&]<class T>(Tag<T>) {
-    using F = SmoothL1Row<Work<T>, false>;
-    const F f{variance_of<Work<T>>(args.variances), static_cast<Work<T>>(args.beta)};
+    using F = SmoothL1Row<Accumulate<T>, false>;
+    const F f{variance_of<Accumulate<T>>(args.variances), static_cast<Accumulate<T>>(args.beta)};
     launch("smooth_l1_box_loss", box_loss_kernel<T, F>, dim3(static_cast<unsigned>(args.batch)), dim3(kSumThreads), 0,
            stream, args, f);
   });
@@ -81,8 +81,8 @@ void smooth_l1_box_loss_backward(const SmoothL1BoxLossBackwardArgs& args, Stream
     return;
   }
   dispatch_floating(fwd.dtype, [&]<class T>(Tag<T>) {
-    using F = SmoothL1Row<Work<T>, true>;
-    const F f{variance_of<Work<T>>(fwd.variances), static_cast<Work<T>>(fwd.beta)};
+    using F = SmoothL1Row<Accumulate<T>, true>;
+    const F f{variance_of<Accumulate<T>>(fwd.variances), static_cast<Accumulate<T>>(fwd.beta)};
     fill_zero(args.grad_deltas, static_cast<size_t>(4 * total) * sizeof(T), stream);
     launch("smooth_l1_box_loss_backward", box_gradient_kernel<T, F>, blocks_for(total, kThreads), dim3(kThreads), 0,
            stream, args, f);

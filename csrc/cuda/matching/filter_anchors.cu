@@ -19,13 +19,13 @@ template <class T>
 struct Filter {
   const T* logits;
   int64_t count, chunk, chunks;  // anchors of an image and of a chunk, chunks of an image
-  Work<T> threshold;
+  Accumulate<T> threshold;
   int64_t *index, *index_count;
   uint32_t* kept_in;  // (images, chunks), null with one chunk
 };
 
 template <bool aligned, class T>
-__device__ __forceinline__ bool keeps(const T* logits, Work<T> threshold) {
+__device__ __forceinline__ bool keeps(const T* logits, Accumulate<T> threshold) {
   Pack<T, 2> pair{logits[0], logits[aligned ? 0 : 1]};
   if constexpr (aligned) {
     pair = *reinterpret_cast<const Pack<T, 2>*>(logits);
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(kMaxThreads) filter_kernel(Filter<T> f) {
 }
 
 template <bool aligned, class T>
-__global__ void mask_kernel(const T* logits, int64_t count, Work<T> threshold, uint8_t* mask) {
+__global__ void mask_kernel(const T* logits, int64_t count, Accumulate<T> threshold, uint8_t* mask) {
   constexpr int kAnchors = kPack<T> / 2;
   for (int64_t i = grid_first(); i < divide_up(count, kAnchors); i += grid_step()) {
     const int64_t first = i * kAnchors;
@@ -154,7 +154,7 @@ void filter_anchors(const FilterAnchorsArgs& args, void* workspace, Stream strea
                 args.count,
                 chunk_of(args.count),
                 divide_up(args.count, chunk_of(args.count)),
-                ceil_to<Work<T>>(filter_threshold(args.theta)),
+                ceil_to<Accumulate<T>>(filter_threshold(args.theta)),
                 args.index,
                 args.index_count,
                 nullptr};
@@ -179,7 +179,7 @@ void filter_anchors_mask(const FilterAnchorsMaskArgs& args, Stream stream) {
     const T* logits = static_cast<const T*>(args.logits);
     const auto kernel = is_aligned(logits, 16) ? mask_kernel<true, T> : mask_kernel<false, T>;
     launch("filter_anchors_mask", kernel, blocks_for(divide_up(count, kPack<T> / 2), kThreads), dim3(kThreads), 0,
-           stream, logits, count, ceil_to<Work<T>>(filter_threshold(args.theta)),
+           stream, logits, count, ceil_to<Accumulate<T>>(filter_threshold(args.theta)),
            reinterpret_cast<uint8_t*>(args.mask));
   });
 }

@@ -77,7 +77,7 @@ bool rows_aligned(const T* p) {
 }
 
 template <bool aligned, class T>
-__device__ __forceinline__ Box<Work<T>> load_box_row(const T* p) {
+__device__ __forceinline__ Box<Accumulate<T>> load_box_row(const T* p) {
   const Pack<T, 4> row = load_row<aligned>(p);
   return load_box(row.at);
 }

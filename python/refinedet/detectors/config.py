@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from refinedet_ext.defaults import VARIANCES
+
 from ..anchors import AnchorGenerator, AnchorLevel
 from ..checks import check_choice, check_integer, check_range
 from ..losses.config import LossConfig
@@ -123,7 +125,7 @@ class DetectorConfig:
     anchor_ratios: tuple[float, ...] | tuple[tuple[float, ...], ...] = (2.0,)
     anchor_offset: float = 0.5
     clip_anchors: bool = False
-    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    variances: tuple[float, float, float, float] = VARIANCES
     pixel_mean: tuple[float, float, float] = CAFFE_MEAN
     pixel_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channel_order: Literal["bgr", "rgb"] = "bgr"

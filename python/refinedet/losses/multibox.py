@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import refinedet_ext as rx
+from refinedet_ext.defaults import VARIANCES
 
 from ..outputs import HeadOutputs
 from .balance import TERMS, TaskBalance
@@ -65,7 +66,7 @@ class MultiBoxLoss(nn.Module):
         self,
         config: LossConfig | None = None,
         *,
-        variances: Variances = (0.1, 0.1, 0.2, 0.2),
+        variances: Variances = VARIANCES,
         theta: float = 0.99,
         two_step: bool = True,
         arm: bool = True,

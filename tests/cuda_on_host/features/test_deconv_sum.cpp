@@ -157,7 +157,7 @@ void check_bias(int64_t batch, int64_t channels, int64_t pixels, bool channels_l
     }
   }
   for (int64_t c = 0; c < channels; ++c) {
-    expected[c] = round_to<T>(static_cast<Work<T>>(sums[c]));
+    expected[c] = round_to<T>(static_cast<Accumulate<T>>(sums[c]));
   }
   cuda::DeconvBiasArgs args{kDType<T>, channels_last, batch, channels, pixels, grad.data(), got.data()};
   Array<char> workspace(cuda::deconv_bias_workspace(args));

@@ -59,7 +59,7 @@ Array<M> positions(Random& random, int64_t size) {
   const float odd[] = {0.0f, 1.0f, -1.0f, 1e30f, -1e30f, NAN, INFINITY, -INFINITY, 100.0f};
   for (int64_t i = 0; i < size; ++i) {
     if (random.below(4) == 0) {
-      a[i] = store<M>(static_cast<Work<M>>(odd[random.below(9)]));
+      a[i] = store<M>(static_cast<Accumulate<M>>(odd[random.below(9)]));
     }
   }
   return a;

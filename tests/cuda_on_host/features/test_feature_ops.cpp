@@ -24,7 +24,7 @@ void multiply(const Matrix& a, const Matrix& b, const Matrix& out, bool add) {
         for (int64_t k = 0; k < a.columns; ++k) {
           sum += static_cast<double>(load(at(a, m, r, k))) * static_cast<double>(load(at(b, m, k, c)));
         }
-        at(out, m, r, c) = round_to<T>(static_cast<Work<T>>(sum));
+        at(out, m, r, c) = round_to<T>(static_cast<Accumulate<T>>(sum));
       }
     }
   }

@@ -11,10 +11,10 @@ template <class T>
 void check_add(int64_t size) {
   Random random(static_cast<uint64_t>(size));
   const Array<T> terms = random.array<T>(5 * size, -1, 1);
-  Array<Work<T>> sum(size), expected_sum(size);
+  Array<Accumulate<T>> sum(size), expected_sum(size);
   Array<T> expected(size), got(size);
   for (int64_t i = 0; i < size; ++i) {
-    Work<T> x = 0;
+    Accumulate<T> x = 0;
     for (int64_t k = 0; k < 5; ++k) {
       x += load(terms[k * size + i]);
     }
@@ -34,9 +34,9 @@ void check_weight_grad(bool several) {
   Random random(3);
   const Array<T> first = random.array<T>(2 * kSize, -1, 1), second = random.array<T>(kSize, -1, 1);
   Array<T> expected(kSize), result(kSize);
-  Array<Work<T>> expected_sum(kSize);
+  Array<Accumulate<T>> expected_sum(kSize);
   for (int64_t i = 0; i < kSize; ++i) {
-    const Work<T> one = load(second[i]);
+    const Accumulate<T> one = load(second[i]);
     expected_sum[i] = several ? load(first[i]) + load(first[kSize + i]) + one : one;
     expected[i] = round_to<T>(expected_sum[i]);
   }
@@ -56,9 +56,9 @@ void check_weight_grad(bool several) {
     if (to_result) {
       expect_close("WeightGrad, result", result, expected);
     } else if (several) {
-      const Work<T>* const got = static_cast<const Work<T>*>(sum.sum());
-      expect(sum.sum_dtype() == kDType<Work<T>>, "sums are in the accumulate type");
-      expect_close("WeightGrad, sum", Array<Work<T>>(std::vector<Work<T>>(got, got + kSize)), expected_sum);
+      const Accumulate<T>* const got = static_cast<const Accumulate<T>*>(sum.sum());
+      expect(sum.sum_dtype() == kDType<Accumulate<T>>, "sums are in the accumulate type");
+      expect_close("WeightGrad, sum", Array<Accumulate<T>>(std::vector<Accumulate<T>>(got, got + kSize)), expected_sum);
     } else {
       expect(sum.sum_dtype() == kDType<T> && sum.sum() == sum.terms(), "a single product is the sum");
     }

@@ -40,10 +40,10 @@ void check(int64_t batch, int64_t count, int64_t values, bool filtered, double r
   const float odd[] = {std::nanf(""), -std::nanf(""), __builtin_huge_valf(), -__builtin_huge_valf(), 0.0f, -0.0f};
   for (int64_t i = 0; i < batch * count; ++i) {
     if (values > 0) {
-      loss[i] = store<T>(static_cast<Work<T>>(1 + static_cast<double>(random.below(values)) * 0x1p-23));
+      loss[i] = store<T>(static_cast<Accumulate<T>>(1 + static_cast<double>(random.below(values)) * 0x1p-23));
     }
     if (random.below(20) == 0) {
-      loss[i] = store<T>(static_cast<Work<T>>(odd[random.below(6)]));
+      loss[i] = store<T>(static_cast<Accumulate<T>>(odd[random.below(6)]));
     }
     const int64_t draw = random.below(10);
     labels[i] = draw == 0 ? 1 + random.below(20) : draw == 1 ? -1 : 0;

@@ -10,7 +10,7 @@ namespace {
 // About a tenth each of positives, ignored anchors and rows with NaN or infinities.
 template <class T>
 void check(int64_t batch, int64_t count, int64_t classes, bool filtered, double ratio, int64_t min_negatives) {
-  using W = Work<T>;
+  using W = Accumulate<T>;
   Random random(static_cast<uint64_t>(count + classes));
   const int64_t rows = batch * count;
   const Array<T> logits = random.array<T>(rows * classes, -6, 6);

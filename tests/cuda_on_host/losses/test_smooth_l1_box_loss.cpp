@@ -9,7 +9,7 @@ namespace {
 
 template <class T>
 void check(int64_t batch, int64_t count, bool shared, double beta, int64_t boxes = 9) {
-  using W = Work<T>;
+  using W = Accumulate<T>;
   Random random(static_cast<uint64_t>(count) + shared);
   const Array<T> deltas = random.array<T>(4 * batch * count, -9, 9), gt = random.boxes<T>(boxes);
   const Array<T> anchors = random.boxes<T>(shared ? count : batch * count);

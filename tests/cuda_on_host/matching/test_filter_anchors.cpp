@@ -15,7 +15,7 @@ void check(int64_t batch, int64_t count, double theta, int64_t shift = 0) {
   for (int64_t i = 0; i < batch * count; i += 7) {  // at the edge for theta = 1/2, and NaN
     logits[shift + 2 * i] = logits[shift + 2 * i + 1];
     if (i % 3 == 0) {
-      logits[shift + 2 * i] = store<T>(static_cast<Work<T>>(NAN));
+      logits[shift + 2 * i] = store<T>(static_cast<Accumulate<T>>(NAN));
     }
   }
   Array<int64_t> expected(batch * count), got(batch * count), counts1(batch), counts2(batch);

@@ -38,7 +38,7 @@ template <class T>
 void fill_scores(Array<T>& scores, Random& random) {
   for (T& score : scores) {
     const float x = random.uniform();
-    score = store<T>(static_cast<Work<T>>(random.below(40) == 0 ? NAN : std::round(x * x * x * 512) / 512));
+    score = store<T>(static_cast<Accumulate<T>>(random.below(40) == 0 ? NAN : std::round(x * x * x * 512) / 512));
   }
 }
 

@@ -18,12 +18,12 @@ void check(int64_t batch, int64_t anchors, int64_t classes, const SuppressionSet
   const Array<T> arm_deltas = random.array<T>(4 * rows, -1, 1), odm_deltas = random.array<T>(4 * rows, -1, 1);
   const Array<T> anchor_boxes = random.boxes<T>(anchors);
   for (int64_t i = 0; i < rows; i += 9) {
-    odm_logits[i * columns + random.below(columns)] = store<T>(static_cast<Work<T>>(i % 2 == 0   ? NAN
-                                                                                    : i % 3 == 0 ? INFINITY
-                                                                                                 : -INFINITY));
-    arm_logits[2 * i] = store<T>(static_cast<Work<T>>(NAN));
+    odm_logits[i * columns + random.below(columns)] = store<T>(static_cast<Accumulate<T>>(i % 2 == 0   ? NAN
+                                                                                          : i % 3 == 0 ? INFINITY
+                                                                                                       : -INFINITY));
+    arm_logits[2 * i] = store<T>(static_cast<Accumulate<T>>(NAN));
     for (int64_t c = 0; c < columns && i + 1 < rows; ++c) {  // equal scores
-      odm_logits[(i + 1) * columns + c] = store<T>(Work<T>(0));
+      odm_logits[(i + 1) * columns + c] = store<T>(Accumulate<T>(0));
     }
   }
   DetectArgs args{};

@@ -238,7 +238,7 @@ void sum_taps(const DeconvSumShape& shape, const double* sums, void* grad_bias) 
   for (int64_t c = 0; c < channels; ++c) {
     const double* taps = sums + c * channel_stride;
     const double sum = taps[0] + taps[tap_stride] + taps[2 * tap_stride] + taps[3 * tap_stride];
-    static_cast<T*>(grad_bias)[c] = round_to<T>(static_cast<Work<T>>(sum));
+    static_cast<T*>(grad_bias)[c] = round_to<T>(static_cast<Accumulate<T>>(sum));
   }
 }
 

@@ -22,7 +22,7 @@ void multiply_here(const Matrix& a, const Matrix& b, const Matrix& out, bool add
   for (int64_t m = 0; m < out.count; ++m) {
     for (int64_t r = 0; r < out.rows; ++r) {
       for (int64_t c = 0; c < out.columns; ++c) {
-        Work<T> sum = add ? load(at(out, m, r, c)) : 0;
+        Accumulate<T> sum = add ? load(at(out, m, r, c)) : 0;
         for (int64_t k = 0; k < a.columns; ++k) {
           sum += load(at(a, m, r, k)) * load(at(b, m, k, c));
         }

@@ -31,7 +31,7 @@ void round_values(const void* from, DType from_dtype, void* to, DType to_dtype, 
   dispatch_floating(from_dtype, [&]<class From>(Tag<From>) {
     dispatch_floating(to_dtype, [&]<class To>(Tag<To>) {
       for (int64_t i = 0; i < count; ++i) {
-        static_cast<To*>(to)[i] = round_to<To>(static_cast<Work<To>>(load(static_cast<const From*>(from)[i])));
+        static_cast<To*>(to)[i] = round_to<To>(static_cast<Accumulate<To>>(load(static_cast<const From*>(from)[i])));
       }
     });
   });
