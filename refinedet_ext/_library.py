@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from . import _autograd, _vmap, machine
+from . import _autograd, _vmap
 
 PATH = Path(__file__).parent / "_torch_ops.so"
 
@@ -46,6 +46,15 @@ def available() -> bool:
 def require() -> None:
     if _problem is not None:
         raise ImportError(_problem)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the CPU has instructions that multiply bfloat16; where it has none, such products are emulated.
+
+    The environment variable REFINEDET_EXT_CPU_LEVEL counts: below the machine's best level it has none. Also true where
+    the compiled ops, which know, are missing.
+    """
+    return _problem is not None or bool(torch.ops.refinedet_ext._multiplies_bfloat16())
 
 
 def op(name: str) -> Callable[..., Any]:
@@ -122,7 +131,7 @@ def register_autocast(name: str, policy: Literal["float32", "lower"], *, keep: t
 
         def cast_and_call(*args: Any, _device: str = device) -> Any:
             dtype = torch.float32 if policy == "float32" else torch.get_autocast_dtype(_device)
-            if dtype is torch.bfloat16 and _device == "cpu" and not machine.multiplies_bfloat16():
+            if dtype is torch.bfloat16 and _device == "cpu" and not multiplies_bfloat16():
                 _warn_of_slow_bfloat16()
             with torch.autocast(_device, enabled=False):
                 return call(*[arg if i in keep else _cast(arg, dtype) for i, arg in enumerate(args)])

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-import torch
+from ._library import multiplies_bfloat16
 
-
-def multiplies_bfloat16() -> bool:
-    """Whether the CPU has instructions that multiply bfloat16; where it has none, such products are emulated.
-
-    The environment variable REFINEDET_EXT_CPU_LEVEL counts: below the machine's best level it has none. Also true where
-    the compiled ops, which know, are missing.
-    """
-    from . import _library  # loads the ops; and it asks this module
-
-    return not _library.available() or bool(torch.ops.refinedet_ext._multiplies_bfloat16())
+__all__ = ["multiplies_bfloat16"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import refinedet_ext as rx
-from refinedet_ext import _library, machine
+from refinedet_ext import _library
 
 IMAGE, WEIGHT = torch.ones(1, 2, 2, 2), torch.ones(2, 3, 2, 2)
 
@@ -48,7 +48,7 @@ def features():
 
 @pytest.mark.parametrize("call", features())
 def test_autocast_to_slow_bfloat16_is_warned_of_once(call, monkeypatch, not_warned):
-    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(_library, "multiplies_bfloat16", lambda: False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         with pytest.warns(UserWarning, match="no bfloat16 instructions.*leave autocast out"):
             assert call().dtype == torch.bfloat16
@@ -59,7 +59,7 @@ def test_autocast_to_slow_bfloat16_is_warned_of_once(call, monkeypatch, not_warn
 
 @pytest.mark.parametrize("call", features())
 def test_no_warning_where_there_is_no_reason(call, monkeypatch, not_warned):
-    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(_library, "multiplies_bfloat16", lambda: False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         call()
@@ -67,6 +67,6 @@ def test_no_warning_where_there_is_no_reason(call, monkeypatch, not_warned):
             call()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rx.decode_boxes(torch.zeros(1, 4), torch.ones(1, 4))  # computed in float32 whatever autocast says
-        monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
+        monkeypatch.setattr(_library, "multiplies_bfloat16", lambda: True)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             call()

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "cpu/features/copy_matrices.h"
-#include "cpu/features/deconv_tile.h"
+#include "copy_matrices.h"
 #include "cpu/runtime/level.h"
+#include "deconv_tile.h"
 #include "tiles.h"
 
 namespace refinedet::cpu {

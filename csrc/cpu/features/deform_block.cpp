@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/features/copy_matrices.h"
+#include "copy_matrices.h"
 
 namespace refinedet::cpu {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "cpu/features/copy_matrices.h"
+#include "copy_matrices.h"
 
 namespace refinedet::cpu {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cpu/features/copy_matrices.h"
+#include "copy_matrices.h"
 #include "deform_block.h"
 
 namespace refinedet::cpu {

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/features/deform_tile.h"
 #include "cpu/runtime/level.h"
+#include "deform_tile.h"
 #include "tiles.h"
 
 namespace refinedet::cpu {
