@@ -45,11 +45,12 @@ def settle_size(
     *,
     check_images: CheckImages,
     trust_picture_size: bool,
+    needs_size: bool = True,
 ) -> tuple[int, int] | None:
     """The (width, height) of an image, after comparing its file with its annotation.
 
-    annotated: what the annotation says; None: nothing usable. Problems go into the report. Returns
-    None where the image is of no use.
+    annotated: what the annotation says; None: nothing usable, which is no problem unless needs_size.
+    Problems go into the report. Returns None where the image is of no use.
     """
     if check_images == "exists" and annotated is not None:
         if path.is_file():
@@ -65,6 +66,8 @@ def settle_size(
         detail = str(error).removeprefix(f"{path}: ")
         report.add(ProblemKind.UNREADABLE_IMAGE, path, None, detail)
         return None
+    if annotated is None and not needs_size:
+        return actual
     if annotated is None:
         detail = f"no usable width and height, the image has {actual[0]} x {actual[1]} pixels"
         report.add(ProblemKind.MISSING_SIZE, annotation_file, None, detail)

@@ -44,6 +44,7 @@ class DetectionDataset(Dataset[Sample]):
         self.class_names = list(class_names)
         self.category_ids = list(category_ids)
         self.report = report
+        self.holdout: dict[str, float] | None = None  # how it was cut out of a larger one
         self._cache: dict[int, np.ndarray] | None = {} if cache_images else None
         report.images, report.objects = len(table), len(table.labels)
         if on_error == "raise" and report.problems:
@@ -56,6 +57,14 @@ class DetectionDataset(Dataset[Sample]):
             logger.warning("%s", report.summary())
         elif report.excluded:
             logger.info("%s", report.summary())
+
+    def subset(self, indices: Sequence[int], name: str) -> DetectionDataset:
+        """A data set of some of the images, in the given order; what was wrong with the annotations stays with this
+        one's report."""
+        table = AnnotationTable.from_records([self.record(index) for index in indices])
+        report = AnnotationReport(f"{self.report.source}, {name}", found=self.report.found)
+        cached = self.caches_images
+        return DetectionDataset(table, self.class_names, self.category_ids, report, cache_images=cached)
 
     @property
     def image_ids(self) -> list[ImageId]:

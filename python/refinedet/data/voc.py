@@ -54,9 +54,10 @@ class VOCDetection(DetectionDataset):
     """The images of a split of a VOC layout, or of several, with their objects.
 
     A split `train` of `root` lists its images in root/ImageSets/Main/train.txt, one id a line;
-    image and annotation of an id are root/JPEGImages/<id>.jpg (or .jpeg, .png, in any case; the
-    first of these where there are several) and root/Annotations/<id>.xml. The image_id of a sample
-    is the id as a string, or "<part>:<id>" for a part beyond the first that repeats an id.
+    image and annotation of an id are root/JPEGImages/<id>.jpg (or .jpeg, .png and whatever else
+    OpenCV reads, in any case; the first of these where there are several) and
+    root/Annotations/<id>.xml. The image_id of a sample is the id as a string, or "<part>:<id>" for
+    a part beyond the first that repeats an id.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class VOCDetection(DetectionDataset):
         """
         check_options(on_error, check_images)
         check_choice(coordinates, "coordinates", tuple(_SHIFTS))
-        parts = [(Path(root), split), *((Path(r), s) for r, s in extra_parts)]
+        parts = [(Path(r).expanduser(), s) for r, s in ((root, split), *extra_parts)]
         report = AnnotationReport("VOC " + " + ".join(f"{r} {s}" for r, s in parts))
         parsed = list(read_parts(parts, report))
         if classes == "auto":
@@ -110,7 +111,7 @@ class VOCDetection(DetectionDataset):
             if both:
                 raise ValueError(f"ignore_classes: {both[0]!r} is also among the classes")
         table = AnnotationTable.from_records(
-            _records(
+            make_records(
                 parsed,
                 names,
                 report,
@@ -138,12 +139,12 @@ def discover_voc_classes(
 
     Files that cannot be read are passed over; VOCDetection reports them.
     """
-    parts = [(Path(root), split), *((Path(r), s) for r, s in extra_parts)]
+    parts = [(Path(r).expanduser(), s) for r, s in ((root, split), *extra_parts)]
     parsed = read_parts(parts, AnnotationReport("classes"))
     return dict(sorted(Counter(o.name for p in parsed for o in p.objects).items()))
 
 
-def _records(
+def make_records(
     parsed: Iterable[VOCFile],
     names: Sequence[str],
     report: AnnotationReport,
@@ -154,9 +155,11 @@ def _records(
     check_images: CheckImages,
     trust_picture_size: bool,
 ) -> list[ImageRecord]:
+    """The checked annotations of parsed files, less the images that are of no use; problems go into the report."""
     label_of = {name: label for label, name in enumerate(names, 1)}
     records = []
     for file in parsed:
+        report.found.update(item.name for item in file.objects)
         size = settle_size(
             file.image,
             file.size,
@@ -164,6 +167,7 @@ def _records(
             report,
             check_images=check_images,
             trust_picture_size=trust_picture_size,
+            needs_size=file.needs_size,
         )
         if size is None:
             continue
