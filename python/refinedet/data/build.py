@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from .checks import CheckImages, OnError
+from .checks import CheckImages, OnError, Orientation
 from .coco import COCODetection
 from .dataset import DetectionDataset
+from .image_files import expand_home
 from .voc import Coordinates, VOCDetection
 
 
@@ -30,6 +31,7 @@ def build_dataset(
     on_error: OnError = "skip",
     check_images: CheckImages = "header",
     trust_picture_size: bool = False,
+    orientation: Orientation = "auto",
     cache_images: bool = False,
 ) -> DetectionDataset:
     """VOCDetection or COCODetection, whichever `format` says, with their arguments.
@@ -47,6 +49,7 @@ def build_dataset(
         "on_error": on_error,
         "check_images": check_images,
         "trust_picture_size": trust_picture_size,
+        "orientation": orientation,
         "cache_images": cache_images,
     }
     only_voc: dict[str, Any] = {
@@ -64,10 +67,10 @@ def build_dataset(
     _refuse("coco", split=split, **only_voc)
     if image_dir is None or annotation_file is None:
         raise ValueError("format 'coco': expected image_dir and annotation_file")
-    base = Path(root).expanduser() if root is not None else Path()
+    base = expand_home(root) if root is not None else Path()
     return COCODetection(
-        base / Path(image_dir).expanduser(),
-        base / Path(annotation_file).expanduser(),
+        base / expand_home(image_dir),
+        base / expand_home(annotation_file),
         classes=None if classes == "auto" else classes,
         **_given(only_coco),
         **common,

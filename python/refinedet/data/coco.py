@@ -14,8 +14,9 @@ from ..checks import check_choice
 from ..structures import ImageId
 from .annotations import AnnotationTable
 from .box_checks import check_boxes, describe
-from .checks import CheckImages, OnError, check_class_names, check_options, settle_size
+from .checks import CheckImages, OnError, Orientation, check_class_names, check_options, settle_size
 from .dataset import DetectionDataset
+from .image_files import expand_home
 from .report import AnnotationReport, ProblemKind
 
 
@@ -38,6 +39,7 @@ class COCODetection(DetectionDataset):
         on_error: OnError = "skip",
         check_images: CheckImages = "header",
         trust_picture_size: bool = False,
+        orientation: Orientation = "auto",
         cache_images: bool = False,
     ) -> None:
         """Reads and checks the annotation file; images are read later, one by one.
@@ -52,13 +54,13 @@ class COCODetection(DetectionDataset):
         drop_crowd: leave out iscrowd boxes, as the original training; False keeps them marked as
             crowd, for evaluation or for anchors on them to be ignored.
         drop_empty: leave out images that end up without an object.
-        on_error, check_images, trust_picture_size, cache_images: as for VOCDetection. In the report
+        on_error, check_images, trust_picture_size, orientation, cache_images: as for VOCDetection. In the report
             object_index is the position in the file's list of annotations.
         Raises FileNotFoundError; AnnotationError; ValueError for a file that is not COCO JSON.
         """
-        check_options(on_error, check_images)
+        check_options(on_error, check_images, orientation)
         check_choice(missing_classes, "missing_classes", ("refuse", "allow"))
-        image_dir, annotation_file = Path(image_dir).expanduser(), Path(annotation_file).expanduser()
+        image_dir, annotation_file = expand_home(image_dir), expand_home(annotation_file)
         if not image_dir.is_dir():
             raise FileNotFoundError(f"image_dir: no such folder: {image_dir}")
         content = _read_json(annotation_file)
@@ -66,13 +68,15 @@ class COCODetection(DetectionDataset):
         names, category_ids, label_of = _read_categories(content, classes, annotation_file, missing_classes == "allow")
         images = _Images(annotation_file, report)
         for position, entry in enumerate(content["images"]):
-            images.add(position, entry, image_dir, check_images, trust_picture_size)
+            images.add(position, entry, image_dir, check_images, trust_picture_size, orientation)
         table = _read_annotations(content["annotations"], images, label_of, drop_crowd)
         report.found.update(_objects_by_name(content))
         if drop_empty:
             table = _without_empty(table, report)
         self.annotation_file = annotation_file
-        super().__init__(table, names, category_ids, report, on_error=on_error, cache_images=cache_images)
+        super().__init__(
+            table, names, category_ids, report, on_error=on_error, orientation=orientation, cache_images=cache_images
+        )
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -178,6 +182,7 @@ class _Images:
         image_dir: Path,
         check_images: CheckImages,
         trust_picture_size: bool,
+        orientation: Orientation,
     ) -> None:
         where = f"{self.annotation_file}, images[{position}]"
         image_id = _image_id(entry.get("id")) if isinstance(entry, dict) else None
@@ -206,6 +211,7 @@ class _Images:
             self.report,
             check_images=check_images,
             trust_picture_size=trust_picture_size,
+            orientation=orientation,
         )
         if size is None:
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .file_dataset import FileDetection
+from .image_files import expand_home
 from .report import AnnotationReport, ProblemKind
 from .text import read_text
 from .voc_files import VOCFile, VOCObject
@@ -40,12 +41,12 @@ class CSVDetection(FileDetection):
         **options: Any,
     ) -> None:
         """image_dir: what the paths are relative to; None: the folder of the table. options: coordinates, on_error,
-        check_images, trust_picture_size and cache_images, as for VOCDetection.
+        check_images, trust_picture_size, orientation and cache_images, as for VOCDetection.
 
         Raises FileNotFoundError; AnnotationError; ValueError.
         """
-        table = Path(table).expanduser()
-        folder = table.parent if image_dir is None else Path(image_dir).expanduser()
+        table = expand_home(table)
+        folder = table.parent if image_dir is None else expand_home(image_dir)
         if not folder.is_dir():
             raise FileNotFoundError(f"image_dir: no such folder: {folder}")
         report = AnnotationReport(f"CSV {table}")
@@ -79,7 +80,7 @@ def _read_table(table: Path, folder: Path, report: AnnotationReport) -> list[VOC
             continue
         file = files.get(path)
         if file is None:
-            file = VOCFile(path, folder / Path(path).expanduser(), table, _size(cells), needs_size=False)
+            file = VOCFile(path, folder / expand_home(path), table, _size(cells), needs_size=False)
             files[path] = file
         if not any(cells[name] for name in (*_CORNERS, "class")):
             continue

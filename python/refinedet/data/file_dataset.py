@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from .annotations import AnnotationTable
-from .checks import CheckImages, OnError, check_class_names, check_options
+from .checks import CheckImages, OnError, Orientation, check_class_names, check_options
 from .dataset import DetectionDataset
 from .report import AnnotationReport
 from .voc import Coordinates, make_records
@@ -27,11 +27,12 @@ class FileDetection(DetectionDataset):
         on_error: OnError = "skip",
         check_images: CheckImages = "header",
         trust_picture_size: bool = False,
+        orientation: Orientation = "auto",
         cache_images: bool = False,
     ) -> None:
         """classes: the foreground classes in order; "auto": those of the objects, sorted by name. Others: as for
         VOCDetection."""
-        check_options(on_error, check_images)
+        check_options(on_error, check_images, orientation)
         if classes == "auto":
             names = sorted({item.name for file in files for item in file.objects})
             if not names:
@@ -47,7 +48,10 @@ class FileDetection(DetectionDataset):
             coordinates=coordinates,
             check_images=check_images,
             trust_picture_size=trust_picture_size,
+            orientation=orientation,
         )
         table = AnnotationTable.from_records(records)
         categories = range(1, len(names) + 1)
-        super().__init__(table, names, categories, report, on_error=on_error, cache_images=cache_images)
+        super().__init__(
+            table, names, categories, report, on_error=on_error, orientation=orientation, cache_images=cache_images
+        )

@@ -1,4 +1,4 @@
-"""Finding images in folders."""
+"""Paths of images, and finding them in folders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jpe", ".jp2", ".dib", ".gif", ".avif"),
     *(".pgm", ".ppm", ".pbm", ".pnm", ".pxm", ".pam", ".pfm", ".sr", ".ras", ".hdr", ".pic", ".exr"),
 )
+
+
+def expand_home(path: str | Path) -> Path:
+    """The path with the home folder for a leading `~/`. A file's own name may begin with the sign, too."""
+    text = os.fspath(path)
+    return Path(text).expanduser() if text == "~" or text.startswith("~/") else Path(text)
 
 
 def is_image_name(path: str | Path) -> bool:

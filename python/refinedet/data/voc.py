@@ -12,8 +12,9 @@ import numpy as np
 from ..checks import check_choice
 from .annotations import AnnotationTable, ImageRecord
 from .box_checks import check_boxes, describe
-from .checks import CheckImages, OnError, check_class_names, check_options, settle_size
+from .checks import CheckImages, OnError, Orientation, check_class_names, check_options, settle_size
 from .dataset import DetectionDataset
+from .image_files import expand_home
 from .report import AnnotationReport, ProblemKind
 from .voc_files import VOCFile, VOCObject, read_parts
 
@@ -73,6 +74,7 @@ class VOCDetection(DetectionDataset):
         on_error: OnError = "skip",
         check_images: CheckImages = "header",
         trust_picture_size: bool = False,
+        orientation: Orientation = "auto",
         cache_images: bool = False,
     ) -> None:
         """Reads all annotations; images are read later, one by one.
@@ -92,12 +94,14 @@ class VOCDetection(DetectionDataset):
             finds files that are no image or cut off; "exists" does not open them.
         trust_picture_size: where sizes disagree, keep the image and its own size; otherwise the
             image is skipped.
+        orientation: photographs may have an EXIF tag that says how to turn them. "auto" follows the
+            annotated size, and the tag where that fits both ways; "stored" takes no notice of the tag.
         cache_images: keep decoded images in memory.
         Raises FileNotFoundError for a missing folder or split; AnnotationError; ValueError.
         """
-        check_options(on_error, check_images)
+        check_options(on_error, check_images, orientation)
         check_choice(coordinates, "coordinates", tuple(_SHIFTS))
-        parts = [(Path(r).expanduser(), s) for r, s in ((root, split), *extra_parts)]
+        parts = [(expand_home(r), s) for r, s in ((root, split), *extra_parts)]
         report = AnnotationReport("VOC " + " + ".join(f"{r} {s}" for r, s in parts))
         parsed = list(read_parts(parts, report))
         if classes == "auto":
@@ -120,6 +124,7 @@ class VOCDetection(DetectionDataset):
                 coordinates=coordinates,
                 check_images=check_images,
                 trust_picture_size=trust_picture_size,
+                orientation=orientation,
             )
         )
         super().__init__(
@@ -128,6 +133,7 @@ class VOCDetection(DetectionDataset):
             range(1, len(names) + 1),
             report,
             on_error=on_error,
+            orientation=orientation,
             cache_images=cache_images,
         )
 
@@ -139,7 +145,7 @@ def discover_voc_classes(
 
     Files that cannot be read are passed over; VOCDetection reports them.
     """
-    parts = [(Path(r).expanduser(), s) for r, s in ((root, split), *extra_parts)]
+    parts = [(expand_home(r), s) for r, s in ((root, split), *extra_parts)]
     parsed = read_parts(parts, AnnotationReport("classes"))
     return dict(sorted(Counter(o.name for p in parsed for o in p.objects).items()))
 
@@ -154,6 +160,7 @@ def make_records(
     coordinates: Coordinates,
     check_images: CheckImages,
     trust_picture_size: bool,
+    orientation: Orientation = "auto",
 ) -> list[ImageRecord]:
     """The checked annotations of parsed files, less the images that are of no use; problems go into the report."""
     label_of = {name: label for label, name in enumerate(names, 1)}
@@ -167,6 +174,7 @@ def make_records(
             report,
             check_images=check_images,
             trust_picture_size=trust_picture_size,
+            orientation=orientation,
             needs_size=file.needs_size,
         )
         if size is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .file_dataset import FileDetection
-from .image_files import by_stem, walk
+from .image_files import by_stem, expand_home, walk
 from .parts import of_part
 from .report import AnnotationReport, ProblemKind
 from .voc_files import VOCFile, parse_file
@@ -30,12 +30,12 @@ class VOCFolderDetection(FileDetection):
         **options: Any,
     ) -> None:
         """part: only files below a folder of this name ("train"; "val" also stands for valid and validation); None
-        takes them all. options: use_difficult, coordinates, on_error, check_images, trust_picture_size and
+        takes them all. options: use_difficult, coordinates, on_error, check_images, trust_picture_size, orientation and
         cache_images, as for VOCDetection.
 
         Raises FileNotFoundError where no XML file is found; AnnotationError; ValueError.
         """
-        root = Path(root).expanduser()
+        root = expand_home(root)
         report = AnnotationReport(f"VOC folder {root}" + (f" {part}" if part else ""))
         super().__init__(read_folder(root, part, report), report, classes=classes, **options)
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import yaml
 
+from .checks import Orientation
 from .file_dataset import FileDetection
-from .image_files import is_image_name, walk
-from .image_io import ImageReadError, read_image_size
+from .image_files import expand_home, is_image_name, walk
+from .image_io import ImageReadError, read_stored_size
 from .parts import of_part, part_names
 from .report import AnnotationReport, ProblemKind
 from .text import read_text
@@ -35,6 +36,7 @@ class YOLODetection(FileDetection):
         part: str | None = "train",
         *,
         classes: Sequence[str] | Literal["auto"] = "auto",
+        orientation: Orientation = "auto",
         **options: Any,
     ) -> None:
         """Reads the label files and the sizes of the images.
@@ -45,11 +47,13 @@ class YOLODetection(FileDetection):
         it has no such key, images below a folder of that name. None takes all images.
         classes: the names of the classes in order, out of the data set's; "auto": all of them. Where the data set has
         no names, they stand for its class numbers 0, 1, ... .
+        orientation: "auto" takes the fractions for those of the image as its EXIF tag turns it, "stored" as it is
+            stored.
         options: on_error, check_images, trust_picture_size and cache_images as for VOCDetection.
 
         Raises FileNotFoundError; AnnotationError; ValueError.
         """
-        source = YOLOSource(Path(root).expanduser())
+        source = YOLOSource(expand_home(root))
         report = AnnotationReport(f"YOLO {source.where}" + (f" {part}" if part else ""))
         names = source.names
         if names is None:
@@ -59,7 +63,8 @@ class YOLODetection(FileDetection):
                     "classes.txt with one name a line"
                 )
             names = list(classes)
-        files = source.read(part, names, report)
+        files = source.read(part, names, report, orientation)
+        options["orientation"] = orientation
         super().__init__(files, report, classes=names if classes == "auto" else classes, **options)
 
 
@@ -116,7 +121,9 @@ class YOLOSource:
             raise FileNotFoundError(f"{self.where}: {part}: expected images in {entries!r}, there are none")
         return found, missing
 
-    def read(self, part: str | None, names: Sequence[str], report: AnnotationReport) -> list[VOCFile]:
+    def read(
+        self, part: str | None, names: Sequence[str], report: AnnotationReport, orientation: Orientation
+    ) -> list[VOCFile]:
         images, missing = self.images(part)
         for path in missing:
             report.add(ProblemKind.MISSING_IMAGE, path, None, "no such image")
@@ -127,7 +134,7 @@ class YOLOSource:
                 report.add(ProblemKind.DUPLICATE_IMAGE, image, None, "the image is listed twice")
                 continue
             seen.add(image)
-            parsed = _read_labels(image, self._image_id(image), names, report)
+            parsed = _read_labels(image, self._image_id(image), names, report, orientation)
             if parsed is not None:
                 files.append(parsed)
         return files
@@ -143,7 +150,7 @@ class YOLOSource:
         """A path of data.yaml. Exports are moved about: `path` may be stale, and some write ../train/images for a
         folder beside the file."""
         entry = entry.replace("\\", "/")
-        base = Path(str(self.settings.get("path") or ".").replace("\\", "/")).expanduser()
+        base = expand_home(str(self.settings.get("path") or ".").replace("\\", "/"))
         places = [self.folder / base / entry, self.folder / entry, self.folder / entry.removeprefix("../")]
         for place in places:
             if place.exists():
@@ -210,7 +217,7 @@ def _name_list(folder: Path) -> list[str] | None:
 
 def _listed(line: str, list_folder: Path, root: Path) -> Path:
     """The image of a line in a list: relative to the list's folder or the data set's."""
-    path = Path(line.strip().replace("\\", "/")).expanduser()
+    path = expand_home(line.strip().replace("\\", "/"))
     places = [list_folder / path, root / path]
     return Path(*_without_dots(next((place for place in places if place.is_file()), places[0])))
 
@@ -226,15 +233,18 @@ def label_file(image: Path) -> Path:
     return image.with_suffix(".txt")
 
 
-def _read_labels(image: Path, image_id: str, names: Sequence[str], report: AnnotationReport) -> VOCFile | None:
+def _read_labels(
+    image: Path, image_id: str, names: Sequence[str], report: AnnotationReport, orientation: Orientation
+) -> VOCFile | None:
     try:
-        size = read_image_size(image)
+        stored = read_stored_size(image)
     except FileNotFoundError:
         report.add(ProblemKind.MISSING_IMAGE, image, None, "no such image")
         return None
     except (ImageReadError, OSError) as error:
         report.add(ProblemKind.UNREADABLE_IMAGE, image, None, str(error).removeprefix(f"{image}: "))
         return None
+    size = stored.size if orientation == "stored" else stored.turned
     path = label_file(image)
     parsed = VOCFile(image_id, image, path, size)
     if not path.is_file():

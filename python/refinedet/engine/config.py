@@ -59,6 +59,8 @@ class DataConfig:
     val_fraction: the share of the training images to hold out where the data has no val; null refuses such data. Every
     class gives its share, and the choice depends on split_seed and the image ids alone. A run lists it in split.json.
     use_difficult: VOC: train on boxes marked difficult, as the original code does.
+    orientation: photographs whose EXIF tag says how to turn them: "auto" follows the annotated size, and the tag where
+    that does not tell; "stored" takes no notice of the tag.
     on_error: what happens to broken annotations: "skip" with a report, or "raise".
     batch_size: images per process and step. eval_batch_size: likewise in evaluation.
     workers: loader processes; 0 loads in the main process. cache_images: keep decoded images in memory.
@@ -74,6 +76,7 @@ class DataConfig:
     val_fraction: float | None = 0.2
     split_seed: int = 0
     use_difficult: bool | None = None
+    orientation: Literal["auto", "stored"] = "auto"
     on_error: Literal["skip", "raise"] = "skip"
     batch_size: int = 32
     eval_batch_size: int = 8
@@ -86,6 +89,7 @@ class DataConfig:
         if self.val_fraction is not None:
             check_range(self.val_fraction, "data.val_fraction", 0.001, 0.999)
         check_integer(self.split_seed, "data.split_seed", 0)
+        check_choice(self.orientation, "data.orientation", ("auto", "stored"))
         check_choice(self.on_error, "data.on_error", ("skip", "raise"))
         check_integer(self.batch_size, "data.batch_size", 1)
         check_integer(self.eval_batch_size, "data.eval_batch_size", 1)

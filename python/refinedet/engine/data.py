@@ -23,6 +23,7 @@ from ..data import (
 )
 from ..data.dataset import DetectionDataset
 from ..data.holdout import stratified_holdout
+from ..data.image_files import expand_home
 from ..data.layouts import Format, coco_file_names, detect_format, find_image_dir, find_part, is_voc_layout
 from ..structures import Batch, Normalization
 from .config import DataConfig, SplitConfig
@@ -59,7 +60,7 @@ class _Source:
 
 
 def _find(config: DataConfig, part: str) -> _Source:
-    root = Path(config.root).expanduser() if config.root is not None else None
+    root = expand_home(config.root) if config.root is not None else None
     format = _format(config, part, root)
     given = {name: _given(getattr(config, name)) for name in ("train", "val", "test")}
     if part == "test" and not given["test"]:
@@ -114,7 +115,11 @@ def _open(config: DataConfig, source: _Source, part: str, classes: list[str] | N
     """All of the images of a source. `part` decides what becomes of difficult objects and crowds."""
     root, given = source.root, source.arguments
     names = classes if classes is not None else config.classes
-    common: dict[str, Any] = {"on_error": config.on_error, "cache_images": config.cache_images}
+    common: dict[str, Any] = {
+        "on_error": config.on_error,
+        "orientation": config.orientation,
+        "cache_images": config.cache_images,
+    }
     use_difficult = True if config.use_difficult is None or part != "train" else config.use_difficult
     if source.format == "voc" and root is not None and root.is_dir() and not is_voc_layout(root):
         _refuse_others(given, "split", "VOC files in plain folders")
@@ -134,9 +139,9 @@ def _open(config: DataConfig, source: _Source, part: str, classes: list[str] | N
     base = root or Path()
     if "annotation_file" not in given:
         raise ValueError(f"data.{part}: expected annotation_file, got {given}")
-    file = base / Path(given["annotation_file"]).expanduser()
+    file = base / expand_home(given["annotation_file"])
     if source.format == "csv":
-        folder = base / Path(given["image_dir"]).expanduser() if "image_dir" in given else None
+        folder = base / expand_home(given["image_dir"]) if "image_dir" in given else None
         return CSVDetection(file, folder, classes=names or "auto", **common)
     if "image_dir" not in given:
         given = {**given, "image_dir": str(find_image_dir(base, file, coco_file_names(file), part).absolute())}

@@ -172,6 +172,13 @@ def test_csv(tmp_path: Path, lines: list[str]) -> None:
     assert Path(dataset[-1].path).name == "b.jpg" and not dataset.report.problems
 
 
+def test_names_that_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    put_image(tmp_path / "home/b.jpg")
+    table = make_table(tmp_path, ["~a.jpg,1,2,20,30,car", "~/b.jpg,1,2,20,30,car"], images=["~a.jpg"])
+    assert len(CSVDetection(table, on_error="raise")) == 2
+
+
 def test_csv_broken_lines_are_named(tmp_path: Path) -> None:
     lines = ["a.jpg,1,2,20,30,car", "gone.jpg,1,2,20,30,car", "a.jpg,1,2,x,30,car", "a.jpg,1,2,20,30,", ",1,2,3,4,car"]
     lines += ["a.jpg,0.1,0.2,0.5,0.75,car", "a.jpg,9,9,9,9,car"]
