@@ -332,7 +332,7 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str):
-        return int(value) if value.strip().isdecimal() else None
+        return int(value) if value.strip().isdecimal() and len(value) < 20 else None
     return int(value) if isinstance(value, int) or value.is_integer() else None
 
 

@@ -52,32 +52,40 @@ def detect_format(root: Path) -> Format:
 def find_part(format: Format, root: Path, part: str) -> dict[str, Any] | None:
     """Where a part of a data set lies that nobody named: arguments as in `SplitConfig`, {} for the whole folder as the
     training part of a data set without parts, None where there is no such part. ValueError where several could be."""
+    found = find_parts(format, root, part)
+    if len(found) > 1:  # of annotation files alone
+        names = ", ".join(arguments["annotation_file"] for arguments in found[:5])
+        raise ValueError(f"data.{part}.annotation_file: expected one, as {root} has several of that part: {names}")
+    return found[0] if found else None
+
+
+def find_parts(format: Format, root: Path, part: str) -> list[dict[str, Any]]:
+    """All that could be what `find_part` looks for."""
     if format == "coco":
-        return _file_part(root, part, lambda path: path.suffix.lower() == ".json" and _looks_like_coco(path))
+        return _file_parts(root, part, lambda path: path.suffix.lower() == ".json" and _looks_like_coco(path))
     if format == "csv":
-        return _file_part(root, part, lambda path: path.suffix.lower() == ".csv")
+        return _file_parts(root, part, lambda path: path.suffix.lower() == ".csv")
     if format == "yolo":
-        source = YOLOSource(root)
-        return _named_part(part, source.has)
+        return _named_parts(part, YOLOSource(root).has)
     if is_voc_layout(root):
         lists = root / "ImageSets" / "Main"
         # A list that also holds the others' images is taken for training alone.
         names = (*part_names(part), "trainval") if part == "train" else part_names(part)
         if part == "val" and not any((lists / f"{name}.txt").is_file() for name in part_names("train")):
-            return None
-        return next(({"split": name} for name in names if (lists / f"{name}.txt").is_file()), None)
+            return []
+        return [{"split": name} for name in names if (lists / f"{name}.txt").is_file()][:1]
     paths = [path.relative_to(root) for path in walk(root) if path.suffix.lower() == ".xml"]
-    return _named_part(part, lambda name: any(of_part(path, name) for path in paths))
+    return _named_parts(part, lambda name: any(of_part(path, name) for path in paths))
 
 
-def _named_part(part: str, has: Callable[[str], bool]) -> dict[str, Any] | None:
+def _named_parts(part: str, has: Callable[[str], bool]) -> list[dict[str, Any]]:
     if has(part):
-        return {"split": part}
-    return {} if part == "train" and not has("val") and not has("test") else None
+        return [{"split": part}]
+    return [{}] if part == "train" and not has("val") and not has("test") else []
 
 
-def _file_part(root: Path, part: str, wanted: Callable[[Path], bool]) -> dict[str, Any] | None:
-    """The annotation file whose folder or name has that of the part."""
+def _file_parts(root: Path, part: str, wanted: Callable[[Path], bool]) -> list[dict[str, Any]]:
+    """The annotation files whose folder or name has that of the part."""
     files = [path for path in walk(root) if wanted(path)]
 
     def of(name: str) -> list[Path]:
@@ -91,14 +99,9 @@ def _file_part(root: Path, part: str, wanted: Callable[[Path], bool]) -> dict[st
     found = of(part)
     if not found and part == "train" and not of("val") and not of("test"):
         found = files
-    if not found:
-        return None
     instances = [path for path in found if path.name.startswith("instances")]  # beside COCO's captions and keypoints
     found = instances if len(instances) == 1 else found
-    if len(found) > 1:
-        names = ", ".join(path.relative_to(root).as_posix() for path in found[:5])
-        raise ValueError(f"data.{part}.annotation_file: expected one, as {root} has several of that part: {names}")
-    return {"annotation_file": found[0].relative_to(root).as_posix()}
+    return [{"annotation_file": path.relative_to(root).as_posix()} for path in found]
 
 
 def find_image_dir(root: Path, annotation_file: Path, file_names: list[str], part: str) -> Path:

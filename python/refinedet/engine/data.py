@@ -24,7 +24,7 @@ from ..data import (
 from ..data.dataset import DetectionDataset
 from ..data.holdout import stratified_holdout
 from ..data.image_files import expand_home
-from ..data.layouts import Format, coco_file_names, detect_format, find_image_dir, find_part, is_voc_layout
+from ..data.layouts import Format, coco_file_names, detect_format, find_image_dir, find_part, find_parts, is_voc_layout
 from ..structures import Batch, Normalization
 from .config import DataConfig, SplitConfig
 
@@ -92,8 +92,9 @@ def _holds_out(config: DataConfig, format: Format, root: Path | None, given: dic
         return False
     if root is None:
         return True
-    named = not given["train"] or given["train"] == find_part(format, root, "train")
-    return not (named and find_part(format, root, "val"))
+    train = find_parts(format, root, "train")
+    usual = not given["train"] or (len(train) == 1 and train[0].items() <= given["train"].items())
+    return not (usual and find_part(format, root, "val"))
 
 
 def _format(config: DataConfig, part: str, root: Path | None) -> Format:
@@ -169,7 +170,8 @@ def _held_out(config: DataConfig, source: _Source, part: str, classes: list[str]
     base = _open(config, source, "val", None)
     held = stratified_holdout(base.table, source.holdout, config.split_seed, base.class_names)
     of_val = {image_id for image_id, is_held in zip(base.image_ids, held, strict=True) if is_held}
-    whole = base if part != "train" and classes is None else _open(config, source, part, classes)
+    same = part != "train" or (source.format != "coco" and config.use_difficult is not False)
+    whole = base if same and classes is None else _open(config, source, part, classes)
     _check_objects(whole, part, False)  # whose report also says what was skipped
     indices = [i for i, image_id in enumerate(whole.image_ids) if (image_id in of_val) != (part == "train")]
     share = f"{source.holdout:.0%} held out for validation with seed {config.split_seed}"

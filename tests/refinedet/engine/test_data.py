@@ -137,6 +137,23 @@ def test_a_val_that_may_share_images_with_a_named_train_is_not_taken(tmp_path: P
     assert len(training) + len(val) == 8 and not set(training.image_ids) & set(val.image_ids)
 
 
+def test_a_named_train_of_several_files(tmp_path: Path) -> None:
+    for name in ("train_a", "train_b"):
+        put(tmp_path / f"{name}.csv", "\n".join(f"{name}{i}.jpg,1,1,9,9,car" for i in range(5)))
+        for i in range(5):
+            put_image(tmp_path / f"{name}{i}.jpg")
+    config = DataConfig(root=str(tmp_path), train=SplitConfig(annotation_file="train_b.csv"))
+    assert [len(open_split(config, part)) for part in ("train", "val")] == [4, 1]
+
+
+def test_val_of_the_usual_name_beside_a_named_train_of_the_usual_name(tmp_path: Path) -> None:
+    coco(tmp_path)
+    files = SplitConfig(image_dir="train", annotation_file="annotations/instances_train2017.json")
+    config = DataConfig(root=str(tmp_path), train=files)
+    assert open_split(config, "train").holdout is None and open_split(config, "val").holdout is None
+    assert open_split(config, "val").table.paths[0].startswith(str(tmp_path / "val"))
+
+
 def test_crowds_and_difficult_objects_do_not_move_the_split(tmp_path: Path) -> None:
     content = coco_content(10)
     content["annotations"] = [coco_object(10 * (i + 1), 3, [1, 1, 9, 9], iscrowd=i % 2) for i in range(10)]
