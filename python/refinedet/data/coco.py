@@ -200,7 +200,7 @@ class _Images:
             detail = f"expected a file_name, got {name!r}"
             self.report.add(ProblemKind.INVALID_ANNOTATION, where, None, detail)
             return
-        if not (image_dir / name).is_file():
+        if "\\" in name and not (image_dir / name).is_file():
             name = name.replace("\\", "/")  # written on Windows
         width, height = _integer(entry.get("width")), _integer(entry.get("height"))
         known = width is not None and height is not None and width > 0 and height > 0

@@ -264,3 +264,27 @@ def test_a_missing_root_is_named_on_the_command_line(capsys: pytest.CaptureFixtu
 def test_refuses_options(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DataConfig(**arguments)
+
+
+def test_from_a_yolo_folder_to_metrics_by_its_root_alone(rendered: Path, tmp_path: Path) -> None:
+    content = json.loads((rendered / "annotations/train.json").read_text())
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    numbers = {category: number for number, category in enumerate(names)}
+    for image in content["images"]:
+        lines = []
+        for item in (a for a in content["annotations"] if a["image_id"] == image["id"]):
+            x, y, w, h = (value / 128 for value in item["bbox"])
+            lines.append(f"{numbers[item['category_id']]} {x + w / 2} {y + h / 2} {w} {h}")
+        name = Path(image["file_name"])
+        put(tmp_path / "labels" / f"{name.stem}.txt", "\n".join(lines))
+        (tmp_path / "images").mkdir(exist_ok=True)
+        shutil.copy(rendered / "train" / name, tmp_path / "images")
+    put(tmp_path / "data.yaml", f"train: images\nnames: {json.dumps(list(names.values()))}\n")
+    data = [f"--data.root={tmp_path}", "--data.workers=0", "--data.batch_size=4"]
+    model = ["--model.name=refinedet192_small", '--model.options={"input_size": 64, "tcb_channels": 16}']
+    length = ["--train.epochs=1", "--train.accelerator=cpu", "--train.devices=1"]
+    assert main(["train", *data, *model, *length, f"--output={tmp_path / 'run'}"]) == 0
+    held_out = json.loads((tmp_path / "run/split.json").read_text())["val"]
+    weights = str(tmp_path / "run/last.safetensors")
+    assert main(["eval", f"--weights={weights}", *data, f"--output={tmp_path / 'eval'}"]) == 0
+    assert json.loads((tmp_path / "eval/metrics.json").read_text())["images"] == len(held_out) == 2
