@@ -88,6 +88,7 @@ def predict(
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    orientation: Literal["auto", "stored"] = "auto",
 ) -> None:
     """Detect in images: draws the boxes and writes detections.json.
 
@@ -103,6 +104,7 @@ def predict(
             and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        orientation: auto turns photographs as their EXIF tag says, stored takes the pixels as they are stored.
     """
     import cv2
 
@@ -119,6 +121,7 @@ def predict(
         input_size=input_size,
         multi_scale=multi_scale,
         optimize=optimize,
+        orientation=orientation,
         **options,
     )
     if isinstance(predictor.model, OptimizedDetector):
@@ -128,7 +131,7 @@ def predict(
     found = predictor(paths, score_threshold=score_threshold)
     for path, prediction, name in zip(paths, found, unique_names(paths), strict=True):
         drawn = draw_detections(
-            load_image(path), prediction.boxes, prediction.labels, prediction.scores, predictor.class_names
+            load_image(path, orientation), prediction.boxes, prediction.labels, prediction.scores, predictor.class_names
         )
         if not cv2.imwrite(str(folder / name), drawn):
             raise OSError(f"output: {folder / name} could not be written")

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from .checks import check_choice, check_integer, check_range
-from .data.image_io import read_image, resize_image
+from .data.checks import Orientation
+from .data.image_io import read_image, resize_image, to_8_bits
 from .evaluation.results import ImageDetections, from_padded
 from .inference import MultiScale, multi_scale_detections
 from .optimize import CHOICES, optimize_for_inference
@@ -68,6 +69,8 @@ class Predictor:
     model: a detector; it is put into eval mode. class_names: of the labels 1, 2, ...; None names them "class 1" and
     so on. device: where to run, None leaves the model where it is. batch_size: images in one pass of the network.
     input_size: side in pixels to which images are resized, None is the model's own.
+    orientation: "auto" turns photographs as their EXIF tag says, as viewers and cv2.imread do, and boxes are in pixels
+        of the image so turned; "stored" takes the pixels as they are stored.
     multi_scale: a recipe of `refinedet.inference`, or its name, in place of one size.
     optimize: "auto", "float32" or "bfloat16" runs a copy that `optimize_for_inference` makes with this dtype, on the
         CPU; "off" runs the model as it is. The report is `predictor.model.report`.
@@ -82,6 +85,7 @@ class Predictor:
         batch_size: int = 8,
         input_size: int | None = None,
         multi_scale: MultiScale | str | None = None,
+        orientation: Orientation = "auto",
         optimize: str = "off",
     ) -> None:
         check_integer(batch_size, "batch_size", 1)
@@ -90,6 +94,8 @@ class Predictor:
         self.class_names = check_names(class_names, model.num_classes)
         size = model.input_side(input_size)
         self.model = model.eval() if device is None else model.to(device).eval()
+        check_choice(orientation, "orientation", ("auto", "stored"))
+        self.orientation: Orientation = orientation
         check_choice(optimize, "optimize", OPTIMIZE)
         if optimize != "off":
             self.model = optimize_for_inference(self.model, dtype=optimize, input_size=size)
@@ -109,6 +115,7 @@ class Predictor:
         batch_size: int = 8,
         input_size: int | None = None,
         multi_scale: MultiScale | str | None = None,
+        orientation: Orientation = "auto",
         optimize: str = "off",
         **options: Any,
     ) -> Predictor:
@@ -120,6 +127,7 @@ class Predictor:
             batch_size=batch_size,
             input_size=input_size,
             multi_scale=multi_scale,
+            orientation=orientation,
             optimize=optimize,
         )
 
@@ -140,8 +148,8 @@ class Predictor:
         """Detect in one image (returns a `Prediction`) or in several (a list of them, in their order).
 
         An image is a path, a NumPy array, uint8 of shape (H, W, 3) in BGR order, (H, W) or (H, W, 1) in grey or
-        (H, W, 4) in BGRA, or a PIL image of any mode. Alpha is ignored. The pixels of a file count as they are
-        stored, whatever its orientation tag says, as in the data sets that models are trained on.
+        (H, W, 4) in BGRA, or a PIL image of any mode. Alpha is ignored. Files and PIL images are turned as
+        their EXIF orientation says, see `orientation` above.
         score_threshold: leave out detections with lower scores.
 
         FileNotFoundError for a missing file, ValueError for an unreadable one or a wrong shape, TypeError for
@@ -165,7 +173,7 @@ class Predictor:
         if not images:
             return []
         paths = [str(i) if isinstance(i, (str, os.PathLike)) else None for i in images]
-        loaded = [load_image(image) for image in images]
+        loaded = [load_image(image, self.orientation) for image in images]
         sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in loaded]
         if self.multi_scale is None:
             records = self._detect(loaded, sizes)
@@ -197,11 +205,17 @@ class Predictor:
         return from_padded(detections, sizes, list(range(len(loaded))))
 
 
-def load_image(image: Any) -> np.ndarray:
-    """A path, an array or a PIL image as (H, W, 3) uint8 BGR; errors as `Predictor.__call__`."""
+def load_image(image: Any, orientation: Orientation = "auto") -> np.ndarray:
+    """A path, an array or a PIL image as (H, W, 3) uint8 BGR; orientation as for `Predictor`, errors as its call."""
     if isinstance(image, (str, os.PathLike)):
-        return read_image(Path(image))
+        return read_image(Path(image), apply_orientation=orientation == "auto")
     if _is_pil(image):
+        if orientation == "auto":
+            from PIL.ImageOps import exif_transpose  # at hand, as the image is Pillow's
+
+            image = exif_transpose(image)
+        if image.mode[0] in "IF":  # more than 8 bits, which Pillow would clip
+            return load_image(to_8_bits(np.asarray(image)))
         return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
     if not isinstance(image, np.ndarray):
         raise TypeError(f"image: expected a path, a NumPy array or a PIL image, got {type(image).__name__}")

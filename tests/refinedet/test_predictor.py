@@ -180,3 +180,20 @@ def test_unreadable_file_is_named(predictor, tmp_path):
 def test_wrong_score_threshold_is_named(predictor, image, threshold):
     with pytest.raises(ValueError, match="score_threshold: expected a number from 0 to 1"):
         predictor(image, score_threshold=threshold)
+
+
+def test_a_path_cv2_and_pillow_agree_on_a_turned_photograph(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)).save(path, exif=exif)
+    want = cv2.imread(str(path))
+    assert want.shape == (40, 24, 3)
+    for image in (path, str(path), Image.open(path)):
+        np.testing.assert_array_equal(load_image(image), want)
+        assert load_image(image, "stored").shape == (24, 40, 3)
+
+
+def test_deep_pillow_images_are_scaled():
+    deep = Image.fromarray(np.array([[0, 2048, 4095]], np.uint16))
+    assert load_image(deep)[0, :, 0].tolist() == [0, 128, 255]

@@ -1,4 +1,4 @@
-"""Data sets in VOC and COCO formats, SSD's augmentation, and loaders that give batches."""
+"""Data sets in the formats of VOC, COCO, YOLO and CSV, SSD's augmentation, and loaders that give batches."""
 
 from ..structures import Batch, Normalization, Sample, collate, to_tensor
 from .annotations import ImageRecord
@@ -7,6 +7,7 @@ from .build import build_dataset
 from .coco import COCODetection
 from .coco_classes import COCO_CLASSES
 from .coco_format import coco_dict, to_coco_dict, write_coco_annotations
+from .csv_table import CSVDetection
 from .dataset import DetectionDataset
 from .image_io import ImageReadError, read_image, read_image_size
 from .loader import PipelineDataset, build_loader, set_epoch
@@ -14,6 +15,8 @@ from .report import AnnotationError, AnnotationReport, Problem, ProblemKind
 from .sampler import EpochSampler, SampleKey
 from .seeding import sample_rng
 from .voc import VOC_CLASSES, VOCDetection, discover_voc_classes
+from .voc_folder import VOCFolderDetection
+from .yolo import YOLODetection
 
 __all__ = [
     "COCO_CLASSES",
@@ -22,6 +25,7 @@ __all__ = [
     "AnnotationReport",
     "Batch",
     "COCODetection",
+    "CSVDetection",
     "DetectionDataset",
     "EpochSampler",
     "EvalPipeline",
@@ -35,6 +39,8 @@ __all__ = [
     "SampleKey",
     "TrainPipeline",
     "VOCDetection",
+    "VOCFolderDetection",
+    "YOLODetection",
     "build_dataset",
     "build_loader",
     "coco_dict",

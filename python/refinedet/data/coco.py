@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal
 
 import numpy as np
 
+from ..checks import check_choice
 from ..structures import ImageId
 from .annotations import AnnotationTable
 from .box_checks import check_boxes, describe
-from .checks import CheckImages, OnError, check_class_names, check_options, settle_size
+from .checks import CheckImages, OnError, Orientation, check_class_names, check_options, settle_size
 from .dataset import DetectionDataset
+from .image_files import expand_home
 from .report import AnnotationReport, ProblemKind
 
 
@@ -30,11 +33,13 @@ class COCODetection(DetectionDataset):
         annotation_file: str | Path,
         *,
         classes: Sequence[str] | None = None,
+        missing_classes: Literal["refuse", "allow"] = "refuse",
         drop_crowd: bool = True,
         drop_empty: bool = False,
         on_error: OnError = "skip",
         check_images: CheckImages = "header",
         trust_picture_size: bool = False,
+        orientation: Orientation = "auto",
         cache_images: bool = False,
     ) -> None:
         """Reads and checks the annotation file; images are read later, one by one.
@@ -42,28 +47,36 @@ class COCODetection(DetectionDataset):
         image_dir: what the file names of the images are relative to.
         classes: the foreground classes in order, out of the file's categories; None: all categories
             by ascending id, for COCO itself the usual 80. Objects of other categories are left out.
+            A name that two categories have is one class; a category without objects that is only the
+            supercategory of all others, as Roboflow writes one, is none.
+        missing_classes: what becomes of `classes` that are no category of the file: "allow" has no
+            objects of them, as for a validation file that lacks some.
         drop_crowd: leave out iscrowd boxes, as the original training; False keeps them marked as
             crowd, for evaluation or for anchors on them to be ignored.
         drop_empty: leave out images that end up without an object.
-        on_error, check_images, trust_picture_size, cache_images: as for VOCDetection. In the report
+        on_error, check_images, trust_picture_size, orientation, cache_images: as for VOCDetection. In the report
             object_index is the position in the file's list of annotations.
         Raises FileNotFoundError; AnnotationError; ValueError for a file that is not COCO JSON.
         """
-        check_options(on_error, check_images)
-        image_dir, annotation_file = Path(image_dir), Path(annotation_file)
+        check_options(on_error, check_images, orientation)
+        check_choice(missing_classes, "missing_classes", ("refuse", "allow"))
+        image_dir, annotation_file = expand_home(image_dir), expand_home(annotation_file)
         if not image_dir.is_dir():
             raise FileNotFoundError(f"image_dir: no such folder: {image_dir}")
         content = _read_json(annotation_file)
         report = AnnotationReport(f"COCO {annotation_file}")
-        names, category_ids, label_of = _read_categories(content, classes, annotation_file)
+        names, category_ids, label_of = _read_categories(content, classes, annotation_file, missing_classes == "allow")
         images = _Images(annotation_file, report)
         for position, entry in enumerate(content["images"]):
-            images.add(position, entry, image_dir, check_images, trust_picture_size)
+            images.add(position, entry, image_dir, check_images, trust_picture_size, orientation)
         table = _read_annotations(content["annotations"], images, label_of, drop_crowd)
+        report.found.update(_objects_by_name(content))
         if drop_empty:
             table = _without_empty(table, report)
         self.annotation_file = annotation_file
-        super().__init__(table, names, category_ids, report, on_error=on_error, cache_images=cache_images)
+        super().__init__(
+            table, names, category_ids, report, on_error=on_error, orientation=orientation, cache_images=cache_images
+        )
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -85,26 +98,62 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 
 def _read_categories(
-    content: Mapping[str, Any], classes: Sequence[str] | None, path: Path
+    content: Mapping[str, Any], classes: Sequence[str] | None, path: Path, allow_missing: bool
 ) -> tuple[list[str], list[int], dict[int, int]]:
-    """Class names, their category ids, and the label of every category id, 0 for one left out."""
-    id_of: dict[str, int] = {}
+    """Class names, their category ids, and the label of every category id, 0 for one left out.
+
+    A name that comes twice keeps the id that has objects, the lower one where both or none have."""
+    name_of: dict[int, str] = {}
     for position, entry in enumerate(content["categories"]):
         where = f"annotation_file: {path}: categories[{position}]"
         name = entry.get("name") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or not name or not _is_int(entry.get("id")):
+        category = _integer(entry.get("id")) if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name or category is None:
             raise ValueError(f"{where}: expected an object with id and name, got {entry!r:.80}")
-        if name in id_of or entry["id"] in id_of.values():
+        if category in name_of:
             raise ValueError(f"{where}: id or name comes twice: {entry!r}")
-        id_of[name] = entry["id"]
-    names = check_class_names(sorted(id_of, key=lambda n: id_of[n]) if classes is None else classes)
+        name_of[category] = name
+    used = _used_categories(content)
+    id_of: dict[str, int] = {}
+    for category in sorted(name_of, key=lambda c: (c not in used, c)):
+        id_of.setdefault(name_of[category], category)
+    if classes is None:
+        dummy = _dummy_category(content["categories"], used)
+        names = [name for name in sorted(id_of, key=lambda n: id_of[n]) if id_of[name] != dummy]
+    else:
+        names = list(classes)
+    names = check_class_names(names)
     missing = [name for name in names if name not in id_of]
-    if missing:
-        raise ValueError(f"classes: no category {missing[0]!r} in {path}, it has {list(id_of)}")
-    category_ids = [id_of[name] for name in names]
-    label_of = dict.fromkeys(id_of.values(), 0)
-    label_of.update({category: label for label, category in enumerate(category_ids, 1)})
-    return names, category_ids, label_of
+    if missing and not allow_missing:
+        raise ValueError(
+            f"classes: no category {missing[0]!r} in {path}, it has {list(dict.fromkeys(name_of.values()))}"
+        )
+    for name in missing:
+        id_of[name] = max(id_of.values(), default=0) + 1
+    label_of = dict.fromkeys(name_of, 0)
+    labels = {name: label for label, name in enumerate(names, 1)}
+    label_of.update({category: labels[name] for category, name in name_of.items() if name in labels})
+    return names, [id_of[name] for name in names], label_of
+
+
+def _used_categories(content: Mapping[str, Any]) -> set[int | None]:
+    return {_integer(entry.get("category_id")) for entry in content["annotations"] if isinstance(entry, dict)}
+
+
+def _dummy_category(categories: Sequence[Mapping[str, Any]], used: set[int | None]) -> int | None:
+    """The id of a category without objects that is the supercategory of all others; None where there is none."""
+    for entry in categories:
+        category = _integer(entry["id"])
+        others = [other for other in categories if other is not entry]
+        if category not in used and others and all(o.get("supercategory") == entry["name"] for o in others):
+            return category
+    return None
+
+
+def _objects_by_name(content: Mapping[str, Any]) -> Counter[str]:
+    name_of = {_integer(entry["id"]): str(entry["name"]) for entry in content["categories"]}
+    ids = (_integer(entry.get("category_id")) for entry in content["annotations"] if isinstance(entry, dict))
+    return Counter(name_of[category] for category in ids if category in name_of)
 
 
 class _Images:
@@ -119,6 +168,13 @@ class _Images:
         self.sizes: list[tuple[int, int]] = []
         self.position_of: dict[ImageId, int] = {}
 
+    def find(self, image_id: ImageId | None) -> int | None:
+        """The row of an id, -1 for a skipped image, None where there is none. "7" also finds 7, and 7 finds "7"."""
+        if image_id is None or image_id in self.position_of:
+            return None if image_id is None else self.position_of[image_id]
+        other = str(image_id) if isinstance(image_id, int) else _integer(image_id)
+        return None if other is None else self.position_of.get(other)
+
     def add(
         self,
         position: int,
@@ -126,10 +182,11 @@ class _Images:
         image_dir: Path,
         check_images: CheckImages,
         trust_picture_size: bool,
+        orientation: Orientation,
     ) -> None:
         where = f"{self.annotation_file}, images[{position}]"
-        image_id = entry.get("id") if isinstance(entry, dict) else None
-        if not _is_id(image_id):
+        image_id = _image_id(entry.get("id")) if isinstance(entry, dict) else None
+        if image_id is None:
             detail = f"expected an object with id and file_name, got {entry!r:.80}"
             self.report.add(ProblemKind.INVALID_ANNOTATION, where, None, detail)
             return
@@ -143,15 +200,18 @@ class _Images:
             detail = f"expected a file_name, got {name!r}"
             self.report.add(ProblemKind.INVALID_ANNOTATION, where, None, detail)
             return
-        width, height = entry.get("width"), entry.get("height")
-        known = _is_int(width) and _is_int(height) and width > 0 and height > 0
+        if "\\" in name and not (image_dir / name).is_file():
+            name = name.replace("\\", "/")  # written on Windows
+        width, height = _integer(entry.get("width")), _integer(entry.get("height"))
+        known = width is not None and height is not None and width > 0 and height > 0
         size = settle_size(
             image_dir / name,
-            (width, height) if known else None,
+            (width, height) if known else None,  # type: ignore[arg-type]
             where,
             self.report,
             check_images=check_images,
             trust_picture_size=trust_picture_size,
+            orientation=orientation,
         )
         if size is None:
             return
@@ -173,18 +233,18 @@ def _read_annotations(
             detail = f"expected an object, got {entry!r:.80}"
             report.add(ProblemKind.INVALID_OBJECT, images.annotation_file, index, detail)
             continue
-        image_id = entry.get("image_id")
-        position = images.position_of.get(image_id) if _is_id(image_id) else None
+        image_id = _image_id(entry.get("image_id"))
+        position = images.find(image_id)
         if position == -1:
             continue  # the image was reported and skipped, its objects go with it
         if position is None:
-            detail = f"{_name(entry)}: no image has the id {image_id!r}"
+            detail = f"{_name(entry)}: no image has the id {entry.get('image_id')!r}"
             report.add(ProblemKind.UNKNOWN_IMAGE, images.annotation_file, index, detail)
             continue
-        category = entry.get("category_id")
-        label = label_of.get(category) if _is_int(category) else None
+        category = _integer(entry.get("category_id"))
+        label = label_of.get(category) if category is not None else None
         if label is None:
-            detail = f"{_name(entry)}: no category has the id {category!r}"
+            detail = f"{_name(entry)}: no category has the id {entry.get('category_id')!r}"
             report.add(ProblemKind.UNKNOWN_CLASS, images.names[position], index, detail)
             continue
         fault = _fault(entry)
@@ -200,7 +260,9 @@ def _read_annotations(
             x, y, w, h = entry["bbox"]
             boxes.append([x, y, x + w, y + h])
             area = entry.get("area")
-            rows.append((index, position, label, bool(entry.get("iscrowd")), w * h if area is None else area))
+            if area is None or area == -1:  # -1: as some tools write where they know none
+                area = w * h
+            rows.append((index, position, label, bool(entry.get("iscrowd")), area))
     return _table(rows, boxes, entries, images)
 
 
@@ -242,10 +304,10 @@ def _fault(entry: Mapping[str, Any]) -> str | None:
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) for v in box):
         return f"expected bbox [x, y, width, height], got {box!r:.80}"
-    if entry.get("iscrowd", 0) not in (0, 1):
+    if entry.get("iscrowd") not in (None, 0, 1):
         return f"expected iscrowd 0 or 1, got {entry['iscrowd']!r:.80}"
     area = entry.get("area")
-    if area is not None and not (_is_number(area) and area >= 0):
+    if area is not None and not (_is_number(area) and (area >= 0 or area == -1)):
         return f"expected an area of 0 or more, got {area!r:.80}"
     return None
 
@@ -260,12 +322,18 @@ def _name(entry: Mapping[str, Any]) -> str:
     return f"annotation id {entry['id']}" if "id" in entry else "annotation without id"
 
 
-def _is_id(value: Any) -> TypeGuard[ImageId]:
-    return _is_int(value) or isinstance(value, str)
+def _image_id(value: Any) -> ImageId | None:
+    """An image's id as an integer or a string, None where it is neither. 1.0 is 1: pandas writes it so."""
+    return value if isinstance(value, str) else _integer(value)
 
 
-def _is_int(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _integer(value: Any) -> int | None:
+    """An integer that may have been written as 1.0 or "1"; None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        return int(value) if value.strip().isdecimal() and len(value) < 20 else None
+    return int(value) if isinstance(value, int) or value.is_integer() else None
 
 
 def _is_number(value: Any) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from ..structures import ImageId, Sample
 from .annotations import AnnotationTable, ImageRecord
-from .checks import OnError
-from .image_io import ImageReadError, read_image
+from .checks import OnError, Orientation
+from .image_io import ImageReadError, read_image, read_oriented
 from .report import AnnotationError, AnnotationReport
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,11 @@ class DetectionDataset(Dataset[Sample]):
         report: AnnotationReport,
         *,
         on_error: OnError = "skip",
+        orientation: Orientation = "auto",
         cache_images: bool = False,
     ) -> None:
-        """cache_images: keep every decoded image in memory, see `preload`.
+        """orientation: "auto" reads an image in the orientation that has its size in the table, as its EXIF tag turns
+        it where both have; "stored" as it is stored. cache_images: keep every decoded image in memory, see `preload`.
 
         Raises AnnotationError where the report holds a problem and on_error is "raise", and where
         no image is left.
@@ -44,6 +47,8 @@ class DetectionDataset(Dataset[Sample]):
         self.class_names = list(class_names)
         self.category_ids = list(category_ids)
         self.report = report
+        self.orientation = orientation
+        self.holdout: dict[str, float] | None = None  # how it was cut out of a larger one
         self._cache: dict[int, np.ndarray] | None = {} if cache_images else None
         report.images, report.objects = len(table), len(table.labels)
         if on_error == "raise" and report.problems:
@@ -56,6 +61,15 @@ class DetectionDataset(Dataset[Sample]):
             logger.warning("%s", report.summary())
         elif report.excluded:
             logger.info("%s", report.summary())
+
+    def subset(self, indices: Sequence[int], name: str) -> DetectionDataset:
+        """A data set of some of the images, in the given order; what was wrong with the annotations stays with this
+        one's report."""
+        table = AnnotationTable.from_records([self.record(index) for index in indices])
+        report = AnnotationReport(f"{self.report.source}, {name}", found=self.report.found)
+        cached = self.caches_images
+        options: dict[str, Any] = {"orientation": self.orientation, "cache_images": cached}
+        return DetectionDataset(table, self.class_names, self.category_ids, report, **options)
 
     @property
     def image_ids(self) -> list[ImageId]:
@@ -115,7 +129,10 @@ class DetectionDataset(Dataset[Sample]):
     def _image(self, index: int, record: ImageRecord) -> np.ndarray:
         if self._cache is not None and index in self._cache:
             return self._cache[index]
-        image = read_image(record.path)
+        if self.orientation == "stored":
+            image = read_image(record.path)
+        else:
+            image = read_oriented(record.path, record.original_size)
         if (image.shape[1], image.shape[0]) != record.original_size:
             raise ImageReadError(
                 f"{record.path}: expected {record.original_size[0]} x {record.original_size[1]} "

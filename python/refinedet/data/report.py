@@ -26,6 +26,7 @@ class ProblemKind(str, Enum):
     UNKNOWN_CLASS = "unknown_class"
     NON_FINITE = "non_finite"
     NO_AREA = "no_area"
+    FRACTIONS = "fractions"
     OUTSIDE_IMAGE = "outside_image"
     PARTLY_OUTSIDE = "partly_outside"
 
@@ -75,7 +76,8 @@ class AnnotationReport:
 
     source: what was read. images, objects: how many are in the data set in the end. excluded: how
     many objects an option left out, by reason ("difficult", "crowd", "class"); those are no
-    problems. len() is the number of problems.
+    problems. found: the class names in the annotations, wanted or not, with the number of objects.
+    len() is the number of problems.
     """
 
     source: str
@@ -83,6 +85,7 @@ class AnnotationReport:
     objects: int = 0
     problems: list[Problem] = field(default_factory=list)
     excluded: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
 
     def add(
         self,

@@ -12,8 +12,9 @@ import numpy as np
 from ..checks import check_choice
 from .annotations import AnnotationTable, ImageRecord
 from .box_checks import check_boxes, describe
-from .checks import CheckImages, OnError, check_class_names, check_options, settle_size
+from .checks import CheckImages, OnError, Orientation, check_class_names, check_options, settle_size
 from .dataset import DetectionDataset
+from .image_files import expand_home
 from .report import AnnotationReport, ProblemKind
 from .voc_files import VOCFile, VOCObject, read_parts
 
@@ -54,9 +55,10 @@ class VOCDetection(DetectionDataset):
     """The images of a split of a VOC layout, or of several, with their objects.
 
     A split `train` of `root` lists its images in root/ImageSets/Main/train.txt, one id a line;
-    image and annotation of an id are root/JPEGImages/<id>.jpg (or .jpeg, .png, in any case; the
-    first of these where there are several) and root/Annotations/<id>.xml. The image_id of a sample
-    is the id as a string, or "<part>:<id>" for a part beyond the first that repeats an id.
+    image and annotation of an id are root/JPEGImages/<id>.jpg (or .jpeg, .png and whatever else
+    OpenCV reads, in any case; the first of these where there are several) and
+    root/Annotations/<id>.xml. The image_id of a sample is the id as a string, or "<part>:<id>" for
+    a part beyond the first that repeats an id.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class VOCDetection(DetectionDataset):
         on_error: OnError = "skip",
         check_images: CheckImages = "header",
         trust_picture_size: bool = False,
+        orientation: Orientation = "auto",
         cache_images: bool = False,
     ) -> None:
         """Reads all annotations; images are read later, one by one.
@@ -91,12 +94,14 @@ class VOCDetection(DetectionDataset):
             finds files that are no image or cut off; "exists" does not open them.
         trust_picture_size: where sizes disagree, keep the image and its own size; otherwise the
             image is skipped.
+        orientation: photographs may have an EXIF tag that says how to turn them. "auto" follows the
+            annotated size, and the tag where that fits both ways; "stored" takes no notice of the tag.
         cache_images: keep decoded images in memory.
         Raises FileNotFoundError for a missing folder or split; AnnotationError; ValueError.
         """
-        check_options(on_error, check_images)
+        check_options(on_error, check_images, orientation)
         check_choice(coordinates, "coordinates", tuple(_SHIFTS))
-        parts = [(Path(root), split), *((Path(r), s) for r, s in extra_parts)]
+        parts = [(expand_home(r), s) for r, s in ((root, split), *extra_parts)]
         report = AnnotationReport("VOC " + " + ".join(f"{r} {s}" for r, s in parts))
         parsed = list(read_parts(parts, report))
         if classes == "auto":
@@ -110,7 +115,7 @@ class VOCDetection(DetectionDataset):
             if both:
                 raise ValueError(f"ignore_classes: {both[0]!r} is also among the classes")
         table = AnnotationTable.from_records(
-            _records(
+            make_records(
                 parsed,
                 names,
                 report,
@@ -119,6 +124,7 @@ class VOCDetection(DetectionDataset):
                 coordinates=coordinates,
                 check_images=check_images,
                 trust_picture_size=trust_picture_size,
+                orientation=orientation,
             )
         )
         super().__init__(
@@ -127,6 +133,7 @@ class VOCDetection(DetectionDataset):
             range(1, len(names) + 1),
             report,
             on_error=on_error,
+            orientation=orientation,
             cache_images=cache_images,
         )
 
@@ -138,12 +145,12 @@ def discover_voc_classes(
 
     Files that cannot be read are passed over; VOCDetection reports them.
     """
-    parts = [(Path(root), split), *((Path(r), s) for r, s in extra_parts)]
+    parts = [(expand_home(r), s) for r, s in ((root, split), *extra_parts)]
     parsed = read_parts(parts, AnnotationReport("classes"))
     return dict(sorted(Counter(o.name for p in parsed for o in p.objects).items()))
 
 
-def _records(
+def make_records(
     parsed: Iterable[VOCFile],
     names: Sequence[str],
     report: AnnotationReport,
@@ -153,10 +160,13 @@ def _records(
     coordinates: Coordinates,
     check_images: CheckImages,
     trust_picture_size: bool,
+    orientation: Orientation = "auto",
 ) -> list[ImageRecord]:
+    """The checked annotations of parsed files, less the images that are of no use; problems go into the report."""
     label_of = {name: label for label, name in enumerate(names, 1)}
     records = []
     for file in parsed:
+        report.found.update(item.name for item in file.objects)
         size = settle_size(
             file.image,
             file.size,
@@ -164,6 +174,8 @@ def _records(
             report,
             check_images=check_images,
             trust_picture_size=trust_picture_size,
+            orientation=orientation,
+            needs_size=file.needs_size,
         )
         if size is None:
             continue

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..structures import ImageId
+from .image_files import by_stem, is_image_name, walk
 from .report import AnnotationReport, ProblemKind
+from .text import read_text
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*?\?>""")
+# What tools write for `difficult` beside 0 and 1.
+_DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
+_DIFFICULT |= dict.fromkeys(("", "unspecified", "unknown", "none", "null", "nan"), False)
 
 
 @dataclass
@@ -26,13 +33,18 @@ class VOCObject:
 
 @dataclass
 class VOCFile:
-    """One annotation file as it stands, before classes and sizes are looked at."""
+    """One annotation file as it stands, before classes and sizes are looked at.
+
+    size: (width, height), None where there is none of use. needs_size: whether that is worth a line in the report, as
+    it is in formats that have a place for it.
+    """
 
     image_id: ImageId
     image: Path
     annotation: Path
     size: tuple[int, int] | None
     objects: list[VOCObject] = field(default_factory=list)
+    needs_size: bool = True
 
 
 def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> Iterator[VOCFile]:
@@ -45,7 +57,7 @@ def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> I
     used_files: set[tuple[Path, str]] = set()
     for number, (root, split) in enumerate(parts):
         split_file, images = _open_layout(root, split)
-        for name in _read_split(split_file):
+        for name in _read_split(split_file, images):
             if (root.resolve(), name) in used_files:
                 detail = f"image {name} is listed twice"
                 report.add(ProblemKind.DUPLICATE_IMAGE, split_file, None, detail)
@@ -55,11 +67,11 @@ def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> I
             used_ids.add(image_id)
             image = images.get(name)
             if image is None:
-                detail = "no such image, nor as .jpeg or .png"
+                detail = "no such image, nor with another ending"
                 path = root / "JPEGImages" / f"{name}.jpg"
                 report.add(ProblemKind.MISSING_IMAGE, path, None, detail)
                 continue
-            parsed = _parse_file(root / "Annotations" / f"{name}.xml", image_id, image, report)
+            parsed = parse_file(root / "Annotations" / f"{name}.xml", image_id, image, report)
             if parsed is not None:
                 yield parsed
 
@@ -75,40 +87,37 @@ def _open_layout(root: Path, split: str) -> tuple[Path, dict[str, Path]]:
     if not split_file.is_file():
         known = sorted(path.stem for path in split_file.parent.glob("*.txt"))
         raise FileNotFoundError(f"split: no {split!r} in {split_file.parent}, it has {known}")
-    images: dict[str, Path] = {}
-    for path in (root / "JPEGImages").iterdir():
-        if path.suffix.lower() not in _EXTENSIONS:
-            continue
-        rival = images.get(path.stem)
-        if rival is None or _preference(path) < _preference(rival):
-            images[path.stem] = path
-    return split_file, images
+    image_dir = root / "JPEGImages"
+    return split_file, by_stem(walk(image_dir), image_dir)
 
 
-def _preference(path: Path) -> tuple[int, str]:
-    """Of two images with one id, the one with the lower value is taken."""
-    return _EXTENSIONS.index(path.suffix.lower()), path.suffix
-
-
-def _read_split(split_file: Path) -> list[str]:
-    names = []
-    for number, line in enumerate(split_file.read_text(encoding="utf-8").splitlines(), 1):
-        words = line.split()
-        if len(words) > 1:
-            raise ValueError(f"{split_file}, line {number}: expected one image id, got {line.strip()!r}")
-        names += words
+def _read_split(split_file: Path, images: Mapping[str, Path]) -> list[str]:
+    names = [_image_name(line.strip(), images) for line in read_text(split_file).splitlines() if line.strip()]
     if not names:
         raise ValueError(f"split: {split_file} lists no images")
     return names
 
 
-def _parse_file(path: Path, image_id: ImageId, image: Path, report: AnnotationReport) -> VOCFile | None:
+def _image_name(line: str, images: Mapping[str, Path]) -> str:
+    """The id that a line of a list means: perhaps with spaces, folders of Windows, the image's ending, or the flag
+    (-1, 0 or 1) that the lists of single classes have after it."""
+    for words in (line, re.sub(r"\s+(-1|0|1)$", "", line)):
+        path = words.replace("\\", "/").removeprefix("./").removeprefix("JPEGImages/")
+        stem = path.rpartition(".")[0] if is_image_name(path) else path  # the last one goes into the report
+        for name in (path, stem):
+            if name in images:
+                return name
+    return stem
+
+
+def parse_file(path: Path, image_id: ImageId, image: Path, report: AnnotationReport) -> VOCFile | None:
+    """One XML file; None where it cannot be read, which the report then says."""
     try:
-        tree = ElementTree.parse(path).getroot()
+        tree = _parse_xml(path.read_bytes())
     except FileNotFoundError:
         report.add(ProblemKind.MISSING_ANNOTATION, path, None, f"no such file, {image.name} exists")
         return None
-    except (ElementTree.ParseError, UnicodeDecodeError, OSError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
         detail = f"cannot be parsed as XML: {error}"
         report.add(ProblemKind.INVALID_ANNOTATION, path, None, detail)
         return None
@@ -121,12 +130,26 @@ def _parse_file(path: Path, image_id: ImageId, image: Path, report: AnnotationRe
     return parsed
 
 
+def _parse_xml(data: bytes) -> ElementTree.Element:
+    """The root of an XML document in whatever encoding it declares; the parser itself knows none of several bytes a
+    character but Unicode's. Raises ParseError, ValueError or LookupError."""
+    declared = _DECLARED.match(data)
+    if declared is None:
+        return ElementTree.fromstring(data.lstrip())
+    name = codecs.lookup(declared[1].decode()).name
+    if name.startswith("utf-16"):  # read as single bytes up to here, so that it is not true
+        name = "utf-8"
+    return ElementTree.fromstring(data[declared.end() :].decode(name))
+
+
 def _parse_size(tree: ElementTree.Element) -> tuple[int, int] | None:
     try:
-        width = int(tree.findtext("size/width", ""))
-        height = int(tree.findtext("size/height", ""))
+        given = [float(tree.findtext(f"size/{side}", "")) for side in ("width", "height")]
     except ValueError:
         return None
+    if not all(side.is_integer() for side in given):
+        return None
+    width, height = map(int, given)
     return (width, height) if width > 0 and height > 0 else None
 
 
@@ -145,6 +168,14 @@ def _parse_object(index: int, element: ElementTree.Element) -> VOCObject:
         except ValueError:
             raise ValueError(f"<{corner}> is {text.strip()!r}, not a number") from None
     difficult = element.findtext("difficult", "0").strip()
-    if difficult not in ("0", "1"):
-        raise ValueError(f"<difficult> is {difficult!r}, not 0 or 1")
-    return VOCObject(index, name, tuple(box), difficult == "1")
+    return VOCObject(index, name, tuple(box), _is_difficult(difficult))
+
+
+def _is_difficult(text: str) -> bool:
+    known = _DIFFICULT.get(text.lower())
+    if known is not None:
+        return known
+    try:
+        return float(text) > 0  # grades of difficulty, as some tools write them
+    except ValueError:
+        raise ValueError(f"<difficult> is {text!r}, not 0 or 1") from None

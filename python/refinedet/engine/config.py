@@ -32,9 +32,12 @@ class ModelConfig:
 class SplitConfig:
     """One part of a data set.
 
-    split: VOC layout: the name of a list in ImageSets/Main.
+    split: VOC layout: the name of a list in ImageSets/Main; VOC files in plain folders: a folder's name; YOLO: a key of
+        data.yaml or a folder's name.
     extra_parts: VOC layout: further [root, split] pairs, for training on 07+12.
-    image_dir, annotation_file: COCO: relative to `root` where that is given.
+    image_dir, annotation_file: COCO's JSON or a CSV table, and where its images are: relative to `root` where that is
+        given.
+    All empty: the part is looked for by its name in `root`.
     """
 
     split: str | None = None
@@ -47,23 +50,33 @@ class SplitConfig:
 class DataConfig:
     """Where the images come from and how they reach the network.
 
-    format: "voc" or "coco". root: folder of the data set. classes: names in the order of their labels; "auto" takes
-    those in the data; null takes VOC's 20, or the categories of the COCO file.
+    format: "voc" (the layout with ImageSets, or XML files and images in plain folders), "coco" (a JSON file, images
+    beside it as Roboflow has them or elsewhere), "yolo" (data.yaml or images/ and labels/) or "csv" (path, x1, y1, x2,
+    y2, class); "auto" looks.
+    root: folder of the data set. classes: names in the order of their labels; "auto" takes those in the data, and so
+    does null but for format "voc" with ImageSets, where it takes VOC's 20.
     train, val, test: the parts; training watches val, `refinedet eval` measures test (or val where test is empty).
+    val_fraction: the share of the training images to hold out where the data has no val; null refuses such data. Every
+    class gives its share, and the choice depends on split_seed and the image ids alone. A run lists it in split.json.
     use_difficult: VOC: train on boxes marked difficult, as the original code does.
+    orientation: photographs whose EXIF tag says how to turn them: "auto" follows the annotated size, and the tag where
+    that does not tell; "stored" takes no notice of the tag.
     on_error: what happens to broken annotations: "skip" with a report, or "raise".
     batch_size: images per process and step. eval_batch_size: likewise in evaluation.
     workers: loader processes; 0 loads in the main process. cache_images: keep decoded images in memory.
     augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
     """
 
-    format: Literal["voc", "coco"] = "voc"
+    format: Literal["auto", "voc", "coco", "yolo", "csv"] = "auto"
     root: str | None = None
     classes: list[str] | Literal["auto"] | None = None
     train: SplitConfig = field(default_factory=SplitConfig)
     val: SplitConfig = field(default_factory=SplitConfig)
     test: SplitConfig = field(default_factory=SplitConfig)
+    val_fraction: float | None = 0.2
+    split_seed: int = 0
     use_difficult: bool | None = None
+    orientation: Literal["auto", "stored"] = "auto"
     on_error: Literal["skip", "raise"] = "skip"
     batch_size: int = 32
     eval_batch_size: int = 8
@@ -72,7 +85,11 @@ class DataConfig:
     augment: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_choice(self.format, "data.format", ("voc", "coco"))
+        check_choice(self.format, "data.format", ("auto", "voc", "coco", "yolo", "csv"))
+        if self.val_fraction is not None:
+            check_range(self.val_fraction, "data.val_fraction", 0.001, 0.999)
+        check_integer(self.split_seed, "data.split_seed", 0)
+        check_choice(self.orientation, "data.orientation", ("auto", "stored"))
         check_choice(self.on_error, "data.on_error", ("skip", "raise"))
         check_integer(self.batch_size, "data.batch_size", 1)
         check_integer(self.eval_batch_size, "data.eval_batch_size", 1)

@@ -29,7 +29,7 @@ from ..weights import load_model
 from .callbacks import Progress, SaveModels
 from .class_weights import with_class_weights
 from .config import RunConfig
-from .data import DetectionData, open_split
+from .data import DetectionData, open_split, write_holdout
 from .module import DetectionModule
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class TrainResult:
 def train(config: RunConfig) -> TrainResult:
     """Train a detector as `config` says, and leave everything in `config.output`.
 
-    There: `config.yaml` (the resolved configuration), `checkpoints/last.ckpt` (to resume from), `best.safetensors`
+    There: `config.yaml` (the resolved configuration), `split.json` (which images were held out for validation, where
+    the data has no part for it), `checkpoints/last.ckpt` (to resume from), `best.safetensors`
     and `last.safetensors` (models for `refinedet eval` and `predict`), `metrics.json`, `curves.png`, and
     `logs/version_0/` (CSV and TensorBoard; a resumed run goes on in `version_1/`).
 
@@ -68,7 +69,7 @@ def train(config: RunConfig) -> TrainResult:
     _check_output(config, output)
     train_set = open_split(config.data, "train")
     names = train_set.class_names
-    val_set = open_split(config.data, "val", names)
+    val_set = open_split(config.data, "val", names, allow_empty=True)
     pl.seed_everything(config.train.seed, verbose=False)
     config = with_class_weights(with_backbone_options(config), train_set)
     model = build_model(config, names)
@@ -97,6 +98,7 @@ def train(config: RunConfig) -> TrainResult:
         if trainer.is_global_zero:
             output.mkdir(parents=True, exist_ok=True)
             write_config(config, output / "config.yaml")
+            write_holdout(train_set, val_set, output / "split.json")
         trainer.fit(module, datamodule=data, ckpt_path=config.train.resume)
         if save.evaluated_step != trainer.global_step:  # the run ended between two evaluations
             trainer.validate(module, datamodule=data, verbose=False)

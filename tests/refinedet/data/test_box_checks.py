@@ -37,6 +37,14 @@ def test_each_kind() -> None:
     assert checked.boxes[0].tolist() == [0, 0, 100, 50]
 
 
+def test_fractions_where_pixels_belong() -> None:
+    boxes = np.array([(0.1, 0.2, 0.5, 0.9), (0, 0, 1, 1), (0.5, 0.5, 1.5, 1.5), (0, 0, 1, 0.5)])
+    checked = check_boxes(boxes, SIZE)
+    assert {kind: rows.tolist() for kind, rows in checked.problems.items()} == {Kind.FRACTIONS: [0, 3]}
+    assert checked.usable.tolist() == [False, True, True, False]
+    assert not check_boxes(boxes, np.array([8, 8])).problems  # an image of a few pixels may have such boxes
+
+
 def test_no_boxes() -> None:
     checked = check_boxes(np.zeros((0, 4)), SIZE)
     assert checked.boxes.shape == (0, 4) and checked.usable.shape == (0,) and not checked.problems
@@ -74,5 +82,6 @@ def test_describe_names_box_and_picture() -> None:
         "box (1.5, 2, 300, 4) lies partly outside the image of 100 x 50 pixels"
     )
     assert "wholly outside" in describe(Kind.OUTSIDE_IMAGE, box, (100, 50))
+    assert "fractions of the image where pixels belong" in describe(Kind.FRACTIONS, box, (100, 50))
     assert "no area" in describe(Kind.NO_AREA, box, (100, 50))
     assert "not finite" in describe(Kind.NON_FINITE, box, (100, 50))

@@ -94,7 +94,7 @@ BROKEN_OBJECTS: list[tuple[str, Any]] = [
     ("invalid_object", coco_object(10, 3, [5, 5, "9", 9])),
     ("invalid_object", coco_object(10, 3, None)),
     ("invalid_object", coco_object(10, 3, [5, 5, 9, 9], iscrowd=2)),
-    ("invalid_object", coco_object(10, 3, [5, 5, 9, 9], area=-1)),
+    ("invalid_object", coco_object(10, 3, [5, 5, 9, 9], area=-2)),
     ("invalid_object", coco_object(10, 3, [5, 5, 9, 9], area="large")),
 ]
 

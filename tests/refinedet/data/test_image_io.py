@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinedet.data.image_io import ImageReadError, read_image, read_image_size
+from refinedet.data.image_io import ImageReadError, read_image, read_image_size, read_stored_size
 
 from .makers import noise
 
@@ -95,3 +95,107 @@ def test_no_picture(tmp_path: Path) -> None:
             read(tmp_path / "empty.jpg")
         with pytest.raises(ImageReadError, match="text.jpg.*not an image"):
             read(tmp_path / "text.jpg")
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff", ".pgm"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_deep_grey_images_are_scaled_by_the_bits_in_use(tmp_path: Path, extension: str, bits: int) -> None:
+    ramp = np.linspace(0, (1 << bits) - 1, 256).round().astype(np.uint16)
+    path = tmp_path / f"a{extension}"
+    assert cv2.imwrite(str(path), np.tile(ramp, (4, 1)))
+    image = read_image(path)
+    assert image.shape == (4, 256, 3) and image.dtype == np.uint8
+    assert np.abs(image[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+    assert read_image_size(path) == (256, 4)
+
+
+def test_deep_colour_images(tmp_path: Path) -> None:
+    image = np.zeros((4, 256, 3), np.uint16)
+    image[:, :, 2] = np.arange(256) * 16  # 12 bits
+    for extension, highest in ((".tiff", 255), (".ppm", 255), (".png", 15)):  # PNG says that it has 16
+        assert cv2.imwrite(str(tmp_path / f"a{extension}"), image)
+        assert read_image(tmp_path / f"a{extension}").max(axis=(0, 1)).tolist() == [0, 0, highest]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("low", "high", "first", "last"), [(0, 1, 0, 255), (0.0, 0.5, 0, 128), (-300, 900, 0, 255)])
+def test_floats(tmp_path: Path, channels: int, low: float, high: float, first: int, last: int) -> None:
+    image = np.tile(np.linspace(low, high, 50, dtype=np.float32)[None, :, None], (4, 1, channels))
+    assert cv2.imwrite(str(tmp_path / "a.tiff"), image)
+    got = read_image(tmp_path / "a.tiff")
+    assert got.shape == (4, 50, 3) and got[0, 0, 0] == first and got[0, -1, 0] == last
+    image[0, 0], image[0, 1] = np.nan, np.inf
+    assert cv2.imwrite(str(tmp_path / "a.tiff"), image)
+    assert read_image(tmp_path / "a.tiff")[0, -1, 0] == last
+
+
+def test_signed_pixels(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[-1000, 0, 1000]], np.int32)).save(tmp_path / "a.tiff")
+    assert read_image(tmp_path / "a.tiff")[0, :, 0].tolist() == [0, 128, 255]
+
+
+LAYOUTS = {
+    ".png": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    ".tiff": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"),
+    ".jpg": ("1", "L", "RGB", "CMYK"),
+    ".gif": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    ".bmp": ("1", "L", "P", "RGB", "RGBA"),
+    ".webp": ("L", "P", "RGB", "RGBA"),
+    ".jp2": ("L", "LA", "RGB", "RGBA"),
+}
+
+
+@pytest.mark.parametrize(
+    ("extension", "mode"), [(extension, mode) for extension in LAYOUTS for mode in LAYOUTS[extension]]
+)
+def test_every_layout(tmp_path: Path, extension: str, mode: str) -> None:
+    path = tmp_path / f"a{extension}"
+    Image.new("RGB", (40, 32), (200, 200, 200)).convert(mode).save(path)
+    image = read_image(path)
+    assert image.shape == (32, 40, 3) and image.dtype == np.uint8
+    assert abs(image.mean() - 200) < (60 if mode == "1" else 5) and read_image_size(path) == (40, 32)
+
+
+def test_the_first_page_counts(tmp_path: Path) -> None:
+    pages = [noise(8, 8, seed) for seed in range(3)]
+    assert cv2.imwritemulti(str(tmp_path / "pages.tiff"), pages)
+    np.testing.assert_array_equal(read_image(tmp_path / "pages.tiff"), pages[0])
+
+
+def test_too_many_channels_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.tiff").write_bytes(b"II*\0")
+    monkeypatch.setattr("cv2.imdecode", lambda data, flags: np.zeros((4, 4, 7), np.uint16))
+    with pytest.raises(ImageReadError, match="a.tiff: expected 1 to 4 channels, got 7"):
+        read_image(tmp_path / "a.tiff")
+
+
+def save_turned(path: Path, orientation: int, width: int = 40, height: int = 24) -> np.ndarray:
+    """A photograph with an EXIF orientation, bright in its stored upper left corner; the pixels as stored."""
+    pixels = np.full((height, width, 3), 20, np.uint8)
+    pixels[: height // 4, : width // 4] = 250
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    return pixels
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_is_read_from_the_header(tmp_path: Path, extension: str, orientation: int) -> None:
+    path = tmp_path / f"a{extension}"
+    save_turned(path, orientation)
+    found = read_stored_size(path)
+    turned = read_image(path, apply_orientation=True)
+    assert found.size == (40, 24) and found.turned == turned.shape[1::-1]
+    if extension != ".webp":  # decoded, which tells no more than whether it is turned
+        assert found.orientation == orientation
+    assert (found.orientation == 1) == np.array_equal(turned, read_image(path))
+
+
+def test_orientations_that_make_no_sense(tmp_path: Path) -> None:
+    save_turned(tmp_path / "a.jpg", 6)
+    data = (tmp_path / "a.jpg").read_bytes()
+    start = data.index(b"Exif\0\0")
+    for broken in (b"Exif\0\0XX", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"):
+        (tmp_path / "a.jpg").write_bytes(data[:start] + broken + data[start + len(broken) :])
+        assert read_stored_size(tmp_path / "a.jpg").size == (40, 24)
