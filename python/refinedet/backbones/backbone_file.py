@@ -62,16 +62,19 @@ def with_origin_options(
     path: str | os.PathLike[str],
     defaults: Mapping[str, Any],
     given: Mapping[str, Any],
+    *,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
     """The options of a detector with those that its backbone's weights expect.
 
     path: the weights; a file without an origin changes nothing. defaults: the detector's options as they are without
     being given; what it has no option for is the backbone's to check. given: options that were asked for.
+    origin: of weights that are known otherwise than by their file.
 
     What the weights expect and nobody gave is set, and logged as a warning where it is not the default. ValueError if
     a given option contradicts the weights.
     """
-    origin = read_origin(path)
+    origin = origin or read_origin(path)
     options = dict(given)
     if origin is None:
         return options

