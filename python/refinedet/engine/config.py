@@ -162,6 +162,8 @@ class TrainConfig:
     seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
     accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
     sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and images.
+    freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or any
+        part of it such as backbone.features.0.
     resume: the `last.ckpt` of a run that was interrupted. max_minutes: stop after that time, whatever the length.
     """
 
@@ -176,6 +178,7 @@ class TrainConfig:
     devices: int | str = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = True
+    freeze: str | list[str] | None = None
     resume: str | None = None
     max_minutes: float | None = None
 
@@ -191,6 +194,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"train.{name}: expected a positive number or null, got {value}")
+
+    @property
+    def frozen(self) -> list[str]:
+        """Names of the modules that do not learn."""
+        return [self.freeze] if isinstance(self.freeze, str) else list(self.freeze or [])
 
     def check_length(self) -> None:
         if (self.iterations is None) == (self.epochs is None):

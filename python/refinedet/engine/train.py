@@ -89,6 +89,7 @@ def train(config: RunConfig) -> TrainResult:
         evaluator,
         kind=config.evaluation.kind,
         channels_last=config.train.channels_last,
+        frozen=config.train.frozen,
     )
     save = SaveModels(output, names, config.evaluation.main_metric)
     with warnings.catch_warnings():
