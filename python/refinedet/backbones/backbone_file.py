@@ -62,16 +62,19 @@ def with_origin_options(
     path: str | os.PathLike[str],
     defaults: Mapping[str, Any],
     given: Mapping[str, Any],
+    *,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
     """The options of a detector with those that its backbone's weights expect.
 
     path: the weights; a file without an origin changes nothing. defaults: the detector's options as they are without
     being given; what it has no option for is the backbone's to check. given: options that were asked for.
+    origin: of weights that are known otherwise than by their file.
 
     What the weights expect and nobody gave is set, and logged as a warning where it is not the default. ValueError if
     a given option contradicts the weights.
     """
-    origin = read_origin(path)
+    origin = origin or read_origin(path)
     options = dict(given)
     if origin is None:
         return options
@@ -80,14 +83,14 @@ def with_origin_options(
         if name not in defaults:
             continue
         if name in given:
-            if not _same(given[name], value):
+            if not same_option(given[name], value):
                 raise ValueError(
                     f"{name}: expected {_shown(value)} or nothing, as the backbone's weights in {path} are those of "
                     f"{origin.source}, got {_shown(given[name])}; the checkpoint as it was published loads unchecked"
                 )
         else:
             options[name] = value
-            if not _same(defaults[name], value):
+            if not same_option(defaults[name], value):
                 changed[name] = value
     if changed:
         logger.warning("%s (%s) sets %s", path, origin.source, describe_options(changed))
@@ -116,12 +119,12 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
-def _same(a: Any, b: Any) -> bool:
+def same_option(a: Any, b: Any) -> bool:
     """Equal as options: lists are tuples, and numbers may differ in the last digits that were written down."""
     if isinstance(a, (str, bool)) or isinstance(b, (str, bool)) or a is None or b is None:
         return bool(a == b)
     if isinstance(a, Sequence) and isinstance(b, Sequence):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(same_option(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return math.isclose(a, b, rel_tol=1e-4)
     return bool(a == b)

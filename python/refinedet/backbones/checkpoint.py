@@ -42,7 +42,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise ValueError(f"weights: expected a dict of tensors in {file}, got {type(content)}")
     wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if wrong:
-        raise ValueError(f"weights: expected only tensors in {file}, but not: {_names(wrong)}")
+        raise ValueError(f"weights: expected only tensors in {file}, but not: {named(wrong)}")
     return dict(content)
 
 
@@ -61,20 +61,21 @@ def check_fits(module: nn.Module, state: Mapping[str, Tensor], own: Mapping[str,
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     if missing:
-        problems.append(f"missing: {_names(missing)}")
+        problems.append(f"missing: {named(missing)}")
     if unexpected:
-        problems.append(f"unexpected: {_names(unexpected)}")
+        problems.append(f"unexpected: {named(unexpected)}")
     shapes = [
         f"{key} (expected {tuple(own[key].shape)}, got {tuple(state[key].shape)})"
         for key in own
         if key in state and own[key].shape != state[key].shape
     ]
     if shapes:
-        problems.append(f"shapes differ: {_names(shapes)}")
+        problems.append(f"shapes differ: {named(shapes)}")
     if problems:
         raise ValueError(f"weights: {source} does not fit {type(module).__name__}; " + "; ".join(problems))
 
 
-def _names(items: list[str]) -> str:
+def named(items: list[str]) -> str:
+    """The first few of many names, and how many more there are."""
     more = f" and {len(items) - MAX_NAMED} more" if len(items) > MAX_NAMED else ""
     return ", ".join(items[:MAX_NAMED]) + more

@@ -172,8 +172,8 @@ class InvertedResidualV3(nn.Module):
 V3_EPS, V3_MOMENTUM = 1e-3, 0.01
 
 
-class _InvertedNet(ExtendedBackbone):
-    """What V2 and V3 share: `features` is a first convolution, the blocks and a last 1x1 convolution.
+class InvertedNet(ExtendedBackbone):
+    """What V2, V3 and EfficientNet-Lite share: `features` is a first convolution, the blocks and a last 1x1 one.
 
     The maps of strides 8 and 16 are taken where the next block halves the resolution. taps: "expansion" is that
     block's expanded map, after its norm and activation (as SSDLite takes it); "block" the narrow linear output of the
@@ -201,7 +201,7 @@ class _InvertedNet(ExtendedBackbone):
         return [*maps, self.features[last](x)]
 
 
-class MobileNetV2(_InvertedNet):
+class MobileNetV2(InvertedNet):
     """Inverted residuals with ReLU6; maps with taps="expansion": 192 channels at stride 8, 576 at 16, 1280 at 32.
 
     With taps="block": 32, 96 and 1280. width: multiplier of the channels; the last 1280 grow with it, but do not
@@ -238,7 +238,7 @@ class MobileNetV2(_InvertedNet):
         self.extend((*taken[taps], last), (8, 16, 32), extras, finest_stride=finest_stride)
 
 
-class MobileNetV3(_InvertedNet):
+class MobileNetV3(InvertedNet):
     """V3-Large; maps with taps="expansion": 240 channels at stride 8, 672 at 16, 960 at 32.
 
     With taps="block": 40, 112 and 960. width: multiplier of all channels. taps, extras: see above. Key names as

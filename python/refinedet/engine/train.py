@@ -19,10 +19,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from refinedet_ext.machine import multiplies_bfloat16
 
-from ..backbones.backbone_file import with_origin_options
 from ..data import to_coco_dict
 from ..detectors import Detector
 from ..evaluation import Evaluator, format_table, plot_training_curves, write_metrics
+from ..fine_tuning import check_agrees, file_spec, start_from
+from ..pretrained import backbone_options
 from ..registry import create_model, model_entry
 from ..transfer import VOC_IN_COCO, subsample_classes
 from ..weights import load_model
@@ -64,7 +65,7 @@ def train(config: RunConfig) -> TrainResult:
     NonFiniteLoss when the loss stops being a number.
     """
     config.train.check_length()
-    config = with_precision(config)
+    config = with_model(with_precision(config))
     output = Path(config.output)
     _check_output(config, output)
     train_set = open_split(config.data, "train")
@@ -89,6 +90,7 @@ def train(config: RunConfig) -> TrainResult:
         evaluator,
         kind=config.evaluation.kind,
         channels_last=config.train.channels_last,
+        frozen=config.train.frozen,
     )
     save = SaveModels(output, names, config.evaluation.main_metric)
     with warnings.catch_warnings():
@@ -131,13 +133,26 @@ def with_precision(config: RunConfig) -> RunConfig:
     return config
 
 
+def with_model(config: RunConfig) -> RunConfig:
+    """The run with its model's name where it has none: that of the file `model.weights`, or the default.
+
+    ValueError if name or options contradict the file.
+    """
+    weights, name = config.model.weights, config.model.registered
+    if weights is not None:
+        check_agrees(weights, config.model.name, config.model.options)
+        header = file_spec(weights)
+        name = name if header is None else header["model"]["name"]
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, name=name))
+
+
 def with_backbone_options(config: RunConfig) -> RunConfig:
     """The run with the options that its backbone's weights expect, so that its config.yaml holds them, see
     `create_model`."""
     path = config.model.backbone_weights
     if path is None:
         return config
-    options = with_origin_options(path, model_entry(config.model.name).options, config.model.options)
+    options = backbone_options(path, model_entry(config.model.registered).options, config.model.options)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, options=options))
 
 
@@ -146,24 +161,30 @@ def build_model(config: RunConfig, class_names: list[str]) -> Detector:
     num_classes = len(class_names) + 1
     if config.model.weights is None:
         return create_model(
-            config.model.name,
+            config.model.registered,
             num_classes,
             backbone_weights=config.model.backbone_weights,
             **config.model.options,
         )
     if config.model.backbone_weights is not None:
         raise ValueError("model.backbone_weights: model.weights brings those already; give one of the two")
-    checkpoint = load_model(config.model.weights)
+    config = with_model(config)
+    assert config.model.weights is not None
     same = config.model.subsample_classes
-    if same is not None and checkpoint.class_names is not None:
-        names = VOC_IN_COCO if same == "voc_in_coco" else same
-        return subsample_classes(checkpoint.model, checkpoint.class_names, class_names, same=names).train()
-    if checkpoint.class_names != class_names:
-        raise ValueError(
-            f"model.weights: expected a model of the classes {class_names}, {config.model.weights} has "
-            f"{checkpoint.class_names}"
-        )
-    return checkpoint.model.train()
+    if same is not None:
+        checkpoint = load_model(config.model.weights)
+        if checkpoint.class_names is not None:
+            names = VOC_IN_COCO if same == "voc_in_coco" else same
+            return subsample_classes(checkpoint.model, checkpoint.class_names, class_names, same=names).train()
+    start = start_from(
+        config.model.weights,
+        class_names,
+        name=config.model.registered,
+        options=config.model.options,
+        strict=config.model.strict,
+    )
+    logger.log(logging.INFO if start.whole else logging.WARNING, "model.weights: %s", start.describe())
+    return start.model.train()
 
 
 def build_trainer(config: RunConfig, output: Path, save: SaveModels, *, steps_per_epoch: int) -> pl.Trainer:

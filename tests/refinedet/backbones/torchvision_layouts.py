@@ -131,6 +131,23 @@ def vgg16_reducedfc():
     return layout | conv("31", 1024, 512, 3, bias=True) | conv("33", 1024, 1024, bias=True)
 
 
+def efficientnet_lite0():
+    """The names of the public PyTorch ports of EfficientNet, which torchvision has not."""
+    layout = conv_norm("_conv_stem", "_bn0", 32, 3, 3)
+    widths = [16, *[24] * 2, *[40] * 2, *[80] * 3, *[112] * 3, *[192] * 4, 320]
+    kernels = [3, *[3] * 2, *[5] * 2, *[3] * 3, *[5] * 3, *[5] * 4, 3]
+    inputs = 32
+    for index, (outputs, kernel) in enumerate(zip(widths, kernels, strict=True)):
+        name, wide = f"_blocks.{index}", inputs if index == 0 else inputs * 6
+        if index > 0:
+            layout |= conv_norm(f"{name}._expand_conv", f"{name}._bn0", wide, inputs)
+        layout |= conv_norm(f"{name}._depthwise_conv", f"{name}._bn1", wide, 1, kernel)
+        layout |= conv_norm(f"{name}._project_conv", f"{name}._bn2", outputs, wide)
+        inputs = outputs
+    layout |= conv_norm("_conv_head", "_bn1", 1280, 320)
+    return layout | linear("_fc", 1000, 1280)
+
+
 def parameters(layout):
     """The number of learned values of a layout."""
     counted = (shape for key, shape in layout.items() if "running" not in key and "num_batches" not in key)

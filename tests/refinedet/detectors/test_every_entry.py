@@ -32,6 +32,9 @@ REDUCED = {
     "padet512_resnet101": {**RESNET, "decoder_channels": 16},
     "padet384_vgg16": {"decoder_channels": 16},
     "padet512_vgg16": {"decoder_channels": 16},
+    "refinedet256_efficientnet_lite0": MOBILE,
+    "refinedet320_efficientnet_lite0": MOBILE,
+    "refinedet512_efficientnet_lite0": MOBILE,
     "refinedet320_mobilenet_v1": MOBILE,
     "refinedet320_mobilenet_v2": MOBILE,
     "refinedet320_mobilenet_v3": MOBILE,
@@ -48,8 +51,10 @@ SAME_BUILDER = {
     "padet320_small": "padet192_small",
     "padet512_resnet101": "padet384_resnet101",
     "padet512_vgg16": "padet384_vgg16",
+    "refinedet256_efficientnet_lite0": "refinedet320_efficientnet_lite0",
     "refinedet256_small": "refinedet192_small",
     "refinedet320_small": "refinedet192_small",
+    "refinedet512_efficientnet_lite0": "refinedet320_efficientnet_lite0",
     "refinedet512_vgg16": "refinedet320_vgg16",
 }
 # of padet512_vgg16, which then takes smaller images

@@ -46,9 +46,15 @@ def test_other_runs_stay_as_they_are(config):
     assert with_class_weights(config, dataset) is config
     given = with_options(config, class_weights=[1.0] * 6)
     assert with_class_weights(given, dataset) is given
+    tuned = replace(config, model=replace(config.model, weights="model.safetensors"))
+    assert with_class_weights(tuned, dataset) is tuned
+
+
+def test_fine_tuning_counts_its_own_data(config, rendered):
     tuned = with_options(config, class_weights="data")
     tuned = replace(tuned, model=replace(tuned.model, weights="model.safetensors"))
-    assert with_class_weights(tuned, dataset) is tuned
+    got = with_class_weights(tuned, open_split(config.data, "train")).model.options["class_weights"]
+    assert got == pytest.approx(class_weights_from_counts(counts_in(rendered)), abs=1e-5)
 
 
 def test_a_run_with_all_strategies_keeps_its_weights_in_the_model_file(config, rendered):

@@ -151,7 +151,7 @@ def test_a_model_of_more_classes_starts_with_those_of_the_data(config, tmp_path)
     torch.manual_seed(0)
     file = tmp_path / "many.safetensors"
     save_model(create_model(config.model.name, len(many) + 1, **config.model.options), file, class_names=many)
-    model = replace(config.model, weights=str(file))
+    model = replace(config.model, weights=str(file), strict=True)
     with pytest.raises(ValueError, match="model.weights: expected a model of the classes"):
         build_model(replace(config, model=model), names)
     built = build_model(replace(config, model=replace(model, subsample_classes={})), names)
