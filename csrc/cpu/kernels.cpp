@@ -56,11 +56,17 @@ void decode_cascade_backward(const DecodeCascadeBackwardArgs& args, const Parall
 }
 void deconv_scatter(const DeconvScatterArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
 void deconv_gather(const DeconvGatherArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
-void deconv_column_sum(const DeconvColumnSumArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void deconv_column_sum(const DeconvColumnSumArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
 void deform_samples(const DeformSamplesArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
 void deform_columns(const DeformColumnsArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
-void deform_grad_samples(const DeformGradSamplesArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
-void deform_grad_source(const DeformGradSourceArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
+void deform_grad_samples(const DeformGradSamplesArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
+void deform_grad_source(const DeformGradSourceArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
 void detect(const DetectArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
 void encode_boxes(const EncodeBoxesArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }
 void encode_boxes_backward(const EncodeBoxesBackwardArgs& args, const ParallelFor& parallel) {
