@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .defaults import VARIANCES
@@ -66,6 +66,8 @@ def check_same_device(**tensors: Any) -> None:
     for name, tensor in tensors.items():
         if tensor is None:
             continue
+        if isinstance(getattr(tensor, "device", ""), str):  # of a NumPy array it is text
+            raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
         if first is None:
             first = (name, tensor.device)
         elif tensor.device != first[1]:
@@ -147,7 +149,8 @@ def check_clip_to(clip_to: Any) -> list[float] | None:
 def _numbers(
     values: Any, name: str, count: int, what: str, of_which: str, fits: Callable[[float], bool]
 ) -> list[float]:
-    if isinstance(values, str) or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
+    wrong = isinstance(values, (str, bytes, bytearray, Mapping))
+    if wrong or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
         raise TypeError(f"{name}: expected {what}, got {values!r}")
     if len(values) != count:
         raise ValueError(f"{name}: expected {what}, got {len(values)} values")
@@ -219,3 +222,9 @@ def check_suppression(
         check_range(sigma, "sigma", 0.0, math.inf, open_low=True),
         check_range(min_score, "min_score", 0.0),
     )
+
+
+def check_kept(kept: Any) -> None:
+    """What `decode_cascade` takes from `filter_anchors`, on either face."""
+    if not isinstance(kept, tuple) or len(kept) != 2:
+        raise TypeError(f"kept: expected (index, count) as filter_anchors returns them, got {type(kept).__name__}")

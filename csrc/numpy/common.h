@@ -24,6 +24,13 @@ DType dtype_of(const py::array& a, const char* name);
 // C order, and shape (..., last) where last >= 0.
 void check_array(const py::array& a, const char* name, int64_t last = -1);
 
+// Throws what a check of csrc/ops found, if anything.
+inline void check_problem(const std::string& problem) {
+  if (!problem.empty()) {
+    throw py::value_error(problem);
+  }
+}
+
 std::vector<py::ssize_t> shape_of(const py::array& a);
 
 // Each op binds itself in a file of its own name.

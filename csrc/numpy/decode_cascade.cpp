@@ -13,10 +13,7 @@ void check_kept(const Index& index, const Index& count, int64_t batch, int64_t a
       count.shape(0) != batch) {
     throw py::value_error("kept: expected index (B, A) and count (B,)");
   }
-  const std::string problem = kept_problem(index.data(), count.data(), batch, anchors);
-  if (!problem.empty()) {
-    throw py::value_error(problem);
-  }
+  check_problem(kept_problem(index.data(), count.data(), batch, anchors));
 }
 
 py::array decode_cascade(const py::array& arm_deltas, const py::array& odm_deltas, const py::array& anchors,

@@ -1,6 +1,7 @@
 #include "ops/detect.h"
 
 #include "common.h"
+#include "ops/suppression_checks.h"
 
 namespace refinedet::numpy {
 namespace {
@@ -58,6 +59,7 @@ py::tuple detect(const py::array& arm_logits, const py::array& arm_deltas, const
   args.settings = {iou_threshold, top_k_per_class.value_or(kNoLimit),     top_k.value_or(kNoLimit),
                    keep_top_k,    static_cast<SuppressionMethod>(method), sigma,
                    min_score};
+  check_problem(suppression_problem(args.settings));
   const py::dtype work = args.dtype == DType::f64 ? py::dtype::of<double>() : py::dtype::of<float>();
   py::array boxes(work, std::vector<py::ssize_t>{args.batch, keep_top_k, 4});
   py::array scores(work, std::vector<py::ssize_t>{args.batch, keep_top_k});

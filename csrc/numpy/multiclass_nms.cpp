@@ -1,6 +1,7 @@
 #include "ops/multiclass_nms.h"
 
 #include "common.h"
+#include "ops/suppression_checks.h"
 
 namespace refinedet::numpy {
 namespace {
@@ -33,6 +34,7 @@ py::tuple multiclass_nms(const py::array& boxes, const py::array& scores, double
   args.settings = {iou_threshold, top_k_per_class.value_or(kNoLimit),     top_k.value_or(kNoLimit),
                    keep_top_k,    static_cast<SuppressionMethod>(method), sigma,
                    min_score};
+  check_problem(suppression_problem(args.settings));
   py::array out_boxes(boxes.dtype(), std::vector<py::ssize_t>{args.images, keep_top_k, 4});
   py::array out_scores(scores.dtype(), std::vector<py::ssize_t>{args.images, keep_top_k});
   py::array_t<int64_t> labels({args.images, keep_top_k}), count(args.images);

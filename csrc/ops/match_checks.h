@@ -6,6 +6,7 @@
 #include <string>
 
 #include "match_anchors.h"
+#include "numbers.h"
 
 namespace refinedet {
 
@@ -24,19 +25,18 @@ inline std::optional<ForceMatch> force_match_of(const std::string& name) {
 
 // Looks at the thresholds and sizes. Empty where nothing is wrong.
 inline std::string match_problem(const MatchAnchorsArgs& args) {
-  const auto text = [](auto x) { return std::to_string(x); };
   for (const auto& [name, value] : {std::pair{"positive_iou", args.positive_iou},
                                     {"negative_iou", args.negative_iou},
                                     {"ignore_iof", args.ignore_iof}}) {
     if (!(value >= 0 && value <= 1)) {
-      return std::string(name) + ": expected a number from 0 to 1, got " + text(value);
+      return std::string(name) + ": expected a number from 0 to 1, got " + text_of(value);
     }
   }
   if (!(args.ignore_iof > 0)) {
-    return "ignore_iof: expected a number above 0, got " + text(args.ignore_iof);
+    return "ignore_iof: expected a number above 0, got " + text_of(args.ignore_iof);
   }
   if (args.anchor_count >= int64_t{1} << 31) {
-    return "anchors: expected fewer than 2^31 per image, got " + text(args.anchor_count);
+    return "anchors: expected fewer than 2^31 per image, got " + std::to_string(args.anchor_count);
   }
   return "";
 }

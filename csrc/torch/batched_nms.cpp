@@ -17,7 +17,7 @@ struct Inputs {
   Inputs(const Tensor& boxes_in, const Tensor& scores_in, const Tensor* idxs_in, double iou_threshold)
       : boxes(as_contiguous(boxes_in)), scores(as_contiguous(scores_in)) {
     check_no_double_on_gpu(boxes, device(), "boxes");
-    check_shape(boxes, "boxes", {kAny, 4});
+    check_shape(boxes, "boxes", {"N", 4});
     const int64_t count = boxes.size(0);
     REFINEDET_CHECK(count <= INT32_MAX, "boxes: expected at most 2147483647 rows, got ", count);
     check_device(scores, device(), "scores");

@@ -1,7 +1,6 @@
 #include "common.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "cpu/runtime/huge_pages.h"
 
@@ -12,7 +11,7 @@ namespace {
 std::string text_of(Sizes sizes) {
   std::string text = "(";
   for (size_t i = 0; i < sizes.size(); ++i) {
-    text += (i > 0 ? ", " : "") + (sizes[i] == kAny ? "any" : std::to_string(sizes[i]));
+    text += (i > 0 ? ", " : "") + std::to_string(sizes[i]);
   }
   return text + ")";
 }
@@ -50,35 +49,34 @@ void check_dtype(const Tensor& t, ScalarType dtype, const char* name) {
                   torch::headeronly::toString(t.scalar_type()));
 }
 
-void check_shape(const Tensor& t, const char* name, Sizes shape) {
+void check_shape(const Tensor& t, const char* name, Shape shape, const char* whose) {
   const Sizes sizes = t.sizes();
   const bool fits = std::equal(sizes.begin(), sizes.end(), shape.begin(), shape.end(),
-                               [](int64_t size, int64_t wanted) { return wanted == kAny || size == wanted; });
-  REFINEDET_CHECK(fits, name, ": expected shape ", text_of(shape), ", got ", shape_of(t));
+                               [](int64_t size, const Dim& dim) { return dim.name != nullptr || size == dim.size; });
+  if (!fits) {
+    std::string text;
+    for (const Dim& dim : shape) {
+      text += (text.empty() ? "" : ", ") + (dim.name != nullptr ? dim.name : std::to_string(dim.size));
+    }
+    REFINEDET_CHECK(false, name, ": expected shape (", text, shape.size() == 1 ? ",)" : ")",
+                    whose != nullptr ? std::string(" as ") + whose + " has" : "", ", got ", shape_of(t));
+  }
 }
 
-void check_tensor(const Tensor& t, const char* name, Device device, ScalarType dtype, Sizes shape) {
+void check_tensor(const Tensor& t, const char* name, Device device, ScalarType dtype, Shape shape, const char* whose) {
   check_device(t, device, name);
   check_dtype(t, dtype, name);
-  check_shape(t, name, shape);
+  check_shape(t, name, shape, whose);
 }
 
-void check_variances(const std::vector<double>& variances) {
-  REFINEDET_CHECK(variances.size() == 4, "variances: expected 4 values, got ", variances.size());
-  for (const double v : variances) {
-    REFINEDET_CHECK(v > 0 && std::isfinite(v), "variances: expected positive finite values, got ", v);
-  }
+void check_like(const Tensor& t, const char* name, const Tensor& model, const char* model_name) {
+  check_device(t, device_of(model, model_name), name);
+  check_dtype(t, model.scalar_type(), name);
+  REFINEDET_CHECK(t.sizes().equals(model.sizes()), name, ": expected shape ", shape_of(model), " as ", model_name,
+                  " has, got ", shape_of(t));
 }
 
-void check_clip_to(const std::optional<std::vector<double>>& clip_to) {
-  if (!clip_to.has_value()) {
-    return;
-  }
-  REFINEDET_CHECK(clip_to->size() == 2, "clip_to: expected (width, height), got ", clip_to->size(), " values");
-  for (const double side : *clip_to) {
-    REFINEDET_CHECK(side >= 0 && std::isfinite(side), "clip_to: expected finite sizes of at least 0, got ", side);
-  }
-}
+void check_problem(const std::string& problem) { REFINEDET_CHECK(problem.empty(), problem); }
 
 Device check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors) {
   const Device device = device_of(rows, name);

@@ -19,6 +19,7 @@
 #include "core/gemm.h"
 #include "core/parallel.h"
 #include "device.h"
+#include "ops/coding_checks.h"
 
 namespace refinedet::torch_ops {
 
@@ -35,26 +36,40 @@ void check_dtype(const Tensor& t, ScalarType dtype, const char* name);
 
 using Sizes = torch::headeronly::IntHeaderOnlyArrayRef;
 
-// Throws unless `t` has this shape, in which kAny stands for any size: check_shape(boxes, "boxes", {kAny, 4}).
-inline constexpr int64_t kAny = -1;
-void check_shape(const Tensor& t, const char* name, Sizes shape);
+// A dimension of an expected shape: a size, or the name of one that may be any.
+struct Dim {
+  Dim(int64_t size) : size(size) {}
+  Dim(const char* name) : size(-1), name(name) {}
+
+  int64_t size;
+  const char* name = nullptr;
+};
+using Shape = std::initializer_list<Dim>;
+
+// Throws unless `t` has this shape: check_shape(boxes, "boxes", {"N", 4}). `whose`: the argument that says so.
+void check_shape(const Tensor& t, const char* name, Shape shape, const char* whose = nullptr);
 
 // The same, and unless it is on that device and of that dtype.
-void check_tensor(const Tensor& t, const char* name, Device device, ScalarType dtype, Sizes shape);
+void check_tensor(const Tensor& t, const char* name, Device device, ScalarType dtype, Shape shape,
+                  const char* whose = nullptr);
+
+// Throws unless `t` has the device, dtype and shape of `model`.
+void check_like(const Tensor& t, const char* name, const Tensor& model, const char* model_name);
+
+// Throws what a check of csrc/ops found, if anything.
+void check_problem(const std::string& problem);
 
 // The variances of an op, checked, to its arguments; and what it clips its boxes to.
-void check_variances(const std::vector<double>& variances);
-void check_clip_to(const std::optional<std::vector<double>>& clip_to);
 template <class Args>
 void take_variances(const std::vector<double>& variances, Args& args) {
-  check_variances(variances);
+  check_problem(variances_problem(variances));
   std::copy(variances.begin(), variances.end(), args.variances);
 }
 template <class Args>
 void take_clip_to(const std::optional<std::vector<double>>& clip_to, Args& args) {
-  check_clip_to(clip_to);
   args.clip = clip_to.has_value();
   if (args.clip) {
+    check_problem(clip_to_problem(*clip_to));
     args.width = (*clip_to)[0];
     args.height = (*clip_to)[1];
   }

@@ -38,7 +38,7 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Te
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   DecodeBoxesBackwardArgs args{make_args(deltas, anchors, variances, clip_to), nullptr, nullptr, nullptr};
   const Device device = device_of(deltas, "deltas");
-  check_tensor(grad, "grad", device, deltas.scalar_type(), deltas.sizes());
+  check_like(grad, "grad", deltas, "deltas");
   Tensor grad_deltas = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
   Tensor grad_anchors = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
   args.grad_boxes = grad.const_data_ptr();

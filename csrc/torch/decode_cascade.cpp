@@ -13,8 +13,7 @@ void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t
   check_tensor(index, "kept.index", device, ScalarType::Long, {batch, anchors});
   check_tensor(count, "kept.count", device, ScalarType::Long, {batch});
   if (!device.on_gpu()) {
-    const std::string problem = kept_problem(const_data<int64_t>(index), const_data<int64_t>(count), batch, anchors);
-    REFINEDET_CHECK(problem.empty(), problem);
+    check_problem(kept_problem(const_data<int64_t>(index), const_data<int64_t>(count), batch, anchors));
   }
 }
 
@@ -38,8 +37,8 @@ struct Inputs {
 
   DecodeCascadeArgs args(const std::vector<double>& variances) const {
     check_device(anchors, device(), "anchors");
-    check_shape(arm_deltas, "arm_deltas", {kAny, kAny, 4});
-    check_tensor(odm_deltas, "odm_deltas", device(), arm_deltas.scalar_type(), arm_deltas.sizes());
+    check_shape(arm_deltas, "arm_deltas", {"B", "A", 4});
+    check_like(odm_deltas, "odm_deltas", arm_deltas, "arm_deltas");
     check_dtype(anchors, arm_deltas.scalar_type(), "anchors");
     const int64_t batch = arm_deltas.size(0), count = arm_deltas.size(1);
     const int64_t shared[] = {count, 4};
@@ -79,7 +78,7 @@ std::tuple<Tensor, Tensor, Tensor> decode_cascade_backward(const Tensor& grad_in
   const Inputs in(arm, odm, anchors, kept_index, kept_count);
   const Tensor grad = as_contiguous(grad_in);
   DecodeCascadeBackwardArgs args{in.args(variances), nullptr, nullptr, nullptr, nullptr};
-  check_tensor(grad, "grad", in.device(), in.arm_deltas.scalar_type(), in.arm_deltas.sizes());
+  check_like(grad, "grad", in.arm_deltas, "arm_deltas");
   Tensor grad_arm = in.like(), grad_odm = in.like(), grad_anchors = in.like();
   args.grad_boxes = grad.const_data_ptr();
   args.grad_arm_deltas = grad_arm.mutable_data_ptr();

@@ -18,8 +18,8 @@ void check_maps(const Tensor& input, const Tensor& weight, const Tensor& maps, c
 
 void check_operands(const Tensor& input, const Tensor& weight) {
   dtype_of(input, "input");
-  check_shape(input, "input", {kAny, kAny, kAny, kAny});
-  check_tensor(weight, "weight", device_of(input, "input"), input.scalar_type(), {input.size(1), kAny, 2, 2});
+  check_shape(input, "input", {"B", "Ci", "H", "W"});
+  check_tensor(weight, "weight", device_of(input, "input"), input.scalar_type(), {input.size(1), "Co", 2, 2});
 }
 
 // The same values in that order; `t` itself where it has it.

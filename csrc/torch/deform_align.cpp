@@ -13,10 +13,6 @@ struct DeformCall {
   DeformAlignShape shape;
   Tensor input, weight;                        // contiguous or channels last
   std::optional<Tensor> offset, center, mask;  // contiguous
-
-  std::vector<int64_t> out_sizes() const {
-    return {shape.batch, shape.out_channels, shape.geometry.out_height, shape.geometry.out_width};
-  }
 };
 
 // Throws unless there are two numbers of at least `low`.
@@ -61,7 +57,7 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   call.device = device_of(input, "input");
   check_device(weight, call.device, "weight");
   check_no_double_on_gpu(input, call.device, "input");
-  check_shape(input, "input", {kAny, kAny, kAny, kAny});
+  check_shape(input, "input", {"B", "C", "H", "W"});
   REFINEDET_CHECK(weight.dim() == 4 && weight.size(1) > 0 && weight.size(2) > 0 && weight.size(3) > 0,
                   "weight: expected shape (Co, C / groups, kh, kw), got ", shape_of(weight));
   check_dtype(weight, input.scalar_type(), "weight");
@@ -124,7 +120,9 @@ Tensor deform_align(const Tensor& input, const Tensor& weight, std::optional<Ten
     check_tensor(*bias, "bias", call.device, input.scalar_type(), {call.shape.out_channels});
     bias = as_contiguous(*bias);
   }
-  Tensor out = new_map(call.out_sizes(), input.scalar_type(), call.shape.channels_last, call.device);
+  const DeformAlignShape& shape = call.shape;
+  Tensor out = new_map({shape.batch, shape.out_channels, shape.geometry.out_height, shape.geometry.out_width},
+                       input.scalar_type(), shape.channels_last, call.device);
   if (out.numel() == 0) {
     return out;
   }
@@ -147,7 +145,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> deform_align_backward
     std::vector<int64_t> dilation, std::vector<bool> output_mask, bool deterministic) {
   const DeformCall call = deform_call(input, weight, offset, center, mask, stride, padding, dilation);
   const ScalarType dtype = input.scalar_type();
-  check_tensor(grad_in, "grad", call.device, dtype, call.out_sizes());
+  check_tensor(
+      grad_in, "grad", call.device, dtype,
+      {call.shape.batch, call.shape.out_channels, call.shape.geometry.out_height, call.shape.geometry.out_width});
   REFINEDET_CHECK(output_mask.size() == 6, "output_mask: expected 6 values, got ", output_mask.size());
   REFINEDET_CHECK((offset || !output_mask[2]) && (center || !output_mask[3]) && (mask || !output_mask[4]),
                   "output_mask: a gradient is wanted of an argument that was not given");

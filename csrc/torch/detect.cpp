@@ -22,12 +22,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
   const Tensor anchors = as_contiguous(anchors_in);
   const Device device = device_of(arm_logits, "arm_logits");
   check_no_double_on_gpu(arm_logits, device, "arm_logits");
-  check_shape(arm_logits, "arm_logits", {kAny, kAny, 2});
+  check_shape(arm_logits, "arm_logits", {"B", "A", 2});
   const ScalarType dtype = arm_logits.scalar_type();
   const int64_t batch = arm_logits.size(0), anchor_count = arm_logits.size(1);
   check_tensor(arm_deltas, "arm_deltas", device, dtype, {batch, anchor_count, 4});
-  check_tensor(odm_logits, "odm_logits", device, dtype, {batch, anchor_count, kAny});
-  REFINEDET_CHECK(odm_logits.size(2) >= 1, "odm_logits: expected shape (B, A, 1 + C), got ", shape_of(odm_logits));
+  REFINEDET_CHECK(odm_logits.dim() == 3 && odm_logits.size(2) >= 1, "odm_logits: expected shape (B, A, 1 + C), got ",
+                  shape_of(odm_logits));
+  check_tensor(odm_logits, "odm_logits", device, dtype, {batch, anchor_count, odm_logits.size(2)});
   check_tensor(odm_deltas, "odm_deltas", device, dtype, {batch, anchor_count, 4});
   check_tensor(anchors, "anchors", device, dtype, {anchor_count, 4});
   REFINEDET_CHECK(theta >= 0 && theta <= 1, "theta: expected a number from 0 to 1, got ", theta);

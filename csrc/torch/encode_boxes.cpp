@@ -34,7 +34,7 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Te
   const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
   EncodeBoxesBackwardArgs args{make_args(boxes, anchors, variances), nullptr, nullptr, nullptr};
   const Device device = device_of(boxes, "boxes");
-  check_tensor(grad, "grad", device, boxes.scalar_type(), boxes.sizes());
+  check_like(grad, "grad", boxes, "boxes");
   Tensor grad_boxes = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
   Tensor grad_anchors = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
   args.grad_deltas = grad.const_data_ptr();

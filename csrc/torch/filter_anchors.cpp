@@ -7,7 +7,7 @@ namespace {
 
 Device check(const Tensor& logits, double theta) {
   const Device device = device_of(logits, "arm_logits");
-  check_shape(logits, "arm_logits", {kAny, kAny, 2});
+  check_shape(logits, "arm_logits", {"B", "A", 2});
   REFINEDET_CHECK(theta >= 0 && theta <= 1, "theta: expected a number from 0 to 1, got ", theta);
   return device;
 }

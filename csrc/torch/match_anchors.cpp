@@ -15,14 +15,16 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
   const Tensor gt_labels = as_contiguous(gt_labels_in), gt_offsets = as_contiguous(gt_offsets_in);
   const Device device = device_of(anchors, "anchors");
   check_device(gt_boxes, device, "gt_boxes");
-  check_shape(gt_boxes, "gt_boxes", {kAny, 4});
+  check_shape(gt_boxes, "gt_boxes", {"G", 4});
   REFINEDET_CHECK(gt_offsets.dim() == 1 && gt_offsets.size(0) > 0, "gt_offsets: expected shape (B+1,), got ",
                   shape_of(gt_offsets));
   MatchAnchorsArgs args{};
   args.batch = gt_offsets.size(0) - 1;
   args.gt_count = gt_boxes.size(0);
   args.shared = anchors.dim() == 2;
-  check_shape(anchors, "anchors", args.shared ? Sizes{kAny, 4} : Sizes{args.batch, kAny, 4});
+  REFINEDET_CHECK(
+      (args.shared || (anchors.dim() == 3 && anchors.size(0) == args.batch)) && anchors.size(anchors.dim() - 1) == 4,
+      "anchors: expected shape (A, 4) or (", args.batch, ", A, 4), got ", shape_of(anchors));
   check_tensor(gt_labels, "gt_labels", device, ScalarType::Long, {args.gt_count});
   check_tensor(gt_offsets, "gt_offsets", device, ScalarType::Long, {args.batch + 1});
   Tensor gt_ignore;
@@ -44,11 +46,10 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
   args.negative_iou = negative_iou;
   args.ignore_iof = ignore_iof;
   args.force = *force;
-  std::string problem = match_problem(args);
-  if (problem.empty() && !device.on_gpu()) {  // on a GPU reading them would make the host wait
-    problem = match_data_problem(args);
+  check_problem(match_problem(args));
+  if (!device.on_gpu()) {  // there reading them would make the host wait
+    check_problem(match_data_problem(args));
   }
-  REFINEDET_CHECK(problem.empty(), problem);
 
   const int64_t sizes[] = {args.batch, args.anchor_count};
   const Tensor labels = new_tensor(sizes, ScalarType::Long, device);

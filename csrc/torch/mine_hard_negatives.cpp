@@ -9,9 +9,9 @@ Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::
                            double ratio, int64_t min_negatives) {
   const Tensor loss = as_contiguous(loss_in), labels = as_contiguous(labels_in);
   const Device device = device_of(loss, "loss");
-  check_shape(loss, "loss", {kAny, kAny});
+  check_shape(loss, "loss", {"B", "A"});
   REFINEDET_CHECK(loss.size(1) < int64_t{1} << 32, "loss: expected fewer than 2^32 anchors, got ", loss.size(1));
-  check_tensor(labels, "labels", device, ScalarType::Long, loss.sizes());
+  check_tensor(labels, "labels", device, ScalarType::Long, {loss.size(0), loss.size(1)}, "loss");
   check_mining(ratio, min_negatives);
   MineHardNegativesArgs args{};
   args.dtype = dtype_of(loss, "loss");
@@ -20,7 +20,7 @@ Tensor mine_hard_negatives(const Tensor& loss_in, const Tensor& labels_in, std::
   Tensor eligible;
   if (eligible_in.has_value()) {
     eligible = as_contiguous(*eligible_in);
-    check_tensor(eligible, "eligible", device, ScalarType::Bool, loss.sizes());
+    check_tensor(eligible, "eligible", device, ScalarType::Bool, {loss.size(0), loss.size(1)}, "loss");
     args.eligible = const_data<bool>(eligible);
   }
   args.batch = loss.size(0);

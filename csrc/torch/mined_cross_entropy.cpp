@@ -11,7 +11,7 @@ Device check_rows(const Tensor& logits, const Tensor& targets, const char* targe
   REFINEDET_CHECK(logits.dim() == 3 && logits.size(2) > 0, "logits: expected shape (B, A, C) with C > 0, got ",
                   shape_of(logits));
   REFINEDET_CHECK(logits.size(1) < int64_t{1} << 32, "logits: expected fewer than 2^32 anchors, got ", logits.size(1));
-  check_tensor(targets, targets_name, device, ScalarType::Long, {logits.size(0), logits.size(1)});
+  check_tensor(targets, targets_name, device, ScalarType::Long, {logits.size(0), logits.size(1)}, "logits");
   return device;
 }
 
@@ -23,7 +23,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mined_cross_entropy(const Tensor& log
   const Tensor targets = targets_in.has_value() ? as_contiguous(*targets_in) : labels;
   const Device device = check_rows(logits, targets, targets_in.has_value() ? "targets" : "labels");
   check_below(targets, targets_in.has_value() ? "targets" : "labels", logits.size(2), device);
-  check_tensor(labels, "labels", device, ScalarType::Long, targets.sizes());
+  check_tensor(labels, "labels", device, ScalarType::Long, {logits.size(0), logits.size(1)}, "logits");
   check_mining(ratio, min_negatives);
   MinedCrossEntropyArgs args{};
   args.dtype = dtype_of(logits, "logits");
@@ -33,7 +33,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mined_cross_entropy(const Tensor& log
   Tensor eligible;
   if (eligible_in.has_value()) {
     eligible = as_contiguous(*eligible_in);
-    check_tensor(eligible, "eligible", device, ScalarType::Bool, targets.sizes());
+    check_tensor(eligible, "eligible", device, ScalarType::Bool, {logits.size(0), logits.size(1)}, "logits");
     args.eligible = const_data<bool>(eligible);
   }
   args.batch = logits.size(0);
@@ -58,7 +58,7 @@ Tensor mined_cross_entropy_backward(const Tensor& grad_in, const Tensor& logits_
   const Tensor grad = as_contiguous(grad_in), logits = as_contiguous(logits_in);
   const Tensor targets = as_contiguous(targets_in), chosen = as_contiguous(chosen_in);
   const Device device = check_rows(logits, targets, "targets");
-  check_tensor(chosen, "chosen", device, ScalarType::Bool, targets.sizes());
+  check_tensor(chosen, "chosen", device, ScalarType::Bool, {logits.size(0), logits.size(1)}, "logits");
   check_tensor(grad, "grad", device, sum_dtype(logits), {logits.size(0)});
   const Tensor grad_logits = new_tensor(logits.sizes(), logits.scalar_type(), device);
   const MinedCrossEntropyBackwardArgs args{

@@ -24,8 +24,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes_in
   check_device(scores_in, device, "scores");
   check_no_double_on_gpu(boxes_in, device, "boxes");
   check_no_double_on_gpu(scores_in, device, "scores");
-  check_shape(boxes_in, "boxes", {kAny, kAny, 4});
-  check_shape(scores_in, "scores", {boxes_in.size(0), boxes_in.size(1), kAny});
+  check_shape(boxes_in, "boxes", {"B", "A", 4});
+  check_shape(scores_in, "scores", {boxes_in.size(0), boxes_in.size(1), "C"});
   MulticlassNmsArgs args{};
   args.images = boxes_in.size(0);
   args.anchors = boxes_in.size(1);

@@ -11,7 +11,7 @@ namespace {
 SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, const Tensor& gt_boxes,
                               const Tensor& gt_index, const std::vector<double>& variances, double beta,
                               Device device) {
-  check_shape(deltas, "deltas", {kAny, kAny, 4});
+  check_shape(deltas, "deltas", {"B", "A", 4});
   check_box_rows(deltas, "deltas", anchors);
   SmoothL1BoxLossArgs args{};
   args.batch = deltas.size(0);
@@ -20,9 +20,9 @@ SmoothL1BoxLossArgs make_args(const Tensor& deltas, const Tensor& anchors, const
   REFINEDET_CHECK((args.shared && anchors.size(0) == args.anchor_count) || anchors.sizes().equals(deltas.sizes()),
                   "anchors: expected shape (", args.anchor_count, ", 4) or ", shape_of(deltas), ", got ",
                   shape_of(anchors));
-  check_tensor(gt_boxes, "gt_boxes", device, deltas.scalar_type(), {kAny, 4});
+  check_tensor(gt_boxes, "gt_boxes", device, deltas.scalar_type(), {"G", 4});
   args.gt_count = gt_boxes.size(0);
-  check_tensor(gt_index, "gt_index", device, ScalarType::Long, {args.batch, args.anchor_count});
+  check_tensor(gt_index, "gt_index", device, ScalarType::Long, {args.batch, args.anchor_count}, "deltas");
   REFINEDET_CHECK(beta >= 0 && std::isfinite(beta), "beta: expected a finite number of at least 0, got ", beta);
   args.dtype = dtype_of(deltas, "deltas");
   args.deltas = deltas.const_data_ptr();

@@ -2,13 +2,21 @@
 #pragma once
 
 #include "common.h"
-#include "ops/suppression.h"
+#include "ops/suppression_checks.h"
 
 namespace refinedet::torch_ops {
 
-SuppressionSettings suppression_settings(double iou_threshold, std::optional<int64_t> top_k_per_class,
-                                         std::optional<int64_t> top_k, int64_t keep_top_k, const std::string& method,
-                                         double sigma, double min_score);
+inline SuppressionSettings suppression_settings(double iou_threshold, std::optional<int64_t> top_k_per_class,
+                                                std::optional<int64_t> top_k, int64_t keep_top_k,
+                                                const std::string& method, double sigma, double min_score) {
+  const auto known = suppression_method_of(method);
+  REFINEDET_CHECK(known.has_value(), "method: expected hard, linear or gaussian, got ", method);
+  const SuppressionSettings settings{
+      iou_threshold, top_k_per_class.value_or(kNoLimit), top_k.value_or(kNoLimit), keep_top_k, *known, sigma,
+      min_score};
+  check_problem(suppression_problem(settings));
+  return settings;
+}
 
 // New tensors for an op's detections, which `args` then points at.
 template <class Args>

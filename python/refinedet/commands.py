@@ -126,10 +126,14 @@ def predict(
     )
     if isinstance(predictor.model, OptimizedDetector):
         print(predictor.model.report)
-    folder = Path(output)
+    folder, names = Path(output), unique_names(paths)
+    inputs = {Path(path).resolve() for path in paths}
+    for name in names:
+        if (folder / name).resolve() in inputs:
+            raise ValueError(f"output: expected another folder than the images', {folder / name} is one of them")
     folder.mkdir(parents=True, exist_ok=True)
     found = predictor(paths, score_threshold=score_threshold)
-    for path, prediction, name in zip(paths, found, unique_names(paths), strict=True):
+    for path, prediction, name in zip(paths, found, names, strict=True):
         drawn = draw_detections(
             load_image(path, orientation), prediction.boxes, prediction.labels, prediction.scores, predictor.class_names
         )

@@ -49,7 +49,10 @@ class DeformAlign(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        in_channels, out_channels = check_count(in_channels, "in_channels"), check_count(out_channels, "out_channels")
+        in_channels, out_channels = (
+            check_count(in_channels, "in_channels", 1),
+            check_count(out_channels, "out_channels", 1),
+        )
         groups = check_count(groups, "groups")
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(

@@ -54,6 +54,7 @@ class TransferConnectionBlock(nn.Module):
         super().__init__()
         if norm not in NORMS:
             raise ValueError(f"norm: expected one of {NORMS}, got {norm!r}")
+        deconv_kernel = check_count(deconv_kernel, "deconv_kernel")
         if deconv_kernel not in DECONV_KERNELS:
             raise ValueError(f"deconv_kernel: expected one of {DECONV_KERNELS}, got {deconv_kernel!r}")
         in_channels, channels = check_count(in_channels, "in_channels", 1), check_count(channels, "channels", 1)

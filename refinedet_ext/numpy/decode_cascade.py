@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import check_dtype, check_shape, check_variances
+from ..checks import check_dtype, check_kept, check_shape, check_variances
 from ..defaults import VARIANCES
 from ..results import KeptAnchors
 from ._arrays import as_array, contiguous, floating, op
@@ -38,6 +38,7 @@ def decode_cascade(
     check_shape(boxes, "anchors", ("B", "A", 4) if boxes.ndim == 3 else ("A", 4), sizes)
     index = count = None
     if kept is not None:
+        check_kept(kept)
         index, count = as_array(kept[0], "kept.index"), as_array(kept[1], "kept.count")
         check_dtype(index, "kept.index", "int64")
         check_dtype(count, "kept.count", "int64")

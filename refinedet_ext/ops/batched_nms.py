@@ -103,6 +103,7 @@ def _whole(idxs: Tensor) -> Tensor:
     if isinstance(idxs, Tensor) and idxs.dtype is torch.int64:
         return idxs
     check_dtype(idxs, "idxs", *INTEGERS)
+    check_same_device(idxs=idxs)  # which a NumPy array does not pass
     return idxs.to(torch.int64)
 
 

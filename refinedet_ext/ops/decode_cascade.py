@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import _library
-from ..checks import check_dtype, check_floating, check_same_device, check_shape, check_variances
+from ..checks import check_dtype, check_floating, check_kept, check_same_device, check_shape, check_variances
 from ..defaults import VARIANCES
 from ..results import KeptAnchors
 from ._boxes import are_default, one_dtype, promoted, sum_repeats
@@ -50,6 +50,8 @@ def decode_cascade(
     >>> decode_cascade(arm, odm, anchors)
     tensor([[[ 2.,  1., 12., 11.]]])
     """
+    if kept is not None:
+        check_kept(kept)
     index, count = (None, None) if kept is None else kept
     tensors: tuple[Tensor, ...] = (arm_deltas, odm_deltas, anchors)
     if not one_dtype(*tensors):

@@ -75,6 +75,15 @@ def test_predict_keeps_images_of_one_name_apart(weights, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == ["x.png", "x_2.png"]
 
 
+def test_predict_does_not_write_over_its_images(weights, tmp_path, capsys):
+    image = tmp_path / "own.png"
+    cv2.imwrite(str(image), np.full((60, 80, 3), 90, np.uint8))
+    before = image.read_bytes()
+    assert main(["predict", "--weights", str(weights), "--output", str(tmp_path), str(image)]) == 1
+    assert "output: expected another folder than the images'" in capsys.readouterr().err
+    assert image.read_bytes() == before and list(tmp_path.iterdir()) == [image]
+
+
 def test_eval_writes_its_files(weights, images, tmp_path, capsys):
     out = tmp_path / "eval"
     data = ["--data.format=coco", f"--data.root={images}", "--data.test.image_dir=test", "--data.workers=0"]

@@ -145,3 +145,14 @@ def test_numbers_that_torch_compile_leaves_open_are_not_asked_for():
     assert checks.check_range(number, "ratio", 0, 1) is number  # beyond the range, which only a guard could tell
     assert checks.check_finite(number, "ratio", 0) is number
     assert not env.guards
+
+
+@pytest.mark.parametrize("values", [{1: 0.1, 2: 0.1, 3: 0.2, 4: 0.2}, b"abcd", bytearray(4), "abcd", {1, 2, 3, 4}])
+def test_variances_are_a_sequence_of_numbers(values):
+    with pytest.raises(TypeError, match="variances: expected 4 values"):
+        checks.check_variances(values)
+
+
+def test_an_array_where_a_tensor_belongs_is_named():
+    with pytest.raises(TypeError, match="labels: expected a torch.Tensor, got ndarray"):
+        checks.check_same_device(logits=torch.zeros(2), labels=np.zeros(2))

@@ -102,13 +102,21 @@ def _columns(header: Sequence[str], table: Path) -> tuple[dict[str, int], int]:
     if len(found) == len(_COLUMNS):
         found.update({name: lowered.index(name) for name in ("width", "height") if name in lowered})
         return found, 1
-    if len(found) > 2 or len(header) < 6:
+    if len(found) > 2 or len(header) < 6 or not all(_is_number(cell) for cell in header[1:5]):
         missing = [name for name in _COLUMNS if name not in found]
         raise ValueError(
             f"annotation_file: {table}: expected columns path, x1, y1, x2, y2, class; "
             f"{missing} not found in {','.join(header)!r:.120}"
         )
     return {name: place for place, name in enumerate(_COLUMNS)}, 0
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return cell == ""  # an image without objects
+    return True
 
 
 def _size(cells: dict[str, str]) -> tuple[int, int] | None:

@@ -204,6 +204,8 @@ def test_csv_broken_lines_are_named(tmp_path: Path) -> None:
     [
         (["filename,xmin,ymin,xmax,label", "a.jpg,1,2,3,car"], r"\['y2'\] not found in 'filename,xmin"),
         (["a.jpg 1 2 3 4 car"], "expected columns path, x1"),
+        (["path,x,y,w,h,class", "a.jpg,40,30,20,10,car"], r"\['x1', .*\] not found in 'path,x,y,w,h,class'"),
+        (["path,x_center,y_center,width,height,class", "a.jpg,40,30,20,10,car"], "'x1'.* not found in"),
         ([""], "is empty"),
         (["a.jpg,,,,,"], "'auto' found no object"),
     ],

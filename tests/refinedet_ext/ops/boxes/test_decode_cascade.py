@@ -237,6 +237,7 @@ KEPT = rx.KeptAnchors(torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=
         ({"anchors": torch.zeros(1, 3, 4)}, ValueError, r"anchors: expected shape \(B, A, 4\) .*got \(1, 3, 4\)"),
         ({"anchors": torch.zeros(3, 4).long()}, TypeError, "anchors: expected dtype float16.*got .*int64"),
         ({"variances": (0.1, 0.2)}, ValueError, "variances: expected 4 values .*got 2"),
+        ({"kept": 5}, TypeError, r"kept: expected \(index, count\) as filter_anchors returns them, got int"),
         ({"kept": KEPT._replace(index=KEPT.index[:, :2])}, ValueError, r"kept.index: expected shape \(B, A\)"),
         ({"kept": KEPT._replace(index=KEPT.index.int())}, TypeError, "kept.index: expected dtype int64, got int32"),
         ({"kept": KEPT._replace(count=KEPT.count[:1])}, ValueError, r"kept.count: expected shape \(B,\) with B = 2"),
@@ -272,7 +273,9 @@ def test_bad_device():
 
 def test_op_itself_checks():
     deltas, anchors = torch.zeros(1, 3, 4), torch.zeros(3, 4)
-    with pytest.raises(RuntimeError, match=r"odm_deltas: expected shape \(1, 3, 4\), got \(1, 2, 4\)"):
+    with pytest.raises(
+        RuntimeError, match=r"odm_deltas: expected shape \(1, 3, 4\) as arm_deltas has, got \(1, 2, 4\)"
+    ):
         OP(deltas, deltas[:, :2], anchors, None, None, VARIANCES)
     with pytest.raises(RuntimeError, match="anchors: expected dtype Float, got Double"):
         OP(deltas, deltas, anchors.double(), None, None, VARIANCES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -286,7 +287,7 @@ def test_op_itself_checks(rng):
     tensors = [getattr(inputs, name) for name in ORDER[:5]]
     steps = [list(step) for step in inputs.steps.values()]
     grad = grad_of(inputs, rng)
-    with pytest.raises(RuntimeError, match="grad: expected the shape of the output"):
+    with pytest.raises(RuntimeError, match=rf"grad: expected shape {re.escape(str(tuple(grad.shape)))}, got"):
         BACKWARD(grad[1:], *tensors, *steps, [True] * 3 + [False] * 3)
     with pytest.raises(RuntimeError, match="grad: expected dtype Float, got Double"):
         BACKWARD(grad.double(), *tensors, *steps, [True] * 3 + [False] * 3)

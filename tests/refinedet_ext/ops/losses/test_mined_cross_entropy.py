@@ -254,7 +254,7 @@ def test_op_itself_checks(position, value, message):
 @pytest.mark.parametrize(
     ("position", "value", "message"),
     [
-        (0, torch.ones(3), r"grad: expected shape \(2\), got \(3\)"),
+        (0, torch.ones(3), r"grad: expected shape \(2,\), got \(3\)"),
         (0, torch.ones(2).double(), "grad: expected dtype Float, got Double"),
         (3, LABELS, "chosen: expected dtype Bool, got Long"),
     ],

@@ -123,7 +123,7 @@ def test_bad_device():
     [
         (0, torch.zeros(3, 7, 4), r"anchors: expected shape \(A, 4\) or \(2, A, 4\), got \(3, 7, 4\)"),
         (1, torch.zeros(1, 3, 4), r"gt_boxes: expected shape \(G, 4\), got \(1, 3, 4\)"),
-        (2, torch.ones(2, dtype=torch.int64), r"gt_labels: expected shape \(3\), got \(2\)"),
+        (2, torch.ones(2, dtype=torch.int64), r"gt_labels: expected shape \(3,\), got \(2\)"),
         (3, torch.zeros(0, dtype=torch.int64), r"gt_offsets: expected shape \(B\+1,\), got \(0\)"),
         (4, torch.zeros(3), "gt_ignore: expected dtype Bool, got Float"),
         (5, -0.5, "positive_iou: expected a number from 0 to 1, got -0.5"),
