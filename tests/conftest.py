@@ -6,17 +6,19 @@ oneDNN and our kernels hold back; what asks the processor itself is answered her
 
 from __future__ import annotations
 
-import getpass
+import atexit
 import os
+import shutil
 import tempfile
-from pathlib import Path
+
+if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+    # A folder of this run and its workers for what torch.compile keeps: it knows that by the code alone, not by the
+    # vectors that the code is for, and a run that was killed leaves half of a library there.
+    cache = tempfile.mkdtemp(prefix="torchinductor_")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
 
 if os.environ.get("REFINEDET_TEST_AS_AVX2"):
-    # torch.compile keeps what it compiled by the code alone, not by the vectors that the code is for: a run that finds
-    # the other kind's crashes
-    cache = Path(tempfile.gettempdir()) / f"torchinductor_as_avx2_{getpass.getuser()}"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-
     import torch
 
     assert torch.backends.cpu.get_cpu_capability() == "AVX2", "expected ATEN_CPU_CAPABILITY=avx2"

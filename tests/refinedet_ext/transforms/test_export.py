@@ -88,5 +88,5 @@ def test_packages_of_aotinductor_take_the_layout_of_their_export(tmp_path, monke
         package = torch._inductor.aoti_load_package(path)
         torch.testing.assert_close(package(as_exported, offset), run(image, offset), rtol=1e-5, atol=1e-5)
         other = next(other for other in layouts if other != layout)
-        with pytest.raises(RuntimeError, match="unmatched stride value"):
+        with pytest.raises(RuntimeError, match="unmatched stride value|API call failed"):  # torch 2.11 prints why
             package(image.to(memory_format=other), offset)
