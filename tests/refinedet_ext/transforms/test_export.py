@@ -80,6 +80,8 @@ def test_packages_of_aotinductor_take_the_layout_of_their_export(tmp_path, monke
     def run(x, o):
         return rx.deform_align(x, o, weight).sum(1)
 
+    # torch 2.11 raises without the reason, which it prints
+    refusal = "API call failed" if torch.__version__.startswith("2.11.") else "unmatched stride value"
     monkeypatch.setenv("AOTI_RUNTIME_CHECK_INPUTS", "1")
     for layout in layouts:
         as_exported = image.to(memory_format=layout)
@@ -88,5 +90,5 @@ def test_packages_of_aotinductor_take_the_layout_of_their_export(tmp_path, monke
         package = torch._inductor.aoti_load_package(path)
         torch.testing.assert_close(package(as_exported, offset), run(image, offset), rtol=1e-5, atol=1e-5)
         other = next(other for other in layouts if other != layout)
-        with pytest.raises(RuntimeError, match="unmatched stride value|API call failed"):  # torch 2.11 prints why
+        with pytest.raises(RuntimeError, match=refusal):
             package(image.to(memory_format=other), offset)
