@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sized
 from functools import partial
 from typing import Any, Protocol, cast
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..checks import check_integer
 from ..structures import Batch, Normalization, Sample, collate
 from .sampler import EpochSampler, Remainder, SampleKey
 from .seeding import sample_rng
@@ -110,13 +112,18 @@ def build_loader(
     )
 
 
-def set_epoch(loader: DataLoader[Any], epoch: int) -> None:
-    """Tells a loader of build_loader which epoch comes next."""
+def set_epoch(loader: DataLoader[Any], epoch: int, *, skip_batches: int = 0) -> None:
+    """Tells a loader of build_loader which epoch comes next, and how many of its batches to leave out: those that a run
+    had seen before it was interrupted."""
     if not isinstance(loader.sampler, EpochSampler):
         raise TypeError(f"loader: expected one of build_loader, got {type(loader.sampler).__name__}")
+    check_integer(skip_batches, "skip_batches", 0)
+    assert loader.batch_size is not None  # build_loader gives it
     loader.sampler.set_epoch(epoch)
+    loader.sampler.skip_once(skip_batches * loader.batch_size)
 
 
 def _start_worker(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends its workers
     # Workers are processes enough: threads of OpenCV in each would fight over the same cores.
     cv2.setNumThreads(0)

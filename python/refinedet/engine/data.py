@@ -27,6 +27,7 @@ from ..data.image_files import expand_home
 from ..data.layouts import Format, coco_file_names, detect_format, find_image_dir, find_part, find_parts, is_voc_layout
 from ..structures import Batch, Normalization
 from .config import DataConfig, SplitConfig
+from .epoch_loader import EpochLoader
 
 logger = logging.getLogger(__name__)
 
@@ -222,6 +223,7 @@ class DetectionData(pl.LightningDataModule):
         self.config = config
         self.seed = seed
         self.train_set, self.val_set = train_set, val_set
+        self._training: EpochLoader | None = None
         self.train_pipeline = TrainPipeline(
             size,
             mean=normalization.mean,
@@ -235,8 +237,8 @@ class DetectionData(pl.LightningDataModule):
                 f"data.batch_size: expected at most the {len(train_set)} training images, got {config.batch_size}"
             )
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return build_loader(
+    def train_dataloader(self) -> EpochLoader:
+        loader = build_loader(
             self.train_set,
             self.train_pipeline,
             batch_size=self.config.batch_size,
@@ -246,6 +248,20 @@ class DetectionData(pl.LightningDataModule):
             workers=self.config.workers,
             pin_memory=self._on_gpu,
         )
+        self._training = EpochLoader(loader, self._position)
+        return self._training
+
+    @property
+    def waited(self) -> float:
+        """Seconds that training has waited for batches."""
+        return 0.0 if self._training is None else self._training.waited
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch, and batches of it that are done, of the trainer."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current
+        return epochs.processed, loop.epoch_loop.batch_progress.current.ready
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return build_loader(
