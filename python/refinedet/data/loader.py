@@ -63,6 +63,7 @@ def build_loader(
     pin_memory: bool = False,
     persistent_workers: bool = True,
     prefetch: int = 2,
+    normalize: bool = False,
 ) -> DataLoader[Batch]:
     """A DataLoader of Batches that gives the same ones whatever the number of workers.
 
@@ -72,6 +73,8 @@ def build_loader(
     rank, world_size, remainder: as for EpochSampler; remainder None is "drop" with drop_last, else
     "pad", which repeats images when there are several processes: to evaluate then, take each
     image id once, or ask for "uneven". prefetch: batches that each worker prepares in advance.
+    normalize: give float images, as the pipeline's normalization says, instead of uint8 ones, which
+    detectors normalize themselves.
     Neither reads nor moves torch's global random numbers. Raises ValueError.
     """
     if batch_size < 1:
@@ -103,7 +106,9 @@ def build_loader(
         sampler=cast(Any, sampler),
         drop_last=drop_last,
         num_workers=workers,
-        collate_fn=partial(collate, normalization=pipeline.normalization, size=pipeline.output_size),
+        collate_fn=partial(
+            collate, normalization=pipeline.normalization if normalize else None, size=pipeline.output_size
+        ),
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(seed),
         **for_workers,
