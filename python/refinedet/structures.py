@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +19,13 @@ ImageId = int | str
 CAFFE_MEAN = (104.0, 117.0, 123.0)
 
 
+class Unreadable(NamedTuple):
+    """An image whose file could not be read, and why; the reason names the file."""
+
+    image_id: ImageId
+    reason: str
+
+
 @dataclass
 class Sample:
     """One image and its objects on the way through the data pipeline.
@@ -26,6 +33,7 @@ class Sample:
     image (H, W, 3) uint8 in BGR order; boxes (N, 4) float32, (x1, y1, x2, y2) in pixels of image;
     labels (N,) int64 in 1..C; difficult (N,) bool, VOC's flag; crowd (N,) bool, COCO's iscrowd;
     original_size (width, height) of the image in the file, whatever became of image since.
+    unreadable: images that could not be read, in whose place this one stands; itself, if it is blank for that reason.
     """
 
     image: np.ndarray
@@ -36,6 +44,7 @@ class Sample:
     image_id: ImageId
     path: str
     original_size: tuple[int, int]
+    unreadable: tuple[Unreadable, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -77,7 +86,7 @@ class Batch:
     `Normalization` says. gt_boxes (G, 4) float32, fractions of the image's width and height;
     gt_labels (G,) int64 in 1..C; gt_offsets (B + 1,) int64: image b owns rows
     gt_offsets[b] to gt_offsets[b + 1]; gt_ignore (G,) bool: crowd boxes, which are no objects to learn.
-    image_ids, paths and original_sizes (width, height) have B entries.
+    image_ids, paths and original_sizes (width, height) have B entries. unreadable: those of the samples.
     """
 
     images: torch.Tensor
@@ -88,6 +97,7 @@ class Batch:
     image_ids: list[ImageId]
     paths: list[str]
     original_sizes: list[tuple[int, int]]
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -238,6 +248,7 @@ def collate(
         image_ids=[sample.image_id for sample in samples],
         paths=[sample.path for sample in samples],
         original_sizes=[sample.original_size for sample in samples],
+        unreadable=[lost for sample in samples for lost in sample.unreadable],
     )
 
 

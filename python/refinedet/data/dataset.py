@@ -47,6 +47,7 @@ class DetectionDataset(Dataset[Sample]):
         self.class_names = list(class_names)
         self.category_ids = list(category_ids)
         self.report = report
+        self.on_error = on_error
         self.orientation = orientation
         self.holdout: dict[str, float] | None = None  # how it was cut out of a larger one
         self._cache: dict[int, np.ndarray] | None = {} if cache_images else None
@@ -68,7 +69,7 @@ class DetectionDataset(Dataset[Sample]):
         table = AnnotationTable.from_records([self.record(index) for index in indices])
         report = AnnotationReport(f"{self.report.source}, {name}", found=self.report.found)
         cached = self.caches_images
-        options: dict[str, Any] = {"orientation": self.orientation, "cache_images": cached}
+        options: dict[str, Any] = {"orientation": self.orientation, "cache_images": cached, "on_error": self.on_error}
         return DetectionDataset(table, self.class_names, self.category_ids, report, **options)
 
     @property
@@ -96,27 +97,29 @@ class DetectionDataset(Dataset[Sample]):
         """
         index = self._check_index(index)
         record = self.table.record(index)
-        return Sample(
-            image=self._image(index, record),
-            boxes=record.boxes.astype(np.float32),
-            labels=record.labels,
-            difficult=record.difficult,
-            crowd=record.crowd,
-            image_id=record.image_id,
-            path=record.path,
-            original_size=record.original_size,
-        )
+        return _sample(record, self._image(index, record))
+
+    def blank(self, index: int) -> Sample:
+        """The objects of an image on black, for where its file cannot be read."""
+        record = self.record(index)
+        width, height = record.original_size
+        return _sample(record, np.zeros((height, width, 3), np.uint8))
 
     def preload(self) -> int:
         """Decodes every image now, where cache_images is on; returns the bytes the cache takes.
 
         Worth calling before loader workers are forked: they then share one cache, where otherwise
-        each fills its own.
+        each fills its own. With on_error "skip" an image that cannot be read is passed over; whoever
+        asks for it gets the error.
         """
         if self._cache is None:
             return 0
         for index in range(len(self)):
-            self._image(index, self.table.record(index))
+            try:
+                self._image(index, self.table.record(index))
+            except (ImageReadError, OSError):
+                if self.on_error == "raise":
+                    raise
         size = sum(image.nbytes for image in self._cache.values())
         logger.info("%s: %d MiB of images in memory", self.report.source, size >> 20)
         return size
@@ -142,3 +145,16 @@ class DetectionDataset(Dataset[Sample]):
             image.setflags(write=False)
             self._cache[index] = image
         return image
+
+
+def _sample(record: ImageRecord, image: np.ndarray) -> Sample:
+    return Sample(
+        image=image,
+        boxes=record.boxes.astype(np.float32),
+        labels=record.labels,
+        difficult=record.difficult,
+        crowd=record.crowd,
+        image_id=record.image_id,
+        path=record.path,
+        original_size=record.original_size,
+    )

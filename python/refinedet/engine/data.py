@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ..data import (
     CSVDetection,
+    DetectionLoader,
     EvalPipeline,
     TrainPipeline,
     VOCFolderDetection,
@@ -222,6 +223,7 @@ class DetectionData(pl.LightningDataModule):
         self.config = config
         self.seed = seed
         self.train_set, self.val_set = train_set, val_set
+        self._train_loader: DetectionLoader | None = None
         self.train_pipeline = TrainPipeline(
             size,
             mean=normalization.mean,
@@ -236,7 +238,7 @@ class DetectionData(pl.LightningDataModule):
             )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return build_loader(
+        self._train_loader = build_loader(
             self.train_set,
             self.train_pipeline,
             batch_size=self.config.batch_size,
@@ -245,7 +247,9 @@ class DetectionData(pl.LightningDataModule):
             drop_last=True,
             workers=self.config.workers,
             pin_memory=self._on_gpu,
+            on_unreadable="replace" if self.train_set.on_error == "skip" else "raise",
         )
+        return self._train_loader
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return build_loader(
@@ -255,7 +259,16 @@ class DetectionData(pl.LightningDataModule):
             workers=min(self.config.workers, 1),
             pin_memory=self._on_gpu,
             persistent_workers=False,
+            on_unreadable="blank" if self.val_set.on_error == "skip" else "raise",
         )
+
+    def teardown(self, stage: str) -> None:
+        """Says how many images could not be read while the model trained."""
+        lost = {} if self._train_loader is None else self._train_loader.unreadable
+        if stage == "fit" and lost:
+            logger.warning(
+                "%d of %d training images could not be read; others stood in for them", len(lost), len(self.train_set)
+            )
 
     @property
     def _on_gpu(self) -> bool:
