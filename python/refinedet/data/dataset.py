@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -36,9 +35,11 @@ class DetectionDataset(Dataset[Sample]):
         on_error: OnError = "skip",
         orientation: Orientation = "auto",
         cache_images: bool = False,
+        quiet: bool = False,
     ) -> None:
         """orientation: "auto" reads an image in the orientation that has its size in the table, as its EXIF tag turns
         it where both have; "stored" as it is stored. cache_images: keep every decoded image in memory, see `preload`.
+        quiet: do not log the report's summary.
 
         Raises AnnotationError where the report holds a problem and on_error is "raise", and where
         no image is left.
@@ -47,6 +48,7 @@ class DetectionDataset(Dataset[Sample]):
         self.class_names = list(class_names)
         self.category_ids = list(category_ids)
         self.report = report
+        self.origin = report  # of the data set that the files gave, also where this one is a part of it
         self.on_error = on_error
         self.orientation = orientation
         self.holdout: dict[str, float] | None = None  # how it was cut out of a larger one
@@ -58,19 +60,41 @@ class DetectionDataset(Dataset[Sample]):
             )
         if not len(table):
             raise AnnotationError(report, "no image left:")
-        if report.problems:
-            logger.warning("%s", report.summary())
-        elif report.excluded:
-            logger.info("%s", report.summary())
+        if not quiet:
+            self.log_report()
 
-    def subset(self, indices: Sequence[int], name: str) -> DetectionDataset:
+    def log_report(self) -> None:
+        """Logs the summary of the report, where there is something to say."""
+        if self.report.problems:
+            logger.warning("%s", self.report.summary())
+        elif self.report.excluded:
+            logger.info("%s", self.report.summary())
+
+    def subset(
+        self, indices: Sequence[int], name: str, *, objects: np.ndarray | None = None, reason: str = "object"
+    ) -> DetectionDataset:
         """A data set of some of the images, in the given order; what was wrong with the annotations stays with this
-        one's report."""
-        table = AnnotationTable.from_records([self.record(index) for index in indices])
+        one's report, which is the other's `origin`.
+
+        objects: (N,) bool, which of the table's objects to keep; what is left out counts as excluded for `reason`.
+        """
+        table = self.table.select(indices, objects)
         report = AnnotationReport(f"{self.report.source}, {name}", found=self.report.found)
-        cached = self.caches_images
-        options: dict[str, Any] = {"orientation": self.orientation, "cache_images": cached, "on_error": self.on_error}
-        return DetectionDataset(table, self.class_names, self.category_ids, report, **options)
+        left_out = len(self.table.select(indices).labels) - len(table.labels)
+        if left_out:
+            report.excluded[reason] = left_out
+        made = DetectionDataset(
+            table,
+            self.class_names,
+            self.category_ids,
+            report,
+            on_error=self.on_error,
+            orientation=self.orientation,
+            cache_images=self.caches_images,
+            quiet=True,
+        )
+        made.origin = self.origin
+        return made
 
     @property
     def image_ids(self) -> list[ImageId]:

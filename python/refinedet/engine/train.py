@@ -16,10 +16,12 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from refinedet_ext.machine import multiplies_bfloat16
 
 from ..data import to_coco_dict
+from ..data.summary import describe
 from ..detectors import Detector
 from ..evaluation import Evaluator, format_table, plot_training_curves, write_metrics
 from ..fine_tuning import check_agrees, file_spec, start_from
@@ -30,8 +32,9 @@ from ..weights import load_model
 from .callbacks import Progress, SaveModels
 from .class_weights import with_class_weights
 from .config import RunConfig
-from .data import DetectionData, open_split, write_holdout
+from .data import DetectionData
 from .module import DetectionModule
+from .splits import open_training, write_holdout
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +71,8 @@ def train(config: RunConfig) -> TrainResult:
     config = with_model(with_precision(config))
     output = Path(config.output)
     _check_output(config, output)
-    train_set = open_split(config.data, "train")
+    train_set, val_set = open_training(config.data)
     names = train_set.class_names
-    val_set = open_split(config.data, "val", names, allow_empty=True)
     pl.seed_everything(config.train.seed, verbose=False)
     config = with_class_weights(with_backbone_options(config), train_set)
     model = build_model(config, names)
@@ -83,6 +85,7 @@ def train(config: RunConfig) -> TrainResult:
         normalization=model.normalization,
         seed=config.train.seed,
     )
+    _show_data(describe({"train": train_set, "val": val_set}, model.config.input_size))
     evaluator = Evaluator(to_coco_dict(val_set), names)
     module = DetectionModule(
         model,
@@ -225,6 +228,11 @@ def build_trainer(config: RunConfig, output: Path, save: SaveModels, *, steps_pe
 
 def write_config(config: RunConfig, path: Path) -> None:
     path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+@rank_zero_only
+def _show_data(summary: str) -> None:
+    print(f"{summary}\n", flush=True)
 
 
 def _check_output(config: RunConfig, output: Path) -> None:
