@@ -76,7 +76,8 @@ class DataConfig:
     use_difficult: VOC: train on boxes marked difficult, as the original code does.
     orientation: photographs whose EXIF tag says how to turn them: "auto" follows the annotated size, and the tag where
     that does not tell; "stored" takes no notice of the tag.
-    on_error: what happens to broken annotations: "skip" with a report, or "raise".
+    on_error: what happens to broken annotations and images: "skip" with a report, or "raise". An image that cannot be
+        read while the model trains is replaced by another; in an evaluation it counts as one without detections.
     batch_size: images per process and step. eval_batch_size: likewise in evaluation.
     workers: loader processes; 0 loads in the main process. cache_images: keep decoded images in memory.
     augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.

@@ -114,6 +114,8 @@ class DetectionModule(pl.LightningModule):
         """The images in the size of this step. Boxes are fractions of it, so that they stay."""
         if not self.multi_scale:
             return images
+        if images.dtype == torch.uint8:
+            images = self.model.normalization.apply(images)
         side = int(np.random.default_rng([self.seed, self.global_step]).choice(self.multi_scale))
         return F.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
 

@@ -16,10 +16,11 @@ from ..registry import create_model
 from .checkpoints import describe_run
 from .class_weights import with_class_weights
 from .config import RunConfig
-from .data import DetectionData, open_split
+from .data import DetectionData
 from .gradient_checkpointing import checkpoint_activations
 from .module import DetectionModule
 from .resume import check_resumable
+from .splits import open_training
 from .start import build_model, with_backbone_options, with_length
 from .stopping import TimeLimit
 from .trainer import process_count
@@ -54,9 +55,8 @@ def set_up(config: RunConfig, resumed: dict[str, Any] | None = None) -> Setup:
     ValueError for what does not hold together, or has changed since in a way that a run cannot go on with.
     """
     settings = config.train
-    train_set = open_split(config.data, "train")
+    train_set, val_set = open_training(config.data)
     names = train_set.class_names
-    val_set = open_split(config.data, "val", names, allow_empty=True)
     config = with_length(config, len(train_set))
     pl.seed_everything(settings.seed, verbose=False)
     if resumed is None:

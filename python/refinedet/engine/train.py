@@ -16,16 +16,17 @@ import yaml
 from lightning.pytorch.callbacks import EarlyStopping
 
 from ..data.dataset import DetectionDataset
+from ..data.summary import describe
 from ..evaluation import format_table, plot_training_curves, write_metrics
 from .callbacks import SaveModels, ValidationImages
 from .checkpoints import FILE, Checkpoints
 from .config import RunConfig
-from .data import write_holdout
 from .ema import WeightAverage
 from .progress import Progress
 from .resume import check_model, read_checkpoint
 from .run_folder import claimed, free_folder, is_main_process
 from .setup import set_up
+from .splits import write_holdout
 from .start import with_model, with_precision
 from .trainer import build_loggers, build_trainer, process_count, quiet
 
@@ -111,6 +112,7 @@ def _run(
         steps=len(setup.train_set) // (config.data.batch_size * process_count(settings.devices)),
     )
     if trainer.is_global_zero:
+        print(describe({"train": setup.train_set, "val": setup.val_set}, setup.model.config.input_size), flush=True)
         write_config(config, output / "config.yaml")
         write_holdout(setup.train_set, setup.val_set, output / "split.json")
         if checkpoint is not None:
