@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 
-from refinedet.engine import EvalConfig, TrainConfig, train
+from refinedet.engine import EvalConfig, TrainConfig
 from refinedet.engine.module import DetectionModule, NonFiniteLoss
-from refinedet.engine.train import build_model, with_precision
+from refinedet.engine.train import build_model, train, with_precision
 from refinedet.predictor import Predictor
 from refinedet.registry import create_model
 from refinedet.weights import load_model, save_model
@@ -84,7 +84,7 @@ def test_non_finite_loss_names_the_pictures_and_stops(config, monkeypatch):
         losses = type(self).loss(self, outputs, batch)
         return {**losses, "total": losses["total"] * float("nan")}
 
-    module = sys.modules["refinedet.engine.train"]  # the package's attribute of this name is the function
+    module = sys.modules["refinedet.engine.train"]
     create = module.build_model
 
     def build(*args):
