@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..checks import check_choice, check_integer, check_range
+from ..checks import check_choice, check_class_names, check_integer, check_range
 
 DEFAULT_MODEL = "refinedet320_vgg16"
 
@@ -37,6 +37,11 @@ class ModelConfig:
     weights: str | None = None
     strict: bool = False
     subsample_classes: dict[str, str] | Literal["voc_in_coco"] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("strict", "subsample_classes"):
+            if getattr(self, name) and self.weights is None:
+                raise ValueError(f"model.{name}: expected model.weights beside it, which it is about, got none")
 
     @property
     def registered(self) -> str:
@@ -110,9 +115,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_choice(self.format, "data.format", ("auto", "voc", "coco", "yolo", "csv"))
+        if self.classes is not None and self.classes != "auto":
+            check_class_names(self.classes, "data.classes")
         if self.val_fraction is not None:
             check_range(self.val_fraction, "data.val_fraction", 0.001, 0.999)
-        check_integer(self.split_seed, "data.split_seed", 0)
+        check_integer(self.split_seed, "data.split_seed", 0, 2**32 - 1)
         check_choice(self.orientation, "data.orientation", ("auto", "stored"))
         check_choice(self.on_error, "data.on_error", ("skip", "raise"))
         check_integer(self.batch_size, "data.batch_size", 1)
@@ -203,7 +210,7 @@ class TrainConfig:
         seed: decides initial weights, order and augmentation.
         eval_every: epochs between evaluations on val.
         accelerator: cpu, gpu (or cuda), or auto: a GPU where there is one.
-        devices: how many GPUs or processes, or auto; torchrun's processes count by themselves.
+        devices: how many GPUs, or processes on a CPU; auto takes every GPU. torchrun's processes count by themselves.
         sync_batchnorm: batch norm over all processes.
         channels_last: memory layout of weights and images.
         freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or
@@ -219,8 +226,8 @@ class TrainConfig:
     clip_norm: float | None = None
     seed: int = 0
     eval_every: int = 1
-    accelerator: str = "auto"
-    devices: int | str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda"] = "auto"
+    devices: int | Literal["auto"] = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = True
     freeze: str | list[str] | None = None
@@ -233,7 +240,10 @@ class TrainConfig:
                 check_integer(getattr(self, name), f"train.{name}", 1)
         check_integer(self.accumulate, "train.accumulate", 1)
         check_integer(self.eval_every, "train.eval_every", 1)
-        check_integer(self.seed, "train.seed", 0)
+        check_integer(self.seed, "train.seed", 0, 2**32 - 1)
+        check_choice(self.accelerator, "train.accelerator", ("auto", "cpu", "gpu", "cuda"))
+        if self.devices != "auto":
+            check_integer(self.devices, "train.devices", 1)
         check_choice(self.precision, "train.precision", ("32", "bf16", "16", "auto"))
         for name in ("clip_norm", "max_minutes"):
             value = getattr(self, name)

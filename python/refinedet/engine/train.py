@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -23,11 +23,13 @@ from ..data import to_coco_dict
 from ..detectors import Detector
 from ..evaluation import Evaluator, format_table, plot_training_curves, write_metrics
 from ..fine_tuning import check_agrees, file_spec, start_from
+from ..folders import make_folder
 from ..pretrained import backbone_options
 from ..registry import create_model, model_entry
 from ..transfer import VOC_IN_COCO, subsample_classes
 from ..weights import load_model
 from .callbacks import Progress, SaveModels
+from .checks import check_batch_size, check_run
 from .class_weights import with_class_weights
 from .config import RunConfig
 from .data import DetectionData, open_split, write_holdout
@@ -65,6 +67,7 @@ def train(config: RunConfig) -> TrainResult:
     NonFiniteLoss when the loss stops being a number.
     """
     config.train.check_length()
+    check_run(config)
     config = with_model(with_precision(config))
     output = Path(config.output)
     _check_output(config, output)
@@ -75,6 +78,7 @@ def train(config: RunConfig) -> TrainResult:
     config = with_class_weights(with_backbone_options(config), train_set)
     model = build_model(config, names)
     assert model.spec is not None  # both ways of building a model leave it
+    check_batch_size(model, config.data.batch_size, config.train.frozen)
     data = DetectionData(
         config.data,
         train_set,
@@ -98,7 +102,7 @@ def train(config: RunConfig) -> TrainResult:
         steps_per_epoch = len(train_set) // (config.data.batch_size * _processes(config.train.devices))
         trainer = build_trainer(config, output, save, steps_per_epoch=max(1, steps_per_epoch))
         if trainer.is_global_zero:
-            output.mkdir(parents=True, exist_ok=True)
+            make_folder(output)
             write_config(config, output / "config.yaml")
             write_holdout(train_set, val_set, output / "split.json")
         trainer.fit(module, datamodule=data, ckpt_path=config.train.resume)
@@ -239,7 +243,7 @@ def _check_output(config: RunConfig, output: Path) -> None:
         )
 
 
-def _processes(devices: int | str) -> int:
+def _processes(devices: int | Literal["auto"]) -> int:
     world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
     if world > 1:
         return world
