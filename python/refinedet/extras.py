@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 OWN = ("refinedet", "refinedet_ext")
 
 
@@ -13,3 +16,15 @@ def explain_missing(error: ModuleNotFoundError, what: str) -> ImportError:
     return ImportError(
         f"{what} needs the package {package}, which is not installed: pip install 'refinedet-ext[train]'"
     )
+
+
+def import_optional(package: str, what: str) -> ModuleType:
+    """A package that only `what` needs; ImportError that says how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:  # it is there, and lacks something itself
+            raise
+        raise ImportError(
+            f"{what} needs the package {package}, which is not installed: pip install {package}"
+        ) from None
