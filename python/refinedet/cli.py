@@ -56,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("REFINEDET_TRACEBACK"):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
-        print(f"refinedet: error: {text}", file=sys.stderr)
-        return 1
+        status: int | None = getattr(error, "exit_status", None)  # of a run that a signal ended, as it was asked to
+        print(f"refinedet: {'' if status else 'error: '}{text}", file=sys.stderr)
+        return status or 1
 
 
 def _resolve_configs(argv: list[str]) -> list[str]:

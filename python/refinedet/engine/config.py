@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ..checks import check_choice, check_integer, check_range
 
 DEFAULT_MODEL = "refinedet320_vgg16"
+LOGGERS = ("tensorboard", "wandb", "mlflow")
 
 
 @dataclass
@@ -75,7 +76,8 @@ class DataConfig:
     use_difficult: VOC: train on boxes marked difficult, as the original code does.
     orientation: photographs whose EXIF tag says how to turn them: "auto" follows the annotated size, and the tag where
     that does not tell; "stored" takes no notice of the tag.
-    on_error: what happens to broken annotations: "skip" with a report, or "raise".
+    on_error: what happens to broken annotations and images: "skip" with a report, or "raise". An image that cannot be
+        read while the model trains is replaced by another; in an evaluation it counts as one without detections.
     batch_size: images per process and step. eval_batch_size: likewise in evaluation.
     workers: loader processes; 0 loads in the main process. cache_images: keep decoded images in memory.
     augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
@@ -173,44 +175,72 @@ class OptimConfig:
 class TrainConfig:
     """How long and how to train.
 
-    iterations or epochs: the length of the run; exactly one is given. accumulate: steps per update of the weights.
+    iterations or epochs: the length of the run; epochs "auto" goes by the number of training images, see
+        `automatic_epochs`. max_minutes: end after that time, the last evaluation included; where the length is longer,
+        or none is given, the schedule is planned so that it is complete then.
+    accumulate: steps per update of the weights.
     precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor multiplies it by itself.
     clip_norm: largest norm of all gradients together; null: no clipping.
     seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
+    ema: the weights that are evaluated and saved are a moving average with this decay; null: those of the last step.
+    early_stopping: end after so many evaluations without a better one; null: never.
+    multi_scale: sides of the input in pixels, one of which every step takes at random; empty: the model's own.
     accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
     sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and images.
+    compile: run the network through torch.compile. gradient_checkpointing: keep few activations of the backbone and
+        compute the others again, for less memory and about a third more time.
+    deterministic: only algorithms whose results repeat bit for bit; on the CPU they always do.
     freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or any
         part of it such as backbone.features.0.
-    resume: the `last.ckpt` of a run that was interrupted. max_minutes: stop after that time, whatever the length.
+    resume: the checkpoints/last.ckpt of a run that was interrupted, or the run's folder. save_minutes: write that file
+        so often within an epoch; it is written at the end of every epoch anyway.
+    loggers: beside the CSV file, which is always written: tensorboard, wandb, mlflow.
     """
 
     iterations: int | None = None
-    epochs: int | None = None
+    epochs: int | Literal["auto"] | None = None
+    max_minutes: float | None = None
     accumulate: int = 1
     precision: Literal["32", "bf16", "16", "auto"] = "32"
     clip_norm: float | None = None
     seed: int = 0
     eval_every: int = 1
+    ema: float | None = None
+    early_stopping: int | None = None
+    multi_scale: list[int] = field(default_factory=list)
     accelerator: str = "auto"
     devices: int | str = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = True
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    deterministic: bool = False
     freeze: str | list[str] | None = None
     resume: str | None = None
-    max_minutes: float | None = None
+    save_minutes: float = 10.0
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=lambda: ["tensorboard"])
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "epochs"):
-            if getattr(self, name) is not None:
+        for name in ("iterations", "epochs", "early_stopping"):
+            if getattr(self, name) not in (None, "auto"):
                 check_integer(getattr(self, name), f"train.{name}", 1)
         check_integer(self.accumulate, "train.accumulate", 1)
         check_integer(self.eval_every, "train.eval_every", 1)
         check_integer(self.seed, "train.seed", 0)
         check_choice(self.precision, "train.precision", ("32", "bf16", "16", "auto"))
-        for name in ("clip_norm", "max_minutes"):
+        for side in self.multi_scale:
+            check_integer(side, "train.multi_scale", 1)
+        for logger in self.loggers:
+            check_choice(logger, "train.loggers", LOGGERS)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"train.ema: expected a number between 0 and 1, or null, got {self.ema}")
+        for name in ("clip_norm", "max_minutes", "save_minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"train.{name}: expected a positive number or null, got {value}")
+
+        if self.compile and self.gradient_checkpointing:
+            raise ValueError("train.compile, train.gradient_checkpointing: expected one of them, got both")
 
     @property
     def frozen(self) -> list[str]:
@@ -218,9 +248,11 @@ class TrainConfig:
         return [self.freeze] if isinstance(self.freeze, str) else list(self.freeze or [])
 
     def check_length(self) -> None:
-        if (self.iterations is None) == (self.epochs is None):
+        given = [name for name in ("iterations", "epochs") if getattr(self, name) is not None]
+        if len(given) > 1 or (not given and self.max_minutes is None):
             raise ValueError(
-                f"train.iterations, train.epochs: expected exactly one of them, got {self.iterations} and {self.epochs}"
+                "train.iterations, train.epochs: expected one of them (or train.max_minutes), got "
+                f"{self.iterations} and {self.epochs}"
             )
 
 
@@ -247,11 +279,15 @@ class EvalConfig:
 
 @dataclass
 class RunConfig:
-    """A whole run. output: the folder for checkpoints, logs, metrics and images."""
+    """A whole run.
+
+    output: the folder for checkpoints, logs, metrics and images; null takes runs/train, or runs/train-2 and so on where
+        that is in use.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
-    output: str = "runs/train"
+    output: str | None = None

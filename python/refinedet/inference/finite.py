@@ -30,12 +30,16 @@ def check_finite_weights(model: nn.Module, source: str = "model") -> None:
 
 @torch.inference_mode()
 def detect_finite(model: Detector, images: Tensor) -> rx.Detections:
-    """What `model(images)` gives in eval mode, for float images; FloatingPointError where the network overflows."""
-    outputs = model.head_outputs(images)
+    """What `model(images)` gives in eval mode, for images (B, 3, H, W) uint8 in BGR order.
+
+    FloatingPointError where the network overflows.
+    """
+    dtype = next(model.parameters()).dtype
+    outputs = model.head_outputs(model.normalization.apply(images).to(dtype))
     for name, value in zip(outputs._fields, outputs, strict=True):
         if not torch.isfinite(value).all():
             raise FloatingPointError(
-                f"model: its {name} hold NaN or infinity, though its weights ({next(model.parameters()).dtype}) are "
+                f"model: its {name} hold NaN or infinity, though its weights ({dtype}) are "
                 "finite: the network overflows"
             )
     return model.detect(outputs)

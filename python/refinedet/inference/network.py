@@ -34,7 +34,7 @@ class OneSize:
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ImageDetections]:
         resized = (resize_image(pixels, (self.side, self.side)) for pixels in images)
-        batch = torch.stack([to_tensor(pixels, self.model.normalization) for pixels in resized])
+        batch = torch.stack([to_tensor(pixels) for pixels in resized])
         detections = detect_finite(self.model, batch.to(self.device))
         sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in images]
         return from_padded(detections, sizes, list(range(len(images))))
