@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,7 @@ import numpy as np
 
 from ..data.image_io import write_image
 from ..prediction import Prediction
+from .read_ahead import helper_threads
 from .video import stated_rate
 
 RATE = 25.0  # frames per second where neither file nor clock tells
@@ -18,10 +21,16 @@ MEASURED_FRAMES = 10
 
 
 class DrawnFiles:
-    """Every image drawn in a file of its own, the frames of every video and camera in an MP4 file."""
+    """Every image drawn in a file of its own, the frames of every video and camera in an MP4 file.
+
+    Images are drawn in threads while the network runs on; an error in one is raised by a later `add`, or by `close`.
+    """
 
     def __init__(self, folder: Path, outputs: Mapping[str, str]) -> None:
         self._folder, self._outputs = folder, outputs
+        threads = helper_threads()
+        self._pool, self._most = ThreadPoolExecutor(threads, thread_name_prefix="refinedet-draw"), 2 * threads
+        self._drawing: deque[Future[None]] = deque()
         self._video: DrawnVideo | None = None
         self._video_of: str | None = None
 
@@ -30,7 +39,9 @@ class DrawnFiles:
         if self._video is not None and self._video_of != path:
             self._end_video()
         if prediction.frame is None:
-            write_image(self._folder / self._outputs[path], prediction.plot())
+            self._drawing.append(self._pool.submit(_draw, prediction, self._folder / self._outputs[path]))
+            if len(self._drawing) > self._most:
+                self._drawing.popleft().result()
             return
         if self._video is None:
             rate = stated_rate(path) if os.path.isfile(path) else None
@@ -38,12 +49,21 @@ class DrawnFiles:
         self._video.add(prediction.plot(), prediction.time or 0.0)
 
     def close(self, complete: bool) -> None:
-        self._end_video()
+        try:
+            self._end_video()
+            while self._drawing:
+                self._drawing.popleft().result()
+        finally:
+            self._pool.shutdown()
 
     def _end_video(self) -> None:
         video, self._video = self._video, None
         if video is not None:
             video.close()
+
+
+def _draw(prediction: Prediction, path: Path) -> None:
+    write_image(path, prediction.plot())
 
 
 class DrawnVideo:
