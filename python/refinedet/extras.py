@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
+from types import ModuleType
 
 OWN = ("refinedet", "refinedet_ext")
 REQUIREMENTS = {
@@ -15,6 +17,7 @@ REQUIREMENTS = {
     "matplotlib": "matplotlib>=3.7",
     "tensorboard": "tensorboard>=2.14",
     "safetensors": "safetensors>=0.4",
+    "tqdm": "tqdm>=4.60",
     "PIL": "pillow>=10",
     "onnx": "onnx>=1.17",
     "onnxscript": "onnxscript>=0.5",
@@ -33,3 +36,13 @@ def explain_missing(error: ModuleNotFoundError, what: str) -> ImportError:
     if package in OWN:
         return error
     return ImportError(f"{what} needs the package {package}, which is not installed: {install_command(package)}")
+
+
+def import_optional(package: str, what: str) -> ModuleType:
+    """A package that only `what` needs; ImportError that says how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:  # it is there, and lacks something itself
+            raise
+        raise explain_missing(error, what) from None

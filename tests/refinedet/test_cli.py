@@ -57,10 +57,10 @@ def test_predict_draws_and_lists(weights, images, tmp_path, capsys):
     content = json.loads((out / "detections.json").read_text())
     assert len(content["images"]) == 3 and content["class_names"][0] == "disc"
     assert content["images"][0]["width"] == 96
-    drawn = sorted(out.glob("*.png"))
+    drawn = sorted(out.glob("*.jpg"))
     assert len(drawn) == 3
     before = cv2.imread(content["images"][0]["path"])
-    after = cv2.imread(str(out / (Path(content["images"][0]["path"]).stem + ".png")))
+    after = cv2.imread(str(out / (Path(content["images"][0]["path"]).name)))
     assert after.shape == before.shape and (after != before).any()
     assert "detections in 3 images" in capsys.readouterr().out
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from .annotations import ImageRecord
 from .coco_format import write_coco_annotations
+from .image_io import write_image
 from .shapes import SHAPE_CLASSES, shape_mask
 from .textures import TEXTURES, background, random_color, texture
 
@@ -128,7 +129,7 @@ def render_dataset(
         folder.mkdir(exist_ok=True)
         records = []
         for number, image, record in _render_split(folder, split, count, seed, image_format, scene):
-            _write_image(folder / f"{number:06d}.{image_format}", image)
+            write_image(folder / f"{number:06d}.{image_format}", image)
             records.append(record)
         write_coco_annotations(root / "annotations" / f"{split}.json", records, names, image_dir=folder)
     kept = {**vars(scene), **counts, "seed": seed, "image_format": image_format}
@@ -290,11 +291,3 @@ def _bounds(visible: np.ndarray) -> list[int]:
     columns = np.flatnonzero(visible.any(axis=0))
     rows = np.flatnonzero(visible.any(axis=1))
     return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    # encoded here and written by Python: imwrite fails on some paths without saying why
-    good, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-    if not good:
-        raise OSError(f"{path}: OpenCV could not encode the image")
-    path.write_bytes(data.tobytes())

@@ -54,9 +54,9 @@ def evaluate(
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
-    `table.txt` and `precision_recall.png`, none of which may be there already; None writes nothing. input_size: side the images are resized to, None is
-    the model's. multi_scale: a recipe of `refinedet.inference` or its name; the images then pass one by one, on all
-    its scales.
+    `table.txt` and `precision_recall.png`, none of which may be there already; None writes nothing. input_size: side
+    the images are resized to, None is the model's. multi_scale: a recipe of `refinedet.inference` or its name; the
+    images then pass one by one, on all its scales.
 
     Where the data set was made with on_error "skip", an image whose file cannot be read counts as one without
     detections; it is named in a warning, and `metrics.json` has the number of such images under "unreadable". With

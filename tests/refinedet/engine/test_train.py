@@ -39,7 +39,7 @@ def test_run_leaves_everything(config, rendered):
     with open(out / "logs/version_0/metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert any(row["AP50"] for row in rows) and "loss/odm_cls" in rows[0]
-    prediction = Predictor.from_file(result.best)(sorted((rendered / "test").glob("*"))[0])
+    prediction = Predictor.from_file(result.best)(sorted((rendered / "test").glob("*"))[0], score_threshold=0.0)
     assert prediction.boxes.shape == (len(prediction), 4)
 
 
