@@ -1,4 +1,4 @@
-"""The command `refinedet`: train, eval, predict, export, convert, demo, info."""
+"""The command `refinedet`: train, eval, predict, export, convert, demo, data, info."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ FUNCTIONS = {
     "export": "export",
     "convert": "convert",
     "demo": "demo",
+    "data": "inspect_dataset",
     "info": "info",
 }
 NEEDED = (
@@ -113,12 +114,14 @@ def build_parser() -> ArgumentParser:
     run.add_class_arguments(RunConfig)
     subcommands.add_subcommand("train", run, help="train a detector")
 
-    for name in ("eval", "predict", "export", "convert", "demo", "info"):
+    for name in ("eval", "predict", "export", "convert", "demo", "data", "info"):
         function = getattr(commands, FUNCTIONS[name])
         about = (function.__doc__ or "").split("\n")[0]
         sub = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=about)
-        if name == "eval":
+        if name in ("eval", "data"):
             sub.add_argument("--config", action="config", help="YAML file with these options")
+        if name == "data":
+            sub.add_argument("root", nargs="?", type=str, help="folder of the data set, as --data.root")
         if name == "predict":
             sub.add_argument("images", nargs="+", type=str, help="image files, or folders of them")
         if name == "convert":
@@ -130,7 +133,12 @@ def build_parser() -> ArgumentParser:
         sub.add_function_arguments(
             function,
             as_positional=False,
-            skip={"images", "name", *(("weights", "output", "source") if name == "convert" else ())},
+            skip={
+                "images",
+                "name",
+                *(("root",) if name == "data" else ()),
+                *(("weights", "output", "source") if name == "convert" else ()),
+            },
         )
         subcommands.add_subcommand(name, sub, help=about)
     return parser

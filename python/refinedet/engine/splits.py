@@ -36,6 +36,16 @@ def open_training(config: DataConfig) -> tuple[DetectionDataset, DetectionDatase
     return train, val
 
 
+def open_parts(config: DataConfig) -> dict[str, DetectionDataset]:
+    """The parts that a data set has: train and val as for a training, and test where there is one of its own."""
+    train, val = open_training(config)
+    parts = {"train": train, "val": val}
+    source = _find(config, "test")
+    if source.holdout is None and source != _find(config, "val"):
+        parts["test"] = _open(config, source, "test", train.class_names, quiet=True)
+    return parts
+
+
 def open_split(
     config: DataConfig, part: str, classes: list[str] | None = None, *, allow_empty: bool = False, quiet: bool = False
 ) -> DetectionDataset:
