@@ -11,6 +11,7 @@ from typing import Any, Literal
 from .image_files import walk
 from .parts import of_part, part_names
 from .yolo import YOLOSource
+from .yolo_yaml import NAMES
 
 Format = Literal["voc", "coco", "yolo", "csv"]
 FORMATS = ("voc", "coco", "yolo", "csv")
@@ -30,7 +31,7 @@ def detect_format(root: Path) -> Format:
         raise FileNotFoundError(f"root: no such folder: {root}")
     if is_voc_layout(root):
         return "voc"
-    if any((root / name).is_file() for name in ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")):
+    if any((root / name).is_file() for name in NAMES):
         return "yolo"
     files = list(walk(root))
     suffixes = {path.suffix.lower() for path in files}

@@ -47,9 +47,9 @@ def plot_classes(parts: Mapping[str, Statistics], names: Sequence[str], path: st
     axes.set(xlabel="objects", ylim=(len(shown) - 0.4, -0.6), xlim=(0, max(1.0, left.max()) * 1.12))
     title = "Objects of every class"
     if len(shown) < len(order):
-        title += f" (the 30 most and the 30 least frequent of {len(order)})"
+        title += f"\nthe 30 most and the 30 least frequent of {len(order)}"
     axes.set_title(title, loc="left", color=_INK)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(parts), borderaxespad=0)
     _clean(axes)
     figure.savefig(path, facecolor="white")
 
@@ -115,7 +115,7 @@ def position_map(boxes: np.ndarray) -> np.ndarray:
 
 def _write_name(axes: Axes, name: str, row: float) -> None:
     """A class name beside its bar."""
-    shown = name if len(name) <= 40 else name[:39] + "\u2026"
+    shown = name if len(name) <= 30 else name[:29] + "\u2026"
     place: Any = {"xycoords": axes.get_yaxis_transform(), "annotation_clip": False}
     if _has_glyphs(shown):
         axes.annotate(
@@ -129,7 +129,7 @@ def _write_name(axes: Axes, name: str, row: float) -> None:
     (width, height), base = cv2.getTextSize(shown, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 2)
     image = np.full((height + base + 16, width + 8, 3), 255, np.uint8)
     cv2.putText(image, shown, (2, height + 8), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (51, 51, 51), 2, cv2.LINE_AA)
-    box = OffsetImage(image, zoom=0.2)
+    box = OffsetImage(image, zoom=0.36, resample=True, interpolation="hanning")
     axes.add_artist(
         AnnotationBbox(
             box, (0, row), (-3, 0), boxcoords="offset points", box_alignment=(1, 0.5), frameon=False, **place

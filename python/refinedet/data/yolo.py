@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from .checks import Orientation
 from .file_dataset import FileDetection
 from .image_files import expand_home, is_image_name, walk
@@ -17,6 +15,7 @@ from .parts import of_part, part_names
 from .report import AnnotationReport, ProblemKind
 from .text import read_text
 from .voc_files import VOCFile, VOCObject
+from .yolo_yaml import class_names, find_yaml, read_yaml, short
 
 # Labels are written with few digits: a box that touches the border may end this much beyond it.
 _ROUNDING = 1e-3
@@ -75,11 +74,11 @@ class YOLOSource:
         self.where = root
         self.folder = root if root.is_dir() else root.parent
         self.settings: dict[str, Any] = {}
-        found = _yaml_file(root)
+        found = find_yaml(root)
         if found is not None:
             self.where = found
-            self.settings = _read_yaml(found)
-        self.names = _names(self.settings.get("names"), self.settings.get("nc"), self.where) or _name_list(self.folder)
+            self.settings = read_yaml(found)
+        self.names = class_names(self.settings, self.where) or _name_list(self.folder)
 
     def has(self, part: str) -> bool:
         """Whether the data set has a part of this name."""
@@ -106,7 +105,7 @@ class YOLOSource:
         missing: list[Path] = []
         for entry in entries if isinstance(entries, list) else [entries]:
             if not isinstance(entry, str):
-                raise ValueError(f"{self.where}: {part}: expected paths, got {entry!r:.80}")
+                raise ValueError(f"{self.where}: {part}: expected paths, got {short(entry)}")
             place = self._resolve(entry)
             if place.is_dir():
                 found += [path for path in walk(place) if is_image_name(path)]
@@ -118,7 +117,7 @@ class YOLOSource:
             else:
                 found.append(place)
         if not found:
-            raise FileNotFoundError(f"{self.where}: {part}: expected images in {entries!r}, there are none")
+            raise FileNotFoundError(f"{self.where}: {part}: expected images in {short(entries)}, there are none")
         return found, missing
 
     def read(
@@ -150,15 +149,23 @@ class YOLOSource:
         """A path of data.yaml. Exports are moved about: `path` may be stale, and some write ../train/images for a
         folder beside the file."""
         entry = entry.replace("\\", "/")
-        base = expand_home(str(self.settings.get("path") or ".").replace("\\", "/"))
-        places = [self.folder / base / entry, self.folder / entry, self.folder / entry.removeprefix("../")]
+        base = self._base
+        places = [base / entry, self.folder / entry, self.folder / entry.removeprefix("../")]
         for place in places:
             if place.exists():
                 # No symbolic link is followed: labels lie beside images by the names of the folders.
                 return Path(*_without_dots(place))
-        raise FileNotFoundError(
-            f"{self.where}: expected {entry!r} in {self.folder / base} or {self.folder}, it has none"
-        )
+        there = str(base) if base.is_dir() else f"{base} (its path, a folder that does not exist)"
+        there += "" if base == self.folder else f" or {self.folder}"
+        raise FileNotFoundError(f"{self.where}: expected {entry!r} in {there}, it has none")
+
+    @property
+    def _base(self) -> Path:
+        """The folder that `path` names; the data set's own without it."""
+        given = self.settings.get("path", ".")
+        if not isinstance(given, str):
+            raise ValueError(f"{self.where}: path: expected a folder, got {short(given)}")
+        return self.folder / expand_home(given.replace("\\", "/"))
 
 
 def _without_dots(path: Path) -> list[str]:
@@ -169,42 +176,6 @@ def _without_dots(path: Path) -> list[str]:
         else:
             parts.append(part)
     return parts
-
-
-def _yaml_file(root: Path) -> Path | None:
-    if not root.is_dir():
-        if root.suffix.lower() not in (".yaml", ".yml"):
-            raise FileNotFoundError(f"root: expected a folder or a YAML file, got {root}")
-        return root
-    for name in ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml"):
-        if (root / name).is_file():
-            return root / name
-    found = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
-    return found[0] if len(found) == 1 else None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(read_text(path))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"root: no such file: {path}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected keys such as train and names, got {type(content).__name__}")
-    return content
-
-
-def _names(names: Any, count: Any, where: Path) -> list[str] | None:
-    if names is None:
-        return [str(number) for number in range(count)] if isinstance(count, int) else None
-    if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise ValueError(f"{where}: names: expected the numbers 0, 1, ... as keys, got {list(names)!r:.80}")
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise ValueError(f"{where}: names: expected a list of names, got {names!r:.80}")
-    return [str(name).strip() for name in names]  # YAML reads a class called 7 or no as something else
 
 
 def _name_list(folder: Path) -> list[str] | None:
