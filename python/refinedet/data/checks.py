@@ -34,10 +34,17 @@ def check_class_names(classes: Sequence[str]) -> list[str]:
     for name in names:
         if not isinstance(name, str) or not name:
             raise TypeError(f"classes: expected names, got {name!r}")
+        if not is_text(name):
+            raise ValueError(f"classes: expected names, got half a character in {name!r}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"classes: expected distinct names, got {twice[0]!r} twice")
     return names
+
+
+def is_text(value: str) -> bool:
+    """False for halves of characters (surrogates), which JSON can spell but no file can hold."""
+    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def settle_size(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .checks import Orientation
 from .file_dataset import FileDetection
-from .image_files import expand_home, is_image_name, walk
+from .image_files import expand_home, inside, is_image_name, name_fault, walk
 from .image_io import ImageReadError, read_stored_size
 from .parts import of_part, part_names
 from .report import AnnotationReport, ProblemKind
@@ -90,19 +90,19 @@ class YOLOSource:
     def _keyed(self) -> bool:
         return any(self.settings.get(name) for part in ("train", "val", "test") for name in part_names(part))
 
-    def images(self, part: str | None) -> tuple[list[Path], list[Path]]:
-        """The images of a part, and those that a list names but that do not exist."""
+    def images(self, part: str | None, report: AnnotationReport) -> list[Path]:
+        """The images of a part. Those that a list names but that do not exist, or are not the data set's, go into the
+        report."""
         if part is None or not self._keyed:
             every = [self.folder / path for path in self._all_images() if part is None or of_part(path, part)]
             if not every:
                 where = f"a folder {part!r} of {self.folder}" if part else str(self.folder)
                 raise FileNotFoundError(f"root: expected images in {where}, there are none")
-            return every, []
+            return every
         entries = next((self.settings[name] for name in part_names(part) if self.settings.get(name)), None)
         if entries is None:
             raise ValueError(f"{self.where}: expected a key {part!r}, it has {sorted(map(str, self.settings))}")
         found: list[Path] = []
-        missing: list[Path] = []
         for entry in entries if isinstance(entries, list) else [entries]:
             if not isinstance(entry, str):
                 raise ValueError(f"{self.where}: {part}: expected paths, got {short(entry)}")
@@ -110,22 +110,38 @@ class YOLOSource:
             if place.is_dir():
                 found += [path for path in walk(place) if is_image_name(path)]
             elif place.suffix.lower() == ".txt":
-                for line in read_text(place).splitlines():
-                    if line.strip():
-                        path = _listed(line, place.parent, self.folder)
-                        (found if path.is_file() else missing).append(path)
+                found += self._listed(place, report)
             else:
                 found.append(place)
         if not found:
             raise FileNotFoundError(f"{self.where}: {part}: expected images in {short(entries)}, there are none")
-        return found, missing
+        return found
+
+    def _listed(self, list_file: Path, report: AnnotationReport) -> list[Path]:
+        """The images of the lines of a list: relative to the list's folder or the data set's, or absolute in one of
+        these."""
+        found = []
+        folders = (list_file.parent, self.folder, self._base)
+        for number, line in enumerate(read_text(list_file).splitlines(), 1):
+            name = line.strip().replace("\\", "/")
+            if not name:
+                continue
+            try:
+                places = [inside(name, folder, *folders) for folder in folders[:2]]
+            except ValueError as error:
+                report.add(ProblemKind.OUTSIDE_FOLDER, list_file, None, f"line {number}: {error}")
+                continue
+            path = Path(*_without_dots(next((place for place in places if place.is_file()), places[0])))
+            if path.is_file():
+                found.append(path)
+            else:
+                report.add(ProblemKind.MISSING_IMAGE, path, None, "no such image")
+        return found
 
     def read(
         self, part: str | None, names: Sequence[str], report: AnnotationReport, orientation: Orientation
     ) -> list[VOCFile]:
-        images, missing = self.images(part)
-        for path in missing:
-            report.add(ProblemKind.MISSING_IMAGE, path, None, "no such image")
+        images = self.images(part, report)
         files = []
         seen: set[Path] = set()
         for image in images:
@@ -150,6 +166,9 @@ class YOLOSource:
         folder beside the file."""
         entry = entry.replace("\\", "/")
         base = self._base
+        fault = name_fault(entry)
+        if fault is not None:
+            raise ValueError(f"{self.where}: {fault}")
         places = [base / entry, self.folder / entry, self.folder / entry.removeprefix("../")]
         for place in places:
             if place.exists():
@@ -165,6 +184,9 @@ class YOLOSource:
         given = self.settings.get("path", ".")
         if not isinstance(given, str):
             raise ValueError(f"{self.where}: path: expected a folder, got {short(given)}")
+        fault = name_fault(given)
+        if fault is not None:
+            raise ValueError(f"{self.where}: path: {fault}")
         return self.folder / expand_home(given.replace("\\", "/"))
 
 
@@ -184,13 +206,6 @@ def _name_list(folder: Path) -> list[str] | None:
             lines = [line.strip() for line in read_text(folder / name).splitlines()]
             return [line for line in lines if line] or None
     return None
-
-
-def _listed(line: str, list_folder: Path, root: Path) -> Path:
-    """The image of a line in a list: relative to the list's folder or the data set's."""
-    path = expand_home(line.strip().replace("\\", "/"))
-    places = [list_folder / path, root / path]
-    return Path(*_without_dots(next((place for place in places if place.is_file()), places[0])))
 
 
 def label_file(image: Path) -> Path:
