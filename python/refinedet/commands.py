@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from .engine.config import DataConfig, RunConfig
+from .engine.config import DEFAULT_MODEL, DataConfig, RunConfig
 
 
 def train(**sections: Any) -> None:
@@ -243,6 +243,34 @@ def demo(
     from .engine.demo import demo as run
 
     run(output, train_pictures=train_pictures, test_pictures=test_pictures, epochs=epochs, seed=seed)
+
+
+def inspect_dataset(
+    data: DataConfig,
+    root: str | None = None,
+    model: str = DEFAULT_MODEL,
+    input_size: int | None = None,
+    output: str = "runs/data",
+) -> None:
+    """Look at a data set: what it has, what is wrong with it, duplicates, and how anchors fit its boxes.
+
+    Args:
+        data: the data set, as for train.
+        root: its folder, in place of --data.root.
+        model: whose anchors are compared with the boxes, a name of the registry.
+        input_size: side of that model's input in pixels; its own by default.
+        output: folder for summary.txt, data.json and plots.
+    """
+    import dataclasses
+
+    from .engine.inspection import inspect_data
+
+    if root is not None:
+        if data.root not in (None, root):
+            raise ValueError(f"root, data.root: expected one of them, got {root!r} and {data.root!r}")
+        data = dataclasses.replace(data, root=root)
+    print(inspect_data(data, model=model, input_size=input_size, output=output))
+    print(f"\nwritten to {output}/: summary.txt, data.json, classes.png, boxes.png, sheet.png")
 
 
 def info(name: str | None = None, table: bool = False) -> None:

@@ -26,11 +26,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": commands.export,
     "convert": commands.convert,
     "demo": commands.demo,
+    "data": commands.inspect_dataset,
     "info": commands.info,
 }
 POSITIONALS: dict[str, dict[str, str | None]] = {
     "predict": {"images": "+"},
     "convert": {"weights": None, "output": None},
+    "data": {"root": "?"},
     "info": {"name": "?"},
 }
 """By command: the parameters that are no options, and how many words each takes, as argparse says it."""
@@ -39,6 +41,7 @@ RENAMED = {"convert": {"from": "source"}}
 WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
     "eval": "YAML file with these options, or the config.yaml of a run, which says data, metrics and best.safetensors",
+    "data": "YAML file with these options",
 }
 IMPORT = (
     "a module of your own that registers models, by name or file; it is imported before anything else. May be repeated"
