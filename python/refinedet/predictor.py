@@ -199,7 +199,7 @@ class Predictor:
         """All in one pass of the network."""
         side = (self.input_size, self.input_size)
         resized = (resize_image(pixels, side) for pixels in loaded)
-        images = torch.stack([to_tensor(pixels, self.model.normalization) for pixels in resized])
+        images = torch.stack([to_tensor(pixels) for pixels in resized])
         with torch.inference_mode():
             detections = self.model(images.to(self.device))
         return from_padded(detections, sizes, list(range(len(loaded))))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def test_to_tensor_is_bgr_minus_mean_for_any_size() -> None:
     for width, height in [(1, 1), (7, 3), (320, 192)]:
         image = noise(width, height)
         want = image.transpose(2, 0, 1).astype(np.float32) - np.array([104, 117, 123])[:, None, None]
-        got = to_tensor(image)
+        got = to_tensor(image, Normalization())
         assert got.dtype == torch.float32 and got.is_contiguous()
         np.testing.assert_array_equal(got.numpy(), want)
 
@@ -25,7 +26,9 @@ def test_to_tensor_takes_views_and_leaves_them_alone() -> None:
     view = image[2:8, ::-1]
     view.setflags(write=False)
     before = view.copy()
-    np.testing.assert_array_equal(to_tensor(view).numpy(), to_tensor(before).numpy())
+    for normalization in (None, Normalization()):
+        got = to_tensor(view, normalization)
+        np.testing.assert_array_equal(got.numpy(), to_tensor(before, normalization).numpy())
     np.testing.assert_array_equal(view, before)
 
 
@@ -35,6 +38,36 @@ def test_normalization_divides_and_reorders() -> None:
     assert to_tensor(image, rgb).flatten().tolist() == [3.0, 3.0, 3.0]
     rgb = Normalization(mean=(0, 0, 0), std=(1, 2, 1), order="rgb")
     assert to_tensor(image, rgb).flatten().tolist() == [30.0, 10.0, 10.0]
+
+
+def test_to_tensor_leaves_pixels_as_they_are() -> None:
+    image = noise(7, 3)
+    got = to_tensor(image)
+    assert got.dtype == torch.uint8 and got.is_contiguous()
+    np.testing.assert_array_equal(got.numpy(), image.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_normalization_gives_the_nearest_floats_in_any_layout(
+    order: Literal["bgr", "rgb"], layout: torch.memory_format
+) -> None:
+    normalization = Normalization((103.53, 116.28, 123.675), (57.375, 57.12, 58.395), order)
+    images = torch.from_numpy(np.stack([noise(16, 16), noise(16, 16, seed=1)]).transpose(0, 3, 1, 2).copy())
+    before = images.clone()
+    got = normalization.apply(images.contiguous(memory_format=layout))
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (normalization.mean, normalization.std))
+    want = (images.numpy().astype(np.float32) - mean) / std
+    np.testing.assert_array_equal(got.numpy(), want if order == "bgr" else want[:, ::-1])
+    assert got.dtype == torch.float32 and got.is_contiguous(memory_format=layout)
+    assert torch.equal(images, before)
+
+
+def test_normalization_applies_to_uint8_alone() -> None:
+    with pytest.raises(TypeError, match=r"images: expected uint8, got torch.float32"):
+        Normalization().apply(torch.zeros(1, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"images: expected shape \(B, 3, H, W\), got \(3, 4, 4\)"):
+        Normalization().apply(torch.zeros(3, 4, 4, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +107,8 @@ def test_collate_ragged() -> None:
     assert len(batch) == 3
     assert batch.images.shape == (3, 3, 48, 64)
     np.testing.assert_array_equal(batch.images[1], to_tensor(empty.image))
+    floats = collate([first, empty, last], normalization=Normalization()).images
+    np.testing.assert_array_equal(floats[1], to_tensor(empty.image, Normalization()))
     assert batch.gt_boxes.tolist() == [
         [0.0, 0.0, 0.5, 0.5],
         [0.25, 0.25, 1.0, 1.0],
@@ -85,8 +120,8 @@ def test_collate_ragged() -> None:
     assert batch.image_ids == [5, "none", "last"]
     assert batch.paths == ["5.jpg", "none.jpg", "last.jpg"]
     assert batch.original_sizes == [(64, 48), (64, 48), (640, 480)]
-    dtypes = [t.dtype for t in (batch.gt_boxes, batch.gt_labels, batch.gt_offsets, batch.gt_ignore)]
-    assert dtypes == [torch.float32, torch.int64, torch.int64, torch.bool]
+    dtypes = [t.dtype for t in (batch.images, batch.gt_boxes, batch.gt_labels, batch.gt_offsets, batch.gt_ignore)]
+    assert dtypes == [torch.uint8, torch.float32, torch.int64, torch.int64, torch.bool]
     boxes, labels = batch.ground_truth(2)
     assert boxes.tolist() == [[0.125, 0.25, 0.25, 0.75]] and labels.tolist() == [1]
     assert len(batch.ground_truth(1)[1]) == 0

@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status.
 
     2, as argparse has it, where the command line or a configuration is wrong by itself; 1 where the command failed;
-    130 after Ctrl-C. Errors are one line on stderr; REFINEDET_TRACEBACK=1 in the environment raises them instead.
+    130 after Ctrl-C, 143 after SIGTERM. Errors are one line on stderr; REFINEDET_TRACEBACK=1 in the environment raises
+    them instead.
     """
     argv = list(sys.argv[1:] if arguments is None else arguments)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -58,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("REFINEDET_TRACEBACK"):
             raise
+        status: int | None = getattr(error, "exit_status", None)  # of a run that a signal ended, as it was asked to
+        if status is not None:
+            print(f"refinedet: {error}", file=sys.stderr)
+            return status
         return _fail(_in_words(error), 2 if isinstance(error, UsageError) else 1)
 
 

@@ -1,6 +1,6 @@
 """Data sets in the formats of VOC, COCO, YOLO and CSV, SSD's augmentation, and loaders that give batches."""
 
-from ..structures import Batch, Normalization, Sample, collate, to_tensor
+from ..structures import Batch, Normalization, Sample, Unreadable, collate, to_tensor
 from .annotations import ImageRecord
 from .augment import EvalPipeline, TrainPipeline
 from .build import build_dataset
@@ -10,7 +10,8 @@ from .coco_format import coco_dict, to_coco_dict, write_coco_annotations
 from .csv_table import CSVDetection
 from .dataset import DetectionDataset
 from .image_io import ImageReadError, read_image, read_image_size
-from .loader import PipelineDataset, build_loader, set_epoch
+from .loader import DetectionLoader, build_loader, set_epoch
+from .pipeline_dataset import PipelineDataset
 from .report import AnnotationError, AnnotationReport, Problem, ProblemKind
 from .sampler import EpochSampler, SampleKey
 from .seeding import sample_rng
@@ -27,6 +28,7 @@ __all__ = [
     "COCODetection",
     "CSVDetection",
     "DetectionDataset",
+    "DetectionLoader",
     "EpochSampler",
     "EvalPipeline",
     "ImageReadError",
@@ -38,6 +40,7 @@ __all__ = [
     "Sample",
     "SampleKey",
     "TrainPipeline",
+    "Unreadable",
     "VOCDetection",
     "VOCFolderDetection",
     "YOLODetection",

@@ -68,6 +68,29 @@ class AnnotationTable:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def select(self, images: Sequence[int], objects: np.ndarray | None = None) -> AnnotationTable:
+        """The table of some of the images, in the given order. objects: (N,) bool, which of all objects to keep."""
+        counts = np.diff(self.offsets)[list(images)]
+        starts = self.offsets[list(images)]
+        rows = np.repeat(starts - np.concatenate([[0], np.cumsum(counts)[:-1]])[: len(counts)], counts)
+        rows = (rows + np.arange(counts.sum())).astype(np.int64)
+        owner = np.repeat(np.arange(len(counts)), counts)
+        if objects is not None:
+            kept = objects[rows]
+            rows, owner = rows[kept], owner[kept]
+        counts = np.bincount(owner, minlength=len(counts))
+        return AnnotationTable(
+            image_ids=[self.image_ids[index] for index in images],
+            paths=[self.paths[index] for index in images],
+            sizes=self.sizes[list(images)],
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            difficult=self.difficult[rows],
+            crowd=self.crowd[rows],
+            areas=self.areas[rows],
+        )
+
     def record(self, index: int) -> ImageRecord:
         """The annotations of one image; the arrays are copies."""
         rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))

@@ -33,6 +33,7 @@ def build_dataset(
     trust_picture_size: bool = False,
     orientation: Orientation = "auto",
     cache_images: bool = False,
+    quiet: bool = False,
 ) -> DetectionDataset:
     """VOCDetection or COCODetection, whichever `format` says, with their arguments.
 
@@ -51,6 +52,7 @@ def build_dataset(
         "trust_picture_size": trust_picture_size,
         "orientation": orientation,
         "cache_images": cache_images,
+        "quiet": quiet,
     }
     only_voc: dict[str, Any] = {
         "extra_parts": extra_parts,

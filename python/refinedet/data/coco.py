@@ -41,6 +41,7 @@ class COCODetection(DetectionDataset):
         trust_picture_size: bool = False,
         orientation: Orientation = "auto",
         cache_images: bool = False,
+        quiet: bool = False,
     ) -> None:
         """Reads and checks the annotation file; images are read later, one by one.
 
@@ -54,8 +55,8 @@ class COCODetection(DetectionDataset):
         drop_crowd: leave out iscrowd boxes, as the original training; False keeps them marked as
             crowd, for evaluation or for anchors on them to be ignored.
         drop_empty: leave out images that end up without an object.
-        on_error, check_images, trust_picture_size, orientation, cache_images: as for VOCDetection. In the report
-            object_index is the position in the file's list of annotations.
+        on_error, check_images, trust_picture_size, orientation, cache_images, quiet: as for VOCDetection. In the
+            report object_index is the position in the file's list of annotations.
         Raises FileNotFoundError; AnnotationError; ValueError for a file that is not COCO JSON.
         """
         check_options(on_error, check_images, orientation)
@@ -75,7 +76,14 @@ class COCODetection(DetectionDataset):
             table = _without_empty(table, report)
         self.annotation_file = annotation_file
         super().__init__(
-            table, names, category_ids, report, on_error=on_error, orientation=orientation, cache_images=cache_images
+            table,
+            names,
+            category_ids,
+            report,
+            on_error=on_error,
+            orientation=orientation,
+            cache_images=cache_images,
+            quiet=quiet,
         )
 
 

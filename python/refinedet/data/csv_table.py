@@ -41,7 +41,7 @@ class CSVDetection(FileDetection):
         **options: Any,
     ) -> None:
         """image_dir: what the paths are relative to; None: the folder of the table. options: coordinates, on_error,
-        check_images, trust_picture_size, orientation and cache_images, as for VOCDetection.
+        check_images, trust_picture_size, orientation, cache_images and quiet, as for VOCDetection.
 
         Raises FileNotFoundError; AnnotationError; ValueError.
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -36,9 +35,11 @@ class DetectionDataset(Dataset[Sample]):
         on_error: OnError = "skip",
         orientation: Orientation = "auto",
         cache_images: bool = False,
+        quiet: bool = False,
     ) -> None:
         """orientation: "auto" reads an image in the orientation that has its size in the table, as its EXIF tag turns
         it where both have; "stored" as it is stored. cache_images: keep every decoded image in memory, see `preload`.
+        quiet: do not log the report's summary.
 
         Raises AnnotationError where the report holds a problem and on_error is "raise", and where
         no image is left.
@@ -47,6 +48,8 @@ class DetectionDataset(Dataset[Sample]):
         self.class_names = list(class_names)
         self.category_ids = list(category_ids)
         self.report = report
+        self.origin = report  # of the data set that the files gave, also where this one is a part of it
+        self.on_error = on_error
         self.orientation = orientation
         self.holdout: dict[str, float] | None = None  # how it was cut out of a larger one
         self._cache: dict[int, np.ndarray] | None = {} if cache_images else None
@@ -57,19 +60,41 @@ class DetectionDataset(Dataset[Sample]):
             )
         if not len(table):
             raise AnnotationError(report, "no image left:")
-        if report.problems:
-            logger.warning("%s", report.summary())
-        elif report.excluded:
-            logger.info("%s", report.summary())
+        if not quiet:
+            self.log_report()
 
-    def subset(self, indices: Sequence[int], name: str) -> DetectionDataset:
+    def log_report(self) -> None:
+        """Logs the summary of the report, where there is something to say."""
+        if self.report.problems:
+            logger.warning("%s", self.report.summary())
+        elif self.report.excluded:
+            logger.info("%s", self.report.summary())
+
+    def subset(
+        self, indices: Sequence[int], name: str, *, objects: np.ndarray | None = None, reason: str = "object"
+    ) -> DetectionDataset:
         """A data set of some of the images, in the given order; what was wrong with the annotations stays with this
-        one's report."""
-        table = AnnotationTable.from_records([self.record(index) for index in indices])
+        one's report, which is the other's `origin`.
+
+        objects: (N,) bool, which of the table's objects to keep; what is left out counts as excluded for `reason`.
+        """
+        table = self.table.select(indices, objects)
         report = AnnotationReport(f"{self.report.source}, {name}", found=self.report.found)
-        cached = self.caches_images
-        options: dict[str, Any] = {"orientation": self.orientation, "cache_images": cached}
-        return DetectionDataset(table, self.class_names, self.category_ids, report, **options)
+        left_out = len(self.table.select(indices).labels) - len(table.labels)
+        if left_out:
+            report.excluded[reason] = left_out
+        made = DetectionDataset(
+            table,
+            self.class_names,
+            self.category_ids,
+            report,
+            on_error=self.on_error,
+            orientation=self.orientation,
+            cache_images=self.caches_images,
+            quiet=True,
+        )
+        made.origin = self.origin
+        return made
 
     @property
     def image_ids(self) -> list[ImageId]:
@@ -96,27 +121,29 @@ class DetectionDataset(Dataset[Sample]):
         """
         index = self._check_index(index)
         record = self.table.record(index)
-        return Sample(
-            image=self._image(index, record),
-            boxes=record.boxes.astype(np.float32),
-            labels=record.labels,
-            difficult=record.difficult,
-            crowd=record.crowd,
-            image_id=record.image_id,
-            path=record.path,
-            original_size=record.original_size,
-        )
+        return _sample(record, self._image(index, record))
+
+    def blank(self, index: int) -> Sample:
+        """The objects of an image on black, for where its file cannot be read."""
+        record = self.record(index)
+        width, height = record.original_size
+        return _sample(record, np.zeros((height, width, 3), np.uint8))
 
     def preload(self) -> int:
         """Decodes every image now, where cache_images is on; returns the bytes the cache takes.
 
         Worth calling before loader workers are forked: they then share one cache, where otherwise
-        each fills its own.
+        each fills its own. With on_error "skip" an image that cannot be read is passed over; whoever
+        asks for it gets the error.
         """
         if self._cache is None:
             return 0
         for index in range(len(self)):
-            self._image(index, self.table.record(index))
+            try:
+                self._image(index, self.table.record(index))
+            except (ImageReadError, OSError):
+                if self.on_error == "raise":
+                    raise
         size = sum(image.nbytes for image in self._cache.values())
         logger.info("%s: %d MiB of images in memory", self.report.source, size >> 20)
         return size
@@ -142,3 +169,16 @@ class DetectionDataset(Dataset[Sample]):
             image.setflags(write=False)
             self._cache[index] = image
         return image
+
+
+def _sample(record: ImageRecord, image: np.ndarray) -> Sample:
+    return Sample(
+        image=image,
+        boxes=record.boxes.astype(np.float32),
+        labels=record.labels,
+        difficult=record.difficult,
+        crowd=record.crowd,
+        image_id=record.image_id,
+        path=record.path,
+        original_size=record.original_size,
+    )

@@ -29,6 +29,7 @@ class FileDetection(DetectionDataset):
         trust_picture_size: bool = False,
         orientation: Orientation = "auto",
         cache_images: bool = False,
+        quiet: bool = False,
     ) -> None:
         """classes: the foreground classes in order; "auto": those of the objects, sorted by name. Others: as for
         VOCDetection."""
@@ -53,5 +54,12 @@ class FileDetection(DetectionDataset):
         table = AnnotationTable.from_records(records)
         categories = range(1, len(names) + 1)
         super().__init__(
-            table, names, categories, report, on_error=on_error, orientation=orientation, cache_images=cache_images
+            table,
+            names,
+            categories,
+            report,
+            on_error=on_error,
+            orientation=orientation,
+            cache_images=cache_images,
+            quiet=quiet,
         )

@@ -76,8 +76,9 @@ class AnnotationReport:
 
     source: what was read. images, objects: how many are in the data set in the end. excluded: how
     many objects an option left out, by reason ("difficult", "crowd", "class"); those are no
-    problems. found: the class names in the annotations, wanted or not, with the number of objects.
-    len() is the number of problems.
+    problems. notes: what else was seen that is no problem, phrases after a number ("images have no label file
+    and count as images without objects"). found: the class names in the annotations, wanted or not,
+    with the number of objects. len() is the number of problems.
     """
 
     source: str
@@ -85,6 +86,7 @@ class AnnotationReport:
     objects: int = 0
     problems: list[Problem] = field(default_factory=list)
     excluded: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
 
     def add(
@@ -110,20 +112,25 @@ class AnnotationReport:
 
     def summary(self, limit: int | None = 10) -> str:
         """Several lines: totals, counts per kind, the first `limit` problems (None: all)."""
-        lines = [f"{self.source}: {self.images} images with {self.objects} objects"]
+        total = f"{counted(self.images, 'image')} with {counted(self.objects, 'object')}"
+        return "\n".join([f"{self.source}: {total}", *self.details(limit)])
+
+    def details(self, limit: int | None = 10) -> list[str]:
+        """The lines of `summary` after the first."""
+        lines = []
         if self.excluded:
             parts = [f"{count} {reason}" for reason, count in sorted(self.excluded.items())]
             lines.append(f"  left out by option: {', '.join(parts)}")
+        lines += [f"  {count} {phrase}" for phrase, count in self.notes.items()]
         if not self.problems:
-            lines.append("  no problems found")
-            return "\n".join(lines)
+            return [*lines, "  no problems found"]
         parts = [f"{count} {kind}" for kind, count in self.counts.items()]
-        lines.append(f"  {len(self.problems)} problems: {', '.join(parts)}")
+        lines.append(f"  {counted(len(self.problems), 'problem')}: {', '.join(parts)}")
         shown = self.problems if limit is None else self.problems[:limit]
         lines += [f"  - {problem}" for problem in shown]
         if len(shown) < len(self.problems):
             lines.append(f"  - and {len(self.problems) - len(shown)} more")
-        return "\n".join(lines)
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dictionaries."""
@@ -132,6 +139,7 @@ class AnnotationReport:
             "images": self.images,
             "objects": self.objects,
             "excluded": dict(sorted(self.excluded.items())),
+            "notes": dict(self.notes),
             "counts": self.counts,
             "problems": [
                 {
@@ -155,6 +163,11 @@ class AnnotationReport:
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self.problems)
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 class AnnotationError(ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_SAMPLE, _SHUFFLE = 1, 2  # keeps the two kinds of streams apart
+_SAMPLE, _SHUFFLE, _REPLACEMENT = 1, 2, 3  # keeps the kinds of streams apart
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -15,6 +15,11 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 def shuffle_rng(seed: int, epoch: int) -> np.random.Generator:
     """The generator for the order of the samples in an epoch."""
     return _generator(seed, _SHUFFLE, epoch)
+
+
+def replacement_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The generator for what stands in for sample `index` in an epoch, where that cannot be read."""
+    return _generator(seed, _REPLACEMENT, epoch, index)
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:

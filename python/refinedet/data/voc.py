@@ -76,6 +76,7 @@ class VOCDetection(DetectionDataset):
         trust_picture_size: bool = False,
         orientation: Orientation = "auto",
         cache_images: bool = False,
+        quiet: bool = False,
     ) -> None:
         """Reads all annotations; images are read later, one by one.
 
@@ -97,6 +98,7 @@ class VOCDetection(DetectionDataset):
         orientation: photographs may have an EXIF tag that says how to turn them. "auto" follows the
             annotated size, and the tag where that fits both ways; "stored" takes no notice of the tag.
         cache_images: keep decoded images in memory.
+        quiet: do not log the summary of the report.
         Raises FileNotFoundError for a missing folder or split; AnnotationError; ValueError.
         """
         check_options(on_error, check_images, orientation)
@@ -135,6 +137,7 @@ class VOCDetection(DetectionDataset):
             on_error=on_error,
             orientation=orientation,
             cache_images=cache_images,
+            quiet=quiet,
         )
 
 

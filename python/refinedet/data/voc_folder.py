@@ -30,8 +30,8 @@ class VOCFolderDetection(FileDetection):
         **options: Any,
     ) -> None:
         """part: only files below a folder of this name ("train"; "val" also stands for valid and validation); None
-        takes them all. options: use_difficult, coordinates, on_error, check_images, trust_picture_size, orientation and
-        cache_images, as for VOCDetection.
+        takes them all. options: use_difficult, coordinates, on_error, check_images, trust_picture_size, orientation,
+        cache_images and quiet, as for VOCDetection.
 
         Raises FileNotFoundError where no XML file is found; AnnotationError; ValueError.
         """

@@ -49,7 +49,7 @@ class YOLODetection(FileDetection):
         no names, they stand for its class numbers 0, 1, ... .
         orientation: "auto" takes the fractions for those of the image as its EXIF tag turns it, "stored" as it is
             stored.
-        options: on_error, check_images, trust_picture_size and cache_images as for VOCDetection.
+        options: on_error, check_images, trust_picture_size, cache_images and quiet as for VOCDetection.
 
         Raises FileNotFoundError; AnnotationError; ValueError.
         """
@@ -248,6 +248,7 @@ def _read_labels(
     path = label_file(image)
     parsed = VOCFile(image_id, image, path, size)
     if not path.is_file():
+        report.notes["images have no label file and count as images without objects"] += 1
         return parsed
     try:
         lines = [line.split() for line in read_text(path).splitlines() if line.strip()]

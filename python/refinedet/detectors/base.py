@@ -43,9 +43,10 @@ class Detector(nn.Module, ABC):
         model.train(); outputs = model(images); losses = model.loss(outputs, batch); losses["total"].backward()
         model.eval(); detections = model(images)
 
-    images: (B, 3, H, W) float, pixels as `normalization` says, H and W multiples of `size_multiple`. In train mode the
-    call returns `HeadOutputs`, in eval mode `refinedet_ext.Detections` with boxes as fractions of the input's width and
-    height. `head_outputs(images)` gives the raw outputs in either mode.
+    images: (B, 3, H, W), H and W multiples of `size_multiple`: uint8 in BGR order, which the call normalizes, or float,
+    pixels as `normalization` says. In train mode the call returns `HeadOutputs`, in eval mode
+    `refinedet_ext.Detections` with boxes as fractions of the input's width and height. `head_outputs(images)` gives
+    the raw outputs of float images in either mode.
 
     A subclass builds its network and defines `head_outputs`. two_step=False lets the ODM start from the tiled anchors;
     arm=False trains a single stage, whose outputs are `outputs.single_stage_outputs`.
@@ -86,7 +87,7 @@ class Detector(nn.Module, ABC):
 
     def forward(self, images: Tensor) -> HeadOutputs | rx.Detections:
         self._check_images(images)
-        outputs = self.head_outputs(images)
+        outputs = self.head_outputs(self._normalized(images))
         return outputs if self.training else self.detect(outputs)
 
     def loss(self, outputs: HeadOutputs, batch: GroundTruth) -> dict[str, Tensor]:
@@ -144,10 +145,16 @@ class Detector(nn.Module, ABC):
                 self._anchors[key] = self.anchor_generator(sizes, image_size, images.device)
         return self._anchors[key]
 
+    def _normalized(self, images: Tensor) -> Tensor:
+        """uint8 pixels as the network reads them, in the dtype of its weights; floats are those already."""
+        if images.is_floating_point():
+            return images
+        return self.normalization.apply(images).to(next(self.parameters()).dtype)
+
     def _check_images(self, images: Tensor) -> None:
         check_shape(images, "images", ("B", 3, "H", "W"))
-        if not images.is_floating_point():
-            raise TypeError(f"images: expected a floating-point tensor, got {images.dtype}")
+        if not images.is_floating_point() and images.dtype != torch.uint8:
+            raise TypeError(f"images: expected uint8 or a floating-point tensor, got {images.dtype}")
         for side, size in zip(("height", "width"), images.shape[2:], strict=True):
             if size < 1 or size % self.size_multiple:
                 raise ValueError(f"images: expected a {side} that is a multiple of {self.size_multiple}, got {size}")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ..checks import check_choice, check_class_names, check_integer, check_range
 
 DEFAULT_MODEL = "refinedet320_vgg16"
+LOGGERS = ("tensorboard", "wandb", "mlflow")
 
 
 @dataclass
@@ -88,7 +89,8 @@ class DataConfig:
         use_difficult: VOC: train on boxes marked difficult, as the original code does.
         orientation: photographs whose EXIF tag says how to turn them: "auto" follows the annotated size, and the tag
             where that does not tell; "stored" takes no notice of the tag.
-        on_error: what happens to broken annotations: "skip" with a report, or "raise".
+        on_error: what happens to broken annotations and images: "skip" with a report, or "raise". An image that cannot
+            be read while the model trains is replaced by another; in an evaluation it counts as one without detections.
         batch_size: images per process and step.
         eval_batch_size: images per step in evaluation.
         workers: loader processes; 0 loads in the main process.
@@ -203,40 +205,58 @@ class TrainConfig:
 
     Args:
         iterations: the length of the run in steps; on the command line it replaces the epochs of a configuration.
-        epochs: the length of the run in passes over the training images; exactly one of the two is given.
+        epochs: the length of the run in passes over the training images; auto goes by how many there are: about
+            24,000 images altogether, in 12 to 300 epochs. One of the two is given, or max_minutes.
+        max_minutes: end after that time, the last evaluation included; where the length is longer, or none is given,
+            the schedule is planned so that it is complete then.
         accumulate: steps per update of the weights.
         precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor multiplies it by itself.
         clip_norm: largest norm of all gradients together; null: no clipping.
         seed: decides initial weights, order and augmentation.
         eval_every: epochs between evaluations on val.
+        ema: the weights that are evaluated and saved are a moving average with this decay; null: the last step's.
+        early_stopping: end after so many evaluations without a better one; null: never.
+        multi_scale: sides of the input in pixels, of which every step takes one at random; empty: the model's own.
         accelerator: cpu, gpu (or cuda), or auto: a GPU where there is one.
         devices: how many GPUs, or processes on a CPU; auto takes every GPU. torchrun's processes count by themselves.
         sync_batchnorm: batch norm over all processes.
         channels_last: memory layout of weights and images.
+        compile: run the network through torch.compile.
+        gradient_checkpointing: keep few activations of the backbone and compute the others again, for less memory.
+        deterministic: only algorithms whose results repeat bit for bit; on a CPU they do anyway.
         freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or
             any part of it such as backbone.features.0.
-        resume: the `last.ckpt` of a run that was interrupted.
-        max_minutes: stop after that time, whatever the length.
+        resume: the checkpoints/last.ckpt of a run that was interrupted, or the run's folder.
+        save_minutes: write that file so often within an epoch; it is written at the end of every epoch anyway.
+        loggers: besides the CSV file, which is always written: tensorboard, wandb, mlflow.
     """
 
     iterations: int | None = None
-    epochs: int | None = None
+    epochs: int | Literal["auto"] | None = None
+    max_minutes: float | None = None
     accumulate: int = 1
     precision: Literal["32", "bf16", "16", "auto"] = "32"
     clip_norm: float | None = None
     seed: int = 0
     eval_every: int = 1
+    ema: float | None = None
+    early_stopping: int | None = None
+    multi_scale: list[int] = field(default_factory=list)
     accelerator: Literal["auto", "cpu", "gpu", "cuda"] = "auto"
     devices: int | Literal["auto"] = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = True
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    deterministic: bool = False
     freeze: str | list[str] | None = None
     resume: str | None = None
-    max_minutes: float | None = None
+    save_minutes: float = 10.0
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=lambda: ["tensorboard"])
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "epochs"):
-            if getattr(self, name) is not None:
+        for name in ("iterations", "epochs", "early_stopping"):
+            if getattr(self, name) not in (None, "auto"):
                 check_integer(getattr(self, name), f"train.{name}", 1)
         check_integer(self.accumulate, "train.accumulate", 1)
         check_integer(self.eval_every, "train.eval_every", 1)
@@ -245,10 +265,19 @@ class TrainConfig:
         if self.devices != "auto":
             check_integer(self.devices, "train.devices", 1)
         check_choice(self.precision, "train.precision", ("32", "bf16", "16", "auto"))
-        for name in ("clip_norm", "max_minutes"):
+        for side in self.multi_scale:
+            check_integer(side, "train.multi_scale", 1)
+        for logger in self.loggers:
+            check_choice(logger, "train.loggers", LOGGERS)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"train.ema: expected a number between 0 and 1, or null, got {self.ema}")
+        for name in ("clip_norm", "max_minutes", "save_minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"train.{name}: expected a positive number or null, got {value}")
+
+        if self.compile and self.gradient_checkpointing:
+            raise ValueError("train.compile, train.gradient_checkpointing: expected one of them, got both")
 
     @property
     def frozen(self) -> list[str]:
@@ -256,9 +285,11 @@ class TrainConfig:
         return [self.freeze] if isinstance(self.freeze, str) else list(self.freeze or [])
 
     def check_length(self) -> None:
-        if (self.iterations is None) == (self.epochs is None):
+        given = [name for name in ("iterations", "epochs") if getattr(self, name) is not None]
+        if len(given) > 1 or (not given and self.max_minutes is None):
             raise ValueError(
-                f"train.iterations, train.epochs: expected exactly one of them, got {self.iterations} and {self.epochs}"
+                "train.iterations, train.epochs: expected one of them (or train.max_minutes), got "
+                f"{self.iterations} and {self.epochs}"
             )
 
 
@@ -296,7 +327,8 @@ class RunConfig:
         evaluation: how detections are measured.
         imports: modules of your own that register models (`refinedet.register_model`), by name or file; on the command
             line, `--import MODULE` adds one. `refinedet eval --config` of the run imports them, too.
-        output: folder for the model files, checkpoints, logs, metrics and images.
+        output: folder for the model files, checkpoints, logs, metrics and images; null takes runs/train, or
+            runs/train-2 and so on where that is in use.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -304,5 +336,5 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
-    output: str = "runs/train"
+    output: str | None = None
     imports: list[str] = field(default_factory=list)

@@ -1,204 +1,23 @@
-"""The data sets and loaders of a run."""
+"""The loaders of a run."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
-from ..data import (
-    CSVDetection,
-    EvalPipeline,
-    TrainPipeline,
-    VOCFolderDetection,
-    YOLODetection,
-    build_dataset,
-    build_loader,
-)
+from ..data import DetectionLoader, EvalPipeline, TrainPipeline, build_loader
 from ..data.dataset import DetectionDataset
-from ..data.holdout import stratified_holdout
-from ..data.image_files import expand_home
-from ..data.layouts import Format, coco_file_names, detect_format, find_image_dir, find_part, find_parts, is_voc_layout
 from ..structures import Batch, Normalization
-from .config import DataConfig, SplitConfig
+from .config import DataConfig
+from .epoch_loader import EpochLoader
+from .splits import open_split, open_training, write_holdout
+
+__all__ = ["DetectionData", "augment_options", "eval_pipeline", "open_split", "open_training", "write_holdout"]
 
 logger = logging.getLogger(__name__)
-
-
-def open_split(
-    config: DataConfig, part: str, classes: list[str] | None = None, *, allow_empty: bool = False
-) -> DetectionDataset:
-    """The data set of "train", "val" or "test"; test falls back on val where it is empty, val on images held out of
-    train.
-
-    classes: the names that the labels must stand for, such as those of the training part; a part may lack some.
-    allow_empty: take a part without any object. One whose objects are all of other classes is refused all the same.
-    """
-    source = _find(config, part)
-    if source.holdout is None:
-        dataset = _open(config, source, part, classes)
-    else:
-        dataset = _held_out(config, source, part, classes)
-    _check_objects(dataset, part, allow_empty)
-    return dataset
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a part lies: the arguments of SplitConfig in effect. holdout: it is a share of the training part."""
-
-    format: Format
-    root: Path | None
-    arguments: dict[str, Any]
-    holdout: float | None = None
-
-
-def _find(config: DataConfig, part: str) -> _Source:
-    root = expand_home(config.root) if config.root is not None else None
-    format = _format(config, part, root)
-    given = {name: _given(getattr(config, name)) for name in ("train", "val", "test")}
-    if part == "test" and not given["test"]:
-        found = None if given["val"] or root is None else find_part(format, root, "test")
-        if found:
-            return _Source(format, root, found)
-        part = "val"
-    if given[part]:
-        holdout = part == "train" and _holds_out(config, format, root, given)
-        return _Source(format, root, given[part], config.val_fraction if holdout else None)
-    nothing = {"voc": "split", "yolo": "split", "csv": "annotation_file", "coco": "image_dir and annotation_file"}
-    train = given["train"] or (find_part(format, root, "train") if root is not None else None)
-    if train is None:
-        raise ValueError(f"data.{part}: expected {nothing[format]}, got nothing")
-    if part == "val" and not _holds_out(config, format, root, given):
-        found = find_part(format, root, "val") if root is not None else None
-        if not found:
-            raise ValueError(
-                f"data.val: expected {nothing[format]}, got nothing; data.val_fraction would hold out training images"
-            )
-        return _Source(format, root, found)
-    return _Source(format, root, train, config.val_fraction if _holds_out(config, format, root, given) else None)
-
-
-def _holds_out(config: DataConfig, format: Format, root: Path | None, given: dict[str, dict[str, Any]]) -> bool:
-    """Whether there is no val of the data's own. One that was found goes with the train that was found: another train
-    may hold its images."""
-    if given["val"] or config.val_fraction is None:
-        return False
-    if root is None:
-        return True
-    train = find_parts(format, root, "train")
-    usual = not given["train"] or (len(train) == 1 and train[0].items() <= given["train"].items())
-    return not (usual and find_part(format, root, "val"))
-
-
-def _format(config: DataConfig, part: str, root: Path | None) -> Format:
-    if config.format != "auto":
-        return config.format
-    file = getattr(config, part).annotation_file or config.val.annotation_file or config.train.annotation_file
-    if file is not None:
-        return "csv" if file.lower().endswith(".csv") else "coco"
-    if root is None:
-        raise ValueError(f"data.{part}: expected split, got nothing; data.root: expected the folder of the data set")
-    return detect_format(root)
-
-
-def _given(split: SplitConfig) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(split).items() if value is not None}
-
-
-def _open(config: DataConfig, source: _Source, part: str, classes: list[str] | None) -> DetectionDataset:
-    """All of the images of a source. `part` decides what becomes of difficult objects and crowds."""
-    root, given = source.root, source.arguments
-    names = classes if classes is not None else config.classes
-    common: dict[str, Any] = {
-        "on_error": config.on_error,
-        "orientation": config.orientation,
-        "cache_images": config.cache_images,
-    }
-    use_difficult = True if config.use_difficult is None or part != "train" else config.use_difficult
-    if source.format == "voc" and root is not None and root.is_dir() and not is_voc_layout(root):
-        _refuse_others(given, "split", "VOC files in plain folders")
-        names = names or "auto"
-        return VOCFolderDetection(root, given.get("split"), classes=names, use_difficult=use_difficult, **common)
-    if source.format == "voc":
-        if config.format == "auto":
-            names = names or "auto"
-        extra = [(r, name) for r, name in given.get("extra_parts", [])] or None
-        given = {**given, "extra_parts": extra}
-        return build_dataset("voc", root=root, **given, classes=names, use_difficult=use_difficult, **common)
-    if source.format == "yolo":
-        _refuse_others(given, "split", "YOLO")
-        if root is None:
-            raise ValueError("data.root: expected the folder of the YOLO data set, got nothing")
-        return YOLODetection(root, given.get("split"), classes=names or "auto", **common)
-    base = root or Path()
-    if "annotation_file" not in given:
-        raise ValueError(f"data.{part}: expected annotation_file, got {given}")
-    file = base / expand_home(given["annotation_file"])
-    if source.format == "csv":
-        folder = base / expand_home(given["image_dir"]) if "image_dir" in given else None
-        return CSVDetection(file, folder, classes=names or "auto", **common)
-    if "image_dir" not in given:
-        given = {**given, "image_dir": str(find_image_dir(base, file, coco_file_names(file), part).absolute())}
-    return build_dataset(
-        "coco",
-        root=base,
-        **given,
-        classes=names,
-        missing_classes=None if classes is None else "allow",
-        # COCO's metrics ignore detections on crowds, so they have to be there.
-        drop_crowd=None if part == "train" else False,
-        **common,
-    )
-
-
-def _refuse_others(given: dict[str, Any], known: str, format: str) -> None:
-    for name, value in given.items():
-        if name != known:
-            raise ValueError(f"{name}: {format}: there is no such argument, got {value!r}")
-
-
-def _held_out(config: DataConfig, source: _Source, part: str, classes: list[str] | None) -> DetectionDataset:
-    """Train or val where val is a share of the training images. Which ones does not depend on the part's options."""
-    assert source.holdout is not None
-    base = _open(config, source, "val", None)
-    held = stratified_holdout(base.table, source.holdout, config.split_seed, base.class_names)
-    of_val = {image_id for image_id, is_held in zip(base.image_ids, held, strict=True) if is_held}
-    same = part != "train" or (source.format != "coco" and config.use_difficult is not False)
-    whole = base if same and classes is None else _open(config, source, part, classes)
-    _check_objects(whole, part, False)  # whose report also says what was skipped
-    indices = [i for i, image_id in enumerate(whole.image_ids) if (image_id in of_val) != (part == "train")]
-    share = f"{source.holdout:.0%} held out for validation with seed {config.split_seed}"
-    if part == "train":
-        logger.info("%s has no validation part: %d of %d images, %s", base.report.source, held.sum(), len(base), share)
-    dataset = whole.subset(indices, f"{'without' if part == 'train' else 'the'} {share}")
-    dataset.holdout = {"val_fraction": source.holdout, "split_seed": config.split_seed}
-    return dataset
-
-
-def _check_objects(dataset: DetectionDataset, part: str, allow_empty: bool) -> None:
-    """ValueError for a part without an object of its classes."""
-    found = dataset.report.found
-    if len(dataset.table.labels) or (allow_empty and not found):
-        return
-    names = ", ".join(f"{name} ({count})" for name, count in found.most_common(20)) or "no objects at all"
-    raise ValueError(
-        f"data.{part}: expected objects of the classes {', '.join(dataset.class_names[:20])}, got none; the "
-        f"annotations have {names}\n{dataset.report.summary()}"
-    )
-
-
-def write_holdout(train: DetectionDataset, val: DetectionDataset, path: Path) -> None:
-    """Which images of a data set were held out, where they were."""
-    if val.holdout is not None:
-        content = {**val.holdout, "train": train.image_ids, "val": val.image_ids}
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def eval_pipeline(size: int | tuple[int, int], normalization: Normalization) -> EvalPipeline:
@@ -222,6 +41,8 @@ class DetectionData(pl.LightningDataModule):
         self.config = config
         self.seed = seed
         self.train_set, self.val_set = train_set, val_set
+        self._train_loader: DetectionLoader | None = None
+        self._training: EpochLoader | None = None
         self.train_pipeline = TrainPipeline(
             size,
             mean=normalization.mean,
@@ -235,8 +56,8 @@ class DetectionData(pl.LightningDataModule):
                 f"data.batch_size: expected at most the {len(train_set)} training images, got {config.batch_size}"
             )
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return build_loader(
+    def train_dataloader(self) -> EpochLoader:
+        self._train_loader = build_loader(
             self.train_set,
             self.train_pipeline,
             batch_size=self.config.batch_size,
@@ -245,7 +66,22 @@ class DetectionData(pl.LightningDataModule):
             drop_last=True,
             workers=self.config.workers,
             pin_memory=self._on_gpu,
+            on_unreadable="replace" if self.train_set.on_error == "skip" else "raise",
         )
+        self._training = EpochLoader(self._train_loader, self._position)
+        return self._training
+
+    @property
+    def waited(self) -> float:
+        """Seconds that training has waited for batches."""
+        return 0.0 if self._training is None else self._training.waited
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch, and batches of it that are done, of the trainer."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current
+        return epochs.processed, loop.epoch_loop.batch_progress.current.ready
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return build_loader(
@@ -255,7 +91,16 @@ class DetectionData(pl.LightningDataModule):
             workers=min(self.config.workers, 1),
             pin_memory=self._on_gpu,
             persistent_workers=False,
+            on_unreadable="blank" if self.val_set.on_error == "skip" else "raise",
         )
+
+    def teardown(self, stage: str) -> None:
+        """Says how many images could not be read while the model trained."""
+        lost = {} if self._train_loader is None else self._train_loader.unreadable
+        if stage == "fit" and lost:
+            logger.warning(
+                "%d of %d training images could not be read; others stood in for them", len(lost), len(self.train_set)
+            )
 
     @property
     def _on_gpu(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +12,12 @@ import torch
 
 from ..data import build_loader, to_coco_dict
 from ..data.dataset import DetectionDataset
+from ..data.pipeline_dataset import UNREADABLE
 from ..detectors import Detector
 from ..evaluation import (
     Evaluator,
     format_table,
+    no_detections,
     plot_precision_recall,
     write_metrics,
     write_results,
@@ -25,6 +28,8 @@ from ..optimize import optimize_for_inference
 from ..weights import load_model
 from .config import DataConfig
 from .data import eval_pipeline, open_split
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -47,8 +52,12 @@ def evaluate(
     the model's. multi_scale: a recipe of `refinedet.inference` or its name; the images then pass one by one, on all
     its scales.
 
-    Raises ValueError if the model has another number of classes than the data set, or if both input_size and
-    multi_scale are given.
+    Where the data set was made with on_error "skip", an image whose file cannot be read counts as one without
+    detections; it is named in a warning, and `metrics.json` has the number of such images under "unreadable". With
+    "raise" it ends the evaluation.
+
+    Raises ImageReadError or OSError for that and where nothing can be read any longer; ValueError if the model has
+    another number of classes than the data set, or if both input_size and multi_scale are given.
     """
     if input_size is not None and multi_scale is not None:
         raise ValueError("input_size: expected None where multi_scale says the sizes")
@@ -60,21 +69,38 @@ def evaluate(
     side = model.input_side(input_size)
     model = model.to(device).eval()
     evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
+    skip = dataset.on_error == "skip"
     if multi_scale is not None:
+        unreadable = 0
         for index in range(len(dataset)):
-            sample = dataset[index]
+            try:
+                sample = dataset[index]
+            except UNREADABLE as error:
+                unreadable += 1
+                if not skip or unreadable == len(dataset):
+                    raise
+                logger.warning("%s (image without detections)", error)
+                evaluator.add(no_detections(dataset.image_ids[index]))
+                continue
             evaluator.add(multi_scale_detections(model, sample.image, multi_scale, image_id=sample.image_id))
     else:
-        pipeline = eval_pipeline(side, model.normalization)
-        loader = build_loader(dataset, pipeline, batch_size=batch_size, workers=workers, persistent_workers=False)
+        loader = build_loader(
+            dataset,
+            eval_pipeline(side, model.normalization),
+            batch_size=batch_size,
+            workers=workers,
+            persistent_workers=False,
+            on_unreadable="blank" if skip else "raise",
+        )
         with torch.inference_mode():
             for batch in loader:
                 evaluator.update(model(batch.images.to(device)), batch)
+        unreadable = len(loader.unreadable)
     metrics = evaluator.compute(kind)
     if output is not None:
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-        write_metrics(folder / "metrics.json", metrics, images=len(dataset), **(extra or {}))
+        write_metrics(folder / "metrics.json", metrics, images=len(dataset), unreadable=unreadable, **(extra or {}))
         write_results(folder / "detections.json", evaluator.results())
         (folder / "table.txt").write_text(format_table(metrics) + "\n", encoding="utf-8")
         plot_precision_recall(evaluator.precision_recall(), folder / "precision_recall.png")

@@ -12,6 +12,7 @@ from .results import (
     ImageDetections,
     from_coco_results,
     from_padded,
+    no_detections,
     read_results,
     to_coco_results,
 )
@@ -63,10 +64,14 @@ class Evaluator:
         self._records.clear()
 
     def update(self, detections: Any, batch: Any) -> None:
-        """Adds the padded, normalized `Detections` of a `Batch` (image_ids and original_sizes)."""
+        """Adds the padded, normalized `Detections` of a `Batch` (image_ids and original_sizes).
+
+        Images that the batch lists as `unreadable` count as images without detections.
+        """
         records = from_padded(detections, batch.original_sizes, batch.image_ids, clip=self.clip)
+        blank = {lost.image_id for lost in getattr(batch, "unreadable", ())}
         for record in records:
-            self.add(record)
+            self.add(no_detections(record.image_id) if record.image_id in blank else record)
 
     def add(self, record: ImageDetections) -> None:
         """Adds the detections of one image. An image that has been seen already is refused."""

@@ -76,6 +76,11 @@ def as_array(value: Any, dtype: Any) -> np.ndarray:
     return np.array(value, dtype=dtype)
 
 
+def no_detections(image_id: ImageId) -> ImageDetections:
+    """The record of an image in which nothing was found."""
+    return ImageDetections(image_id, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
+
+
 def from_padded(
     detections: Any,
     original_sizes: Sequence[tuple[int, int]],

@@ -124,7 +124,7 @@ def multi_scale_detections(
         resized = resize_image(image, one.size(width, height))
         for mirrored in (False, True) if recipe.flip else (False,):
             pixels = np.ascontiguousarray(resized[:, ::-1]) if mirrored else resized
-            detections = model(to_tensor(pixels, model.normalization)[None].to(device))
+            detections = model(to_tensor(pixels)[None].to(device))
             record = from_padded(detections, [(width, height)], [image_id])[0]
             boxes = record.boxes
             if mirrored:

@@ -38,7 +38,7 @@ def optimize_for_inference(
 
         fast = refinedet.optimize_for_inference(model)
         print(fast.report)
-        detections = fast(images)                # as model(images) in eval mode, images in float32
+        detections = fast(images)                # as model(images) in eval mode, images in float32 or uint8
         refinedet.Predictor(fast, class_names)("photo.jpg")
 
     The network is recorded once for each shape of the input (some seconds; up to 32 shapes are kept) as a flat list
@@ -147,6 +147,7 @@ class OptimizedDetector(Detector):
     def head_outputs(self, images: Tensor) -> HeadOutputs:
         """Raw outputs in float32, as the model's."""
         self._check_images(images)
+        images = self._normalized(images)
         if self.compiled:
             outputs = self._compiled()(_channels_last(images, self.dtype))
             return HeadOutputs(*[t.float() for t in outputs])

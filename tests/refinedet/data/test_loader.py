@@ -104,8 +104,10 @@ def test_processes_see_different_pictures(dataset: VOCDetection) -> None:
 
 def test_the_pipeline_decides_normalization_and_size(dataset: VOCDetection) -> None:
     pipeline = EvalPipeline((32, 16), mean=(0, 0, 0), std=(2, 2, 2), order="rgb")
-    batch = epoch(build_loader(dataset, pipeline, batch_size=1), 0)[0]
     image = pipeline(dataset[0]).image
+    batch = epoch(build_loader(dataset, pipeline, batch_size=1), 0)[0]
+    np.testing.assert_array_equal(batch.images[0].numpy(), image.transpose(2, 0, 1))
+    batch = epoch(build_loader(dataset, pipeline, batch_size=1, normalize=True), 0)[0]
     want = image[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) / 2
     np.testing.assert_array_equal(batch.images[0].numpy(), want)
 

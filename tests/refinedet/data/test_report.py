@@ -43,6 +43,12 @@ def test_summary_names_file_and_object() -> None:
     assert "no problems found" in AnnotationReport("demo").summary()
 
 
+def test_summary_counts_one_as_one() -> None:
+    report = AnnotationReport("demo", images=1, objects=1)
+    report.add(ProblemKind.NO_AREA, "b.xml", 2, "box (1, 1, 1, 1) has no area")
+    assert report.summary().splitlines()[:2] == ["demo: 1 image with 1 object", "  1 problem: 1 no_area"]
+
+
 def test_json(tmp_path: Path) -> None:
     report = make_report()
     report.write_json(tmp_path / "report.json")

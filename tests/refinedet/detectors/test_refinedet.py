@@ -238,7 +238,11 @@ def test_anchors_first_made_in_inference_mode_serve_in_training():
         (torch.zeros(1, 1, 128, 128), ValueError, r"images: expected shape \(B, 3, H, W\), got \(1, 1, 128, 128\)"),
         (torch.zeros(1, 3, 128, 100), ValueError, "images: expected a width that is a multiple of 64, got 100"),
         (torch.zeros(1, 3, 0, 128), ValueError, "images: expected a height that is a multiple of 64, got 0"),
-        (torch.zeros(1, 3, 128, 128, dtype=torch.uint8), TypeError, "images: expected a floating-point tensor"),
+        (
+            torch.zeros(1, 3, 128, 128, dtype=torch.int32),
+            TypeError,
+            "images: expected uint8 or a floating-point tensor",
+        ),
     ],
 )
 def test_wrong_images_are_named(images, error, message):

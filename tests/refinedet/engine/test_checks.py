@@ -21,7 +21,7 @@ def refused(config, monkeypatch):
     def no_data(*args, **options):
         pytest.fail("the data was opened")
 
-    monkeypatch.setattr("refinedet.engine.train.open_split", no_data)
+    monkeypatch.setattr("refinedet.engine.setup.open_training", no_data)
 
     def run(**changes):
         with pytest.raises((ValueError, OSError)) as caught:

@@ -289,3 +289,28 @@ def test_from_a_yolo_folder_to_metrics_by_its_root_alone(rendered: Path, tmp_pat
     weights = str(tmp_path / "run/last.safetensors")
     assert main(["eval", f"--weights={weights}", *data, f"--output={tmp_path / 'eval'}"]) == 0
     assert json.loads((tmp_path / "eval/metrics.json").read_text())["images"] == len(held_out) == 2
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_a_training_says_once_what_it_trains_on_and_what_is_wrong_with_it(
+    config: RunConfig,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    held_out: bool,
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(Path(str(config.data.root)), data)
+    file = data / "annotations/train.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"] = [5, 5, 0, 9]
+    file.write_text(json.dumps(content))
+    changes: dict[str, Any] = {"val": SplitConfig(), "val_fraction": 0.25} if held_out else {}
+    settings = replace(config.data, root=str(data), **changes)
+    train(replace(config, data=settings, train=replace(config.train, epochs=1)))
+    said = capfd.readouterr()
+    assert (said.out + said.err + caplog.text).count("has no area") == 1
+    lines = said.out.splitlines()
+    assert lines[0].split() == ["train", "val"]
+    assert lines[1].split() == (["images", "9", "3"] if held_out else ["images", "12", "4"])
+    assert sum("disc" in line for line in lines[:12]) == 1

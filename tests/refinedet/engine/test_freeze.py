@@ -10,7 +10,8 @@ from refinedet.cli.parser import parse
 from refinedet.engine.config import OptimConfig, TrainConfig
 from refinedet.engine.freeze import freeze, freeze_statistics
 from refinedet.engine.module import DetectionModule
-from refinedet.engine.train import build_model, train
+from refinedet.engine.start import build_model
+from refinedet.engine.train import train
 
 
 def model_of(name="refinedet192_small"):

@@ -31,7 +31,7 @@ class TrainPipeline:
     one percent of the input.
 
     size: side of the network's input, or its (width, height). mean, std, order: see Normalization;
-    the subtraction comes last, in `collate`, so that all steps work on 8 bits. Expanding fills with
+    the subtraction is left to the detector, so that all steps work on 8 bits. Expanding fills with
     mean. The other options are those of distort, random_expand, random_crop, random_resize and
     random_flip. min_object: objects whose width or height is less than this many pixels of the
     network's input are left out; 0, as the original, keeps all.

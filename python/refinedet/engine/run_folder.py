@@ -1,0 +1,54 @@
+"""The folder of a run: which one it is, and that nobody else's is written over."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..folders import make_folder
+from .checkpoints import FILE
+
+LOCK = ".running"
+
+
+def free_folder(usual: str | Path) -> Path:
+    """`usual` if there is nothing in it, else the first of usual-2, usual-3 and so on that is free."""
+    folder, number = Path(usual), 1
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        number += 1
+        folder = Path(f"{usual}-{number}")
+    return folder
+
+
+def check_free(folder: Path) -> None:
+    """ValueError if the folder holds a run; one that ended before its first checkpoint does not count."""
+    checkpoint = folder / "checkpoints" / FILE
+    models = [file for file in (checkpoint, folder / "last.safetensors") if file.exists()]
+    if models:
+        raise ValueError(
+            f"output: {folder} holds a run already; give another folder, or go on with it by train.resume={checkpoint}"
+        )
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """The folder, made if need be, as that of one running process; ValueError if another one is running there."""
+    make_folder(folder)
+    lock = folder / LOCK
+    with open(lock, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"output: another process is training into {folder}; give another folder") from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that writes files: the first of those that torchrun or Lightning started."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
