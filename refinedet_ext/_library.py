@@ -18,8 +18,8 @@ _problem: str | None = None
 if not PATH.exists():
     _problem = (
         f"refinedet_ext was built without its torch ops ({PATH.name} is missing). Install torch 2.11 or newer first, "
-        "then build again next to it: pip install --no-build-isolation --force-reinstall --no-deps refinedet-ext "
-        "(or the same with the path of the source tree)"
+        "then build again next to it: pip install --no-build-isolation --force-reinstall --no-deps . "
+        "in the folder of its source"
     )
 else:
     try:

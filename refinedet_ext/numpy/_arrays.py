@@ -26,8 +26,8 @@ def op(name: str) -> Callable[..., Any]:
     def missing(*args: object, **kwargs: object) -> Any:
         raise ImportError(
             "refinedet_ext was built without its NumPy module. Build it again where CMake finds pybind11: "
-            "pip install pybind11, then pip install --no-build-isolation --force-reinstall --no-deps refinedet-ext "
-            "(or the same with the path of the source tree)"
+            "pip install pybind11, then pip install --no-build-isolation --force-reinstall --no-deps . "
+            "in the folder of its source"
         )
 
     return missing
