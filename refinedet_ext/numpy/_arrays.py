@@ -41,6 +41,9 @@ def as_array(value: ArrayLike, name: str) -> NDArray[Any]:
         return np.asarray(value)
     except ValueError:  # rows of different lengths
         raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__}") from None
+    except (TypeError, RuntimeError) as error:  # a torch tensor in bfloat16, or one that wants a gradient
+        kind = type(value).__name__
+        raise TypeError(f"{name}: expected an array of numbers, got a {kind} that NumPy cannot read: {error}") from None
 
 
 def floating(value: ArrayLike, name: str) -> NDArray[Any]:

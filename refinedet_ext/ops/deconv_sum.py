@@ -57,8 +57,9 @@ def deconv_sum(
     relu = check_choice(activation, "activation", ACTIVATIONS) == "relu"
     try:
         return _op(input, weight, bias, lateral, relu)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(input, weight, bias, lateral)
+        _library.drop_location(error)
         raise
 
 

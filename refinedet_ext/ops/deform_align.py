@@ -87,8 +87,9 @@ def deform_align(
         steps = [check_pair(stride, "stride", 1), check_pair(padding, "padding"), check_pair(dilation, "dilation", 1)]
     try:
         return _op(input, weight, offset, center, mask, bias, *steps)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(input, offset, weight, bias, steps or _UNIT_STEPS, mask, center)
+        _library.drop_location(error)
         raise
 
 
