@@ -25,7 +25,7 @@ def evaluate(
     data: DataConfig,
     split: Literal["train", "val", "test"] = "test",
     kind: Literal["coco", "voc07", "voc12"] = "coco",
-    output: str = "runs/eval",
+    output: str | None = None,
     device: str = "cpu",
     input_size: int | None = None,
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
@@ -39,7 +39,8 @@ def evaluate(
         data: the data set, as for train.
         split: which part of it.
         kind: COCO metrics, or VOC's 11-point (voc07) or area (voc12) mAP.
-        output: folder for metrics.json, table.txt, detections.json and precision_recall.png.
+        output: folder for metrics.json, table.txt, detections.json and precision_recall.png, which must not be there
+            already; runs/eval by default, or runs/eval-2 and so on where that is in use.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
         nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
@@ -48,14 +49,16 @@ def evaluate(
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
     from .engine.evaluate import evaluate_file
+    from .engine.run_folder import free_folder
     from .evaluation import format_table
 
+    folder = free_folder("runs/eval") if output is None else Path(output).expanduser()
     metrics = evaluate_file(
         weights,
         data,
         split=split,
         kind=kind,
-        output=output,
+        output=folder,
         device=device,
         input_size=input_size,
         nms=nms,
@@ -63,7 +66,7 @@ def evaluate(
         optimize=optimize,
     )
     print(format_table(metrics))
-    print(f"\nwritten to {output}/: metrics.json, table.txt, detections.json, precision_recall.png")
+    print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
 
 
 def predict(
@@ -212,12 +215,13 @@ def export(
 
 
 def demo(
-    output: str = "runs/demo", train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
+    output: str | None = None, train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
 ) -> None:
     """Render a data set, train a small RefineDet on it from scratch, evaluate, draw.
 
     Args:
-        output: folder for everything; must not hold a run yet.
+        output: folder for everything, with nothing in it or with an interrupted demo, which goes on; runs/demo by
+            default, or runs/demo-2 and so on where that is in use.
         train_pictures: images to train on.
         test_pictures: held-out images.
         epochs: passes over the training images.
@@ -226,7 +230,8 @@ def demo(
     from .engine.demo import demo as run
     from .folders import check_folder
 
-    check_folder(output)
+    if output is not None:
+        check_folder(output)
     run(output, train_pictures=train_pictures, test_pictures=test_pictures, epochs=epochs, seed=seed)
 
 

@@ -46,10 +46,11 @@ def test_train_and_evaluate_in_a_few_lines(rendered, tmp_path, capsys):
     assert written["data"]["root"] == str(rendered) and written["optim"]["lr"] == OptimConfig().lr
 
 
-def test_the_configuration_of_a_run_is_enough_to_measure_it(rendered, tmp_path, capsys):
+def test_the_configuration_of_a_run_is_enough_to_measure_it(rendered, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     refinedet.train(rendered, model=TINY, data=DATA, train=SHORT, evaluation={"kind": "voc12"}, output=run)
-    arguments = ["--config", str(run / "config.yaml"), "--output", str(tmp_path / "eval")]
+    arguments = ["--config", str(run / "config.yaml")]
+    monkeypatch.chdir(tmp_path)  # results go to runs/eval, runs/eval-2 and so on
     assert main(["eval", *arguments]) == 0
     assert "mAP" in capsys.readouterr().out
     assert main(["eval", *arguments, "--kind", "coco", "--data.batch-size=2"]) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from ..evaluation import (
     write_metrics,
     write_results,
 )
-from ..folders import check_folder
+from ..folders import check_folder, make_folder
 from ..inference import MultiScale, multi_scale_detections
 from ..optimize import optimize_for_inference
 from ..weights import load_model
@@ -30,6 +29,16 @@ from .config import DataConfig
 from .data import eval_pipeline, open_split
 
 logger = logging.getLogger(__name__)
+
+RESULTS = ("metrics.json", "table.txt", "detections.json", "precision_recall.png")
+
+
+def check_no_results(folder: str | os.PathLike[str]) -> None:
+    """ValueError if an evaluation would write over a file there, OSError if the folder cannot be written."""
+    for name in RESULTS:
+        file = check_folder(folder) / name
+        if file.exists():
+            raise ValueError(f"output: {file} exists; give another folder")
 
 
 def evaluate(
@@ -48,9 +57,9 @@ def evaluate(
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
-    `table.txt` and `precision_recall.png`; None writes nothing. input_size: side the images are resized to, None is
-    the model's. multi_scale: a recipe of `refinedet.inference` or its name; the images then pass one by one, on all
-    its scales.
+    `table.txt` and `precision_recall.png`, none of which may be there already; None writes nothing. input_size: side
+    the images are resized to, None is the model's. multi_scale: a recipe of `refinedet.inference` or its name; the
+    images then pass one by one, on all its scales.
 
     Where the data set was made with on_error "skip", an image whose file cannot be read counts as one without
     detections; it is named in a warning, and `metrics.json` has the number of such images under "unreadable". With
@@ -66,6 +75,8 @@ def evaluate(
             f"dataset: expected {model.num_classes - 1} classes as the model has, got {len(dataset.class_names)}: "
             f"{', '.join(dataset.class_names)}"
         )
+    if output is not None:
+        check_no_results(output)
     side = model.input_side(input_size)
     model = model.to(device).eval()
     evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
@@ -98,8 +109,7 @@ def evaluate(
         unreadable = len(loader.unreadable)
     metrics = evaluator.compute(kind)
     if output is not None:
-        folder = Path(output)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(output)
         write_metrics(folder / "metrics.json", metrics, images=len(dataset), unreadable=unreadable, **(extra or {}))
         write_results(folder / "detections.json", evaluator.results())
         (folder / "table.txt").write_text(format_table(metrics) + "\n", encoding="utf-8")
@@ -128,7 +138,7 @@ def evaluate_file(
     ValueError if the data's classes are named, and are others than those that the model's file names.
     """
     if output is not None:
-        check_folder(output)
+        check_no_results(output)
     checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
     known, wanted = checkpoint.class_names, data.classes
     if known is not None and isinstance(wanted, list) and wanted != known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,18 @@ from .checkpoints import FILE
 LOCK = ".running"
 
 
+def numbered(usual: str | Path) -> Iterator[Path]:
+    """`usual`, usual-2, usual-3 and so on."""
+    yield Path(usual)
+    for number in itertools.count(2):
+        yield Path(f"{usual}-{number}")
+
+
 def free_folder(usual: str | Path) -> Path:
-    """`usual` if there is nothing in it, else the first of usual-2, usual-3 and so on that is free."""
-    folder, number = Path(usual), 1
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = Path(f"{usual}-{number}")
-    return folder
+    """The first of the numbered folders with nothing in it."""
+    return next(
+        folder for folder in numbered(usual) if not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    )
 
 
 def check_free(folder: Path) -> None:
