@@ -86,6 +86,7 @@ def test_long_lists_of_keys_are_cut(state):
         load_strict(nn.Linear(2, 3), {**state, **{f"k{i}": torch.zeros(1) for i in range(20)}}, source="x")
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")  # which is what was damaged
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     zipped=st.booleans(),
