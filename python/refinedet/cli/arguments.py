@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..config_files import ALTERNATIVES, dump_config, find_config, load_config, merge, parse_config, without
-from ..user_modules import import_user_module
+from ..user_modules import import_user_module, is_file_name
 from .names import OptionNames, did_you_mean
 from .run_config import eval_options, is_run_config
 from .usage import UsageError
@@ -33,7 +34,9 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
     """
     typed = _sort(argv, command, names)
     content: dict[str, Any] = {}
+    imports: list[str] = []
     for config, file in typed.configs:
+        imports += import_modules(config.pop("imports", None))
         if command == "eval" and is_run_config(config):
             config = eval_options(config, Path(file), has_weights="weights" in typed.given)
         content = merge(content, checked(config, names, file))
@@ -43,13 +46,22 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
         for name, replaced in (pair, pair[::-1]):
             if name in typed.given:
                 content = without(content, replaced)
-    imports = [*content.pop("imports", []), *typed.imports]
-    for module in imports:
-        import_user_module(module)
+    imports += import_modules(typed.imports)
     if imports and command == "train":
         content["imports"] = list(dict.fromkeys(imports))
     first = [f"--config={dump_config(content)}"] if content else []
     return [*first, *typed.words]
+
+
+def import_modules(names: object) -> list[str]:
+    """Import the modules of the option `imports`, and return their names; UsageError unless it is a list of names."""
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"imports: expected a list of modules, got {names!r}")
+    for name in names:
+        import_user_module(name)
+    return names
 
 
 def checked(content: Mapping[str, Any], names: OptionNames, file: str, prefix: str = "") -> dict[str, Any]:
@@ -87,7 +99,8 @@ def _sort(argv: Sequence[str], command: str, names: OptionNames) -> _Typed:
             name, equals, value = word.removeprefix("--").partition("=")
             section = name.replace("-", "_")
             if name == "import":
-                typed.imports.append(value or _next(words, name))
+                module = value or _next(words, name)
+                typed.imports.append(os.path.abspath(module) if is_file_name(module) else module)
             elif name == "config" and name in names.names:
                 file = value or _next(words, name)
                 typed.configs.append((load_config(file), str(find_config(file))))
