@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from .config_files import load_config, merge
+from .config_files import load_config, merge, starting_point
 from .engine.config import DataConfig, RunConfig
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def train(
 
     Args:
         root: folder of the data set, the option data.root.
-        config: what the options change: a file, the name of a shipped configuration, or a `RunConfig`.
+        config: what the options change: a file, the name of a shipped configuration, or a `RunConfig`; None is the
+            recipe own_data, without its model where the options ask for one.
         model: the options of the section model, or its name alone.
         data: those of the section data, such as {"batch_size": 16, "augment": {"max_expand": 2.0}}.
         optim: those of the section optim.
@@ -69,7 +70,9 @@ def train(
         more["callbacks"] = callbacks
     if loggers:
         more["loggers"] = loggers
-    return run(run_config(config, given), **more)
+    changes = _plain(given)
+    start = starting_point(changes) if config is None else config
+    return run(run_config(start, changes), **more)
 
 
 def evaluate(
@@ -126,7 +129,7 @@ def evaluate(
     )
 
 
-def run_config(config: RunConfig | PathLike | None, changes: Mapping[str, Any]) -> RunConfig:
+def run_config(config: RunConfig | Mapping[str, Any] | PathLike | None, changes: Mapping[str, Any]) -> RunConfig:
     """A run's configuration with changes, each by the section and the name that the command line has for it."""
     from .cli.parser import resolve_run
 
@@ -135,7 +138,7 @@ def run_config(config: RunConfig | PathLike | None, changes: Mapping[str, Any]) 
             return config
         content = dataclasses.asdict(config)
     else:
-        content = {} if config is None else load_config(os.fspath(config))
+        content = load_config(os.fspath(config)) if isinstance(config, (str, os.PathLike)) else dict(config or {})
     return resolve_run(merge(content, _plain(changes)))
 
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config_files import ALTERNATIVES, dump_config, find_config, load_config, merge, parse_config, without
+from ..config_files import (
+    ALTERNATIVES,
+    dump_config,
+    find_config,
+    load_config,
+    merge,
+    parse_config,
+    starting_point,
+    without,
+)
 from ..user_modules import import_user_module, is_file_name
 from .names import OptionNames, did_you_mean
 from .run_config import eval_options, is_run_config
@@ -18,12 +27,25 @@ from .usage import UsageError
 @dataclass
 class _Typed:
     """What was typed. configs: what configurations say, in order, and the file of each. imports: modules. given: the
-    options' names. words: what is left for the parser, in order."""
+    options' names. named: a configuration was named. words: what is left for the parser, in order."""
 
     configs: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     imports: list[str] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
+    named: bool = False
     words: list[str] = field(default_factory=list)
+
+    def sketch(self) -> dict[str, Any]:
+        """What is given, by section and name, whatever its value."""
+        found: dict[str, Any] = {}
+        for config, _ in self.configs:
+            found = merge(found, config)
+        for name in self.given:
+            section, _, rest = name.partition(".")
+            found.setdefault(section, {})
+            if isinstance(found[section], dict):
+                found[section][rest] = True
+        return found
 
 
 def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> list[str]:
@@ -33,7 +55,7 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
     UsageError names an option or a key that there is not, and the closest ones there are.
     """
     typed = _sort(argv, command, names)
-    content: dict[str, Any] = {}
+    content = starting_point(typed.sketch()) if command == "train" and not typed.named else {}
     imports: list[str] = []
     for config, file in typed.configs:
         imports += import_modules(config.pop("imports", None))
@@ -104,6 +126,7 @@ def _sort(argv: Sequence[str], command: str, names: OptionNames) -> _Typed:
             elif name == "config" and name in names.names:
                 file = value or _next(words, name)
                 typed.configs.append((load_config(file), str(find_config(file))))
+                typed.named = True
             elif section in names.sections:
                 typed.configs.append(_section(section, value or _next(words, name)))
             else:
