@@ -17,6 +17,17 @@ def train(**sections: Any) -> None:
     print(f"best {result.best}\nlast {result.last}")
 
 
+def find_lr(**sections: Any) -> None:
+    """Try rising learning rates on a data set and draw the loss over them."""
+    from .engine.lr_finder import find_lr as run
+
+    found = run(RunConfig(**sections))
+    if found.suggested is None:
+        print(f"no rate made the loss fall, see {found.plot}")
+    else:
+        print(f"the loss falls steepest at --optim.lr {found.suggested:.2g}, see {found.plot}")
+
+
 def evaluate(
     weights: str,
     data: DataConfig,
