@@ -6,16 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from .engine.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from .engine.config import DataConfig, RunConfig
 
 
-def train(
-    model: ModelConfig, data: DataConfig, optim: OptimConfig, train: TrainConfig, evaluation: EvalConfig, output: str
-) -> None:
-    """Train a detector."""
+def train(**sections: Any) -> None:
+    """Train a detector on a data set."""
     from .engine.train import train as run
 
-    result = run(RunConfig(model, data, optim, train, evaluation, output))
+    result = run(RunConfig(**sections))
     print(f"best {result.best}\nlast {result.last}")
 
 
@@ -163,7 +161,8 @@ def convert(
     Args:
         weights: the checkpoint's file.
         output: the file to write, *.safetensors.
-        source: whose checkpoint it is (`--from` on the command line); an unknown name lists them.
+        source: whose checkpoint it is: refinedet.pytorch, efgrnet, or of a backbone such as vgg16_reducedfc,
+            caffe-resnet101 or torchvision-resnet101; an unknown name lists them all.
         input_size: of a detector: side of the input that it was trained for, which the weights do not tell; the smaller
             by default.
         class_names: of a detector's labels 1, 2, ...; those of PASCAL VOC by default where there are 20, of COCO where

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..folders import check_folder, make_folder
 from ..inference.drawing import DrawnFiles
 from ..inference.output_names import LABELS, VIDEO_SUFFIX, check_outputs, output_names
 from ..inference.selection import ScoreThreshold
@@ -44,8 +45,9 @@ def plan_outputs(
     csv: bool = False,
     overwrite: bool = False,
 ) -> OutputPlan:
-    """The plan for some sources; ValueError if it would replace one of them, or any file unless overwrite."""
-    plan = OutputPlan(Path(folder), output_names(sources), images, txt, coco, csv)
+    """The plan for some sources; ValueError if it would replace one of them, or any file unless overwrite;
+    OSError if there can be no such folder."""
+    plan = OutputPlan(check_folder(folder), output_names(sources), images, txt, coco, csv)
     if coco:
         _check_coco_ids(plan.names)
     files = [DETECTIONS, *([COCO_RESULTS] if coco else ()), *([CSV] if csv else ())]
@@ -91,10 +93,7 @@ def predict(
         tqdm.write(f"refinedet: left out: {error}", file=sys.stderr)
 
     predictions = predictor.stream(sources, score_threshold=score_threshold, classes=classes, on_error=tell)
-    try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"output: {plan.folder} cannot be made: {error.strerror}") from error
+    make_folder(plan.folder)
     report = DetectionsFile(plan.folder / DETECTIONS, predictor.class_names, plan.names if plan.images else None)
     with ExitStack() as stack:
         writers = [_closed_by(stack, report)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..folders import make_folder
 from .checkpoints import FILE
 
 LOCK = ".running"
@@ -22,21 +23,20 @@ def free_folder(usual: str | Path) -> Path:
     return folder
 
 
-@contextmanager
-def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
-    """The folder as that of one running process; ValueError if it is another run's, or one is running there.
-
-    A folder where a run ended before its first checkpoint may be used again.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"output: expected a folder, {folder} is a file")
+def check_free(folder: Path) -> None:
+    """ValueError if the folder holds a run; one that ended before its first checkpoint does not count."""
     checkpoint = folder / "checkpoints" / FILE
     models = [file for file in (checkpoint, folder / "last.safetensors") if file.exists()]
-    if models and not resume:
+    if models:
         raise ValueError(
             f"output: {folder} holds a run already; give another folder, or go on with it by train.resume={checkpoint}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """The folder, made if need be, as that of one running process; ValueError if another one is running there."""
+    make_folder(folder)
     lock = folder / LOCK
     with open(lock, "a") as file:
         try:

@@ -14,6 +14,7 @@ from ..detectors import Detector
 from ..evaluation import Evaluator
 from ..registry import create_model
 from .checkpoints import describe_run
+from .checks import check_batch_size
 from .class_weights import with_class_weights
 from .config import RunConfig
 from .data import DetectionData
@@ -65,6 +66,7 @@ def set_up(config: RunConfig, resumed: dict[str, Any] | None = None) -> Setup:
     else:  # without the weights that the run began with
         spec = resumed["model"]
         model = create_model(spec["name"], len(names) + 1, **spec["options"]).train()
+    check_batch_size(model, config.data.batch_size, settings.frozen)
     assert model.spec is not None  # both ways of building a model leave it
     processes = process_count(settings.devices)
     run = describe_run(config, model.spec, names, images=len(train_set), processes=processes)

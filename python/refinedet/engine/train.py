@@ -20,12 +20,13 @@ from ..data.summary import describe
 from ..evaluation import format_table, plot_training_curves, write_metrics
 from .callbacks import SaveModels, ValidationImages
 from .checkpoints import FILE, Checkpoints
+from .checks import check_run
 from .config import RunConfig
 from .ema import WeightAverage
 from .progress import Progress
 from .resume import check_model, read_checkpoint
-from .run_folder import claimed, free_folder, is_main_process
-from .setup import set_up
+from .run_folder import check_free, claimed, free_folder, is_main_process
+from .setup import Setup, set_up
 from .splits import write_holdout
 from .start import with_model, with_precision
 from .trainer import build_loggers, build_trainer, process_count, quiet
@@ -64,6 +65,7 @@ def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: 
     NonFiniteLoss when the loss stops being a number; Interrupted after SIGINT or SIGTERM, when a checkpoint is written.
     """
     config.train.check_length()
+    check_run(config)
     config = with_precision(config)
     resumed: dict[str, Any] | None = None
     checkpoint: Path | None = None
@@ -73,25 +75,26 @@ def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: 
         config = _with_model_of(resumed, config)
     else:
         config = with_model(config)
-    output = _output(config, checkpoint)
-    config = dataclasses.replace(config, output=str(output))
+    goes_on = checkpoint is not None and (config.output is None or _same(checkpoint, Path(config.output)))
+    if config.output is not None and not goes_on:
+        check_free(Path(config.output))
     with ExitStack() as stack:
-        if is_main_process():
-            stack.enter_context(claimed(output, resume=checkpoint is not None and _same(checkpoint, output)))
         stack.enter_context(quiet())
-        return _run(config, output, checkpoint, resumed, callbacks, loggers)
+        setup = set_up(config, resumed)
+        output = _output(config, checkpoint)
+        if is_main_process():
+            stack.enter_context(claimed(output))
+        return _run(setup, output, checkpoint, callbacks, loggers)
 
 
 def _run(
-    config: RunConfig,
+    setup: Setup,
     output: Path,
     checkpoint: Path | None,
-    resumed: dict[str, Any] | None,
     callbacks: Sequence[pl.Callback],
     loggers: Sequence[Logger],
 ) -> TrainResult:
-    setup = set_up(config, resumed)
-    config, module = setup.config, setup.module
+    config, module = dataclasses.replace(setup.config, output=str(output)), setup.module
     settings, metric = config.train, config.evaluation.main_metric
     save = SaveModels(output, setup.class_names, metric)
     command = f"refinedet train --config {output / 'config.yaml'} --train.resume {output / 'checkpoints' / FILE}"
@@ -153,7 +156,7 @@ def _output(config: RunConfig, checkpoint: Path | None) -> Path:
 
 
 def _same(checkpoint: Path, output: Path) -> bool:
-    return checkpoint.resolve().parent.parent == output.resolve()
+    return checkpoint.resolve().parent.parent == output.expanduser().resolve()
 
 
 def _bring_best(checkpoint: Path, output: Path) -> None:

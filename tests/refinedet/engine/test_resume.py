@@ -15,10 +15,10 @@ import pytest
 import torch
 import yaml
 
-from refinedet.engine import RunConfig, TrainConfig, train
+from refinedet.engine import RunConfig, TrainConfig
 from refinedet.engine.checkpoints import RUN
 from refinedet.engine.module import DetectionModule
-from refinedet.engine.train import write_config
+from refinedet.engine.train import train, write_config
 from refinedet.weights import load_model
 
 ALWAYS = 1e-6  # minutes: a checkpoint after every step

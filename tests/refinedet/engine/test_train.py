@@ -13,9 +13,10 @@ import torch
 import yaml
 
 import refinedet.engine.setup
-from refinedet.engine import EvalConfig, TrainConfig, start, train
+from refinedet.engine import EvalConfig, TrainConfig, start
 from refinedet.engine.module import DetectionModule, NonFiniteLoss
 from refinedet.engine.start import build_model, with_precision
+from refinedet.engine.train import train
 from refinedet.predictor import Predictor
 from refinedet.registry import create_model
 from refinedet.weights import load_model, save_model
