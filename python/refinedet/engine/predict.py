@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -90,12 +91,13 @@ def predict(
         nonlocal failed
         failed += 1
         report.add_failure(str(source), error)
-        tqdm.write(f"refinedet: left out: {error}", file=sys.stderr)
+        _say(f"left out: {error}")
 
     predictions = predictor.stream(sources, score_threshold=score_threshold, classes=classes, on_error=tell)
     make_folder(plan.folder)
     report = DetectionsFile(plan.folder / DETECTIONS, predictor.class_names, plan.names if plan.images else None)
-    with ExitStack() as stack:
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _say(str(message))  # such as of a video that was cut off
         writers = [_closed_by(stack, report)]
         if plan.images:
             writers.append(_closed_by(stack, DrawnFiles(plan.folder, plan.names)))
@@ -115,6 +117,10 @@ def predict(
             images, detections = images + 1, detections + len(prediction)
             bar.update()
     return Summary(images, detections, failed)
+
+
+def _say(text: str) -> None:
+    tqdm.write(f"refinedet: {text}", file=sys.stderr)  # above the bar
 
 
 def _closed_by(stack: ExitStack, writer: Writer) -> Writer:

@@ -194,6 +194,17 @@ def test_a_video(run, tmp_path):
     assert run(clip, "--save_txt=true") == 1
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_video_that_was_cut_off_is_named(run, tmp_path, capsys):
+    clip = write_video(tmp_path / "clip.avi", frames=40)
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) // 2])
+    assert run(clip) == 0
+    count = len(read(tmp_path)["images"])
+    line = f"refinedet: {clip}: {count} frames can be read, it states 40"
+    assert 0 < count < 40 and capsys.readouterr().err.splitlines() == [line]
+
+
 def test_videos_and_images_in_one_call(run, photos, tmp_path):
     for name in ("one.avi", "two.avi"):
         write_video(photos / name, frames=3)
