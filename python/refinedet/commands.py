@@ -22,7 +22,7 @@ def evaluate(
     data: DataConfig,
     split: Literal["train", "val", "test"] = "test",
     kind: Literal["coco", "voc07", "voc12"] = "coco",
-    output: str = "runs/eval",
+    output: str | None = None,
     device: str = "cpu",
     input_size: int | None = None,
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
@@ -36,7 +36,8 @@ def evaluate(
         data: the data set, as for train.
         split: which part of it.
         kind: COCO metrics, or VOC's 11-point (voc07) or area (voc12) mAP.
-        output: folder for metrics.json, table.txt, detections.json and precision_recall.png.
+        output: folder for metrics.json, table.txt, detections.json and precision_recall.png, which must not be there
+            already; runs/eval by default, or runs/eval-2 and so on where that is in use.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
         nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
@@ -45,11 +46,15 @@ def evaluate(
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
     from .engine.data import open_split
+    from .engine.evaluate import check_no_results
     from .engine.evaluate import evaluate as run
     from .evaluation import format_table
+    from .folders import free_folder
     from .optimize import optimize_for_inference
     from .weights import load_model
 
+    folder = free_folder("runs/eval") if output is None else Path(output).expanduser()
+    check_no_results(folder)
     checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
     dataset = open_split(data, split, checkpoint.class_names)
     model = checkpoint.model
@@ -60,7 +65,7 @@ def evaluate(
         model,
         dataset,
         kind=kind,
-        output=output,
+        output=folder,
         batch_size=data.eval_batch_size,
         workers=data.workers,
         device=device,
@@ -69,13 +74,13 @@ def evaluate(
         extra={"weights": weights, "split": split, "optimize": optimize},
     )
     print(format_table(metrics))
-    print(f"\nwritten to {output}/: metrics.json, table.txt, detections.json, precision_recall.png")
+    print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
 
 
 def predict(
     images: list[str],
     weights: str,
-    output: str = "runs/predict",
+    output: str | None = None,
     score_threshold: float | dict[str, float] = 0.5,
     classes: list[str] | str | None = None,
     save_images: bool = True,
@@ -98,7 +103,8 @@ def predict(
             goes through subfolders), addresses of images (http, https), or the number of a camera, which runs until
             Ctrl-C.
         weights: a model file that `refinedet train` wrote.
-        output: folder for the drawn images and videos and for detections.json.
+        output: folder for the drawn images and videos and for detections.json; runs/predict by default, or
+            runs/predict-2 and so on where that is in use.
         score_threshold: leave out detections with lower scores; one number, or some by class such as '{"RBC": 0.6}',
             where the others have 0.5.
         classes: names of the classes that are wanted, one or '[RBC, WBC]'; all by default.
@@ -108,7 +114,7 @@ def predict(
         save_coco: write coco_results.json. The image id is the file's name without suffix, as a number where it is
             one; the category id is the label, from 1.
         save_csv: write detections.csv, a line for each detection.
-        overwrite: replace results that are in the folder already, which is refused otherwise.
+        overwrite: replace results that are in the output folder already, which is refused otherwise.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
         batch_size: images in one pass of the network; a camera has 1.
@@ -120,15 +126,19 @@ def predict(
     """
     from .engine.predict import plan_outputs
     from .engine.predict import predict as run
+    from .folders import free_folder
     from .inference.sources import find_sources
     from .optimize import OptimizedDetector
     from .predictor import Predictor
     from .weights import read_header
 
     read_header(weights)  # a wrong path is cheap to find out
+    if overwrite and output is None:
+        raise ValueError("output: expected the folder whose results overwrite is to replace, got none")
     sources = find_sources(images)
+    folder = free_folder("runs/predict") if output is None else Path(output)
     plan = plan_outputs(
-        sources, output, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
+        sources, folder, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
     )
     options: dict[str, Any] = {} if nms is None else {"nms": nms}
     predictor = Predictor.from_file(
@@ -223,12 +233,13 @@ def export(
 
 
 def demo(
-    output: str = "runs/demo", train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
+    output: str | None = None, train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
 ) -> None:
     """Render a data set, train a small RefineDet on it from scratch, evaluate, draw.
 
     Args:
-        output: folder for everything; must not hold a run yet.
+        output: folder for everything, with nothing in it or with an interrupted demo, which goes on; runs/demo by
+            default, or runs/demo-2 and so on where that is in use.
         train_pictures: images to train on.
         test_pictures: held-out images.
         epochs: passes over the training images.

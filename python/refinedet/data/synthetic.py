@@ -107,8 +107,8 @@ def render_dataset(
 ) -> RenderedDataset:
     """Renders `train` and `test` images into a COCO layout.
 
-    root/train/000001.jpg ..., root/test/..., root/annotations/train.json and test.json; folders are
-    made, files of these names replaced. image_format: "jpg" (quality 95) or "png". options: fields
+    root/train/000001.jpg ..., root/test/..., root/annotations/train.json and test.json; root must
+    not have files yet. image_format: "jpg" (quality 95) or "png". options: fields
     of `SceneOptions`, which are also written to root/options.json. Boxes are the tight bounds of
     what is visible of an object, "area" the number of its visible pixels.
     """
@@ -120,6 +120,8 @@ def render_dataset(
             raise ValueError(f"{split}: expected 0 or above, got {count}")
     scene = SceneOptions(**options)
     root = Path(root)
+    if root.exists() and any(root.iterdir()):
+        raise ValueError(f"root: expected a folder with nothing in it, {root} has files")
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     names = list(scene.classes)
     for split, count in counts.items():

@@ -14,15 +14,6 @@ from .checkpoints import FILE
 LOCK = ".running"
 
 
-def free_folder(usual: str | Path) -> Path:
-    """`usual` if there is nothing in it, else the first of usual-2, usual-3 and so on that is free."""
-    folder, number = Path(usual), 1
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = Path(f"{usual}-{number}")
-    return folder
-
-
 def check_free(folder: Path) -> None:
     """ValueError if the folder holds a run; one that ended before its first checkpoint does not count."""
     checkpoint = folder / "checkpoints" / FILE

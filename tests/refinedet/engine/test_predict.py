@@ -170,6 +170,15 @@ def test_nothing_is_replaced_unless_asked(run, photos, tmp_path, capsys):
     assert (tmp_path / "out/detections.json").read_bytes() != before
 
 
+def test_a_free_folder_is_taken_by_default(weights, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/predict", "runs/predict-2"):
+        assert main(["predict", "--weights", str(weights), str(photos / "a.jpg")]) == 0
+        assert files(tmp_path / folder) == ["a.jpg", "detections.json"] and f" {folder}/," in capsys.readouterr().out
+    assert main(["predict", "--weights", str(weights), "--overwrite=true", str(photos / "a.jpg")]) == 1
+    assert "output: expected the folder whose results overwrite is to replace" in capsys.readouterr().err
+
+
 def test_an_output_that_is_a_file_or_cannot_be_made_is_refused(run, photos, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     for output in ("file", "file/out"):
