@@ -69,10 +69,17 @@ def check_class_names(classes: Sequence[str], name: str = "classes") -> list[str
             raise TypeError(f"{name}: expected names, got {one!r}")
         if not one:
             raise ValueError(f"{name}: expected names, got an empty one")
+        if not is_text(one):
+            raise ValueError(f"{name}: expected names, got half a character in {one!r}")
     twice = sorted({one for one in names if names.count(one) > 1})
     if twice:
         raise ValueError(f"{name}: expected distinct names, got {twice[0]!r} twice")
     return names
+
+
+def is_text(value: str) -> bool:
+    """False for halves of characters (surrogates), which JSON can spell but no file can hold."""
+    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def check_std(value: Any, name: str) -> None:

@@ -10,14 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..checks import check_choice
+from ..checks import check_choice, check_class_names, is_text
 from ..structures import ImageId
 from .annotations import AnnotationTable
 from .box_checks import check_boxes, describe
-from .checks import CheckImages, OnError, Orientation, check_class_names, check_options, settle_size
+from .checks import CheckImages, OnError, Orientation, check_options, settle_size
 from .dataset import DetectionDataset
-from .image_files import expand_home
+from .image_files import expand_home, inside
 from .report import AnnotationReport, ProblemKind
+
+_LARGEST = 1 << 63  # what has no place in a table of 64-bit integers is no number of anything
 
 
 class COCODetection(DetectionDataset):
@@ -64,7 +66,7 @@ class COCODetection(DetectionDataset):
         image_dir, annotation_file = expand_home(image_dir), expand_home(annotation_file)
         if not image_dir.is_dir():
             raise FileNotFoundError(f"image_dir: no such folder: {image_dir}")
-        content = _read_json(annotation_file)
+        content = _read_content(annotation_file)
         report = AnnotationReport(f"COCO {annotation_file}")
         names, category_ids, label_of = _read_categories(content, classes, annotation_file, missing_classes == "allow")
         images = _Images(annotation_file, report)
@@ -87,13 +89,20 @@ class COCODetection(DetectionDataset):
         )
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def read_json(path: Path) -> Any:
+    """What an annotation file holds. Raises FileNotFoundError; ValueError for what is no JSON."""
     try:
-        content = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise FileNotFoundError(f"annotation_file: no such file: {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ValueError(f"annotation_file: {path} is no data set: it is nested too deeply") from None
+    except ValueError as error:  # of JSON, of its encoding, or of a number with thousands of digits
         raise ValueError(f"annotation_file: {path} is not JSON: {error}") from error
+
+
+def _read_content(path: Path) -> Mapping[str, Any]:
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"annotation_file: {path}: expected an object, got a {_kind(content)}")
     for key in ("images", "annotations", "categories"):
@@ -208,12 +217,17 @@ class _Images:
             detail = f"expected a file_name, got {name!r}"
             self.report.add(ProblemKind.INVALID_ANNOTATION, where, None, detail)
             return
-        if "\\" in name and not (image_dir / name).is_file():
-            name = name.replace("\\", "/")  # written on Windows
+        try:
+            path = inside(name, image_dir)
+            if "\\" in name and not path.is_file():
+                path = inside(name.replace("\\", "/"), image_dir)  # written on Windows
+        except ValueError as error:
+            self.report.add(ProblemKind.OUTSIDE_FOLDER, where, None, str(error))
+            return
         width, height = _integer(entry.get("width")), _integer(entry.get("height"))
         known = width is not None and height is not None and width > 0 and height > 0
         size = settle_size(
-            image_dir / name,
+            path,
             (width, height) if known else None,  # type: ignore[arg-type]
             where,
             self.report,
@@ -225,7 +239,7 @@ class _Images:
             return
         self.position_of[image_id] = len(self.ids)
         self.ids.append(image_id)
-        self.paths.append(str(image_dir / name))
+        self.paths.append(str(path))
         self.names.append(name)
         self.sizes.append(size)
 
@@ -332,7 +346,7 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 def _image_id(value: Any) -> ImageId | None:
     """An image's id as an integer or a string, None where it is neither. 1.0 is 1: pandas writes it so."""
-    return value if isinstance(value, str) else _integer(value)
+    return value if isinstance(value, str) and is_text(value) else _integer(value)
 
 
 def _integer(value: Any) -> int | None:
@@ -340,12 +354,14 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str):
-        return int(value) if value.strip().isdecimal() and len(value) < 20 else None
+        return int(value) if value.strip().isdecimal() and len(value) < 19 else None
+    if abs(value) >= _LARGEST:  # infinity among them
+        return None
     return int(value) if isinstance(value, int) or value.is_integer() else None
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1000)
 
 
 def _kind(value: Any) -> str:

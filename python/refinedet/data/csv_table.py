@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .file_dataset import FileDetection
-from .image_files import expand_home
+from .image_files import expand_home, inside
 from .report import AnnotationReport, ProblemKind
 from .text import read_text
 from .voc_files import VOCFile, VOCObject
@@ -69,6 +69,7 @@ def _read_table(table: Path, folder: Path, report: AnnotationReport) -> list[VOC
     first = next(index for index, row in enumerate(rows) if any(row))
     columns, start = _columns(rows[first], table)
     files: dict[str, VOCFile] = {}
+    refused: set[str] = set()
     for number, row in enumerate(rows[first + start :], first + start):
         if not any(row):
             continue
@@ -78,9 +79,17 @@ def _read_table(table: Path, folder: Path, report: AnnotationReport) -> list[VOC
             detail = f"line {number + 1}: expected a path, got none"
             report.add(ProblemKind.INVALID_OBJECT, table, number, detail)
             continue
+        if path in refused:
+            continue
         file = files.get(path)
         if file is None:
-            file = VOCFile(path, folder / expand_home(path), table, _size(cells), needs_size=False)
+            try:
+                image = inside(path, folder)
+            except ValueError as error:
+                refused.add(path)
+                report.add(ProblemKind.OUTSIDE_FOLDER, table, None, f"line {number + 1}: {error}")
+                continue
+            file = VOCFile(path, image, table, _size(cells), needs_size=False)
             files[path] = file
         if not any(cells[name] for name in (*_CORNERS, "class")):
             continue
@@ -121,7 +130,7 @@ def _is_number(cell: str) -> bool:
 
 def _size(cells: dict[str, str]) -> tuple[int, int] | None:
     width, height = cells.get("width", ""), cells.get("height", "")
-    known = width.isdecimal() and height.isdecimal() and int(width) > 0 and int(height) > 0
+    known = all(side.isdecimal() and len(side) < 10 and int(side) > 0 for side in (width, height))
     return (int(width), int(height)) if known else None
 
 

@@ -19,6 +19,36 @@ def expand_home(path: str | Path) -> Path:
     return Path(text).expanduser() if text == "~" or text.startswith("~/") else Path(text)
 
 
+def inside(name: str, *folders: Path) -> Path:
+    """The path of a file that an annotation names, relative to the first folder.
+
+    ValueError with the reason for a name that leads out of all of the folders, up by `..` or as an absolute path, or
+    that no file can have. Symbolic links are not looked at: a data set's own may lead anywhere.
+    """
+    fault = name_fault(name)
+    if fault is not None:
+        raise ValueError(fault)
+    path = folders[0] / expand_home(name)
+    place = os.path.abspath(path)
+    for folder in map(os.path.abspath, folders):
+        if place.startswith(os.path.join(folder, "")):
+            return path
+    raise ValueError(f"the file name {name!r:.100} leads out of {folders[0]}")
+
+
+def name_fault(name: str) -> str | None:
+    """Why no file can have this name, for which the system would raise errors of many kinds; None where one can."""
+    if "\0" in name:
+        return f"the file name {name!r:.100} has a NUL in it"
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:
+        return f"the file name {name!r:.100} has half a character in it"
+    if len(encoded) > 2000 or any(len(part) > 255 for part in encoded.split(b"/")):
+        return f"the file name {name!r:.100} is too long"
+    return None
+
+
 def is_image_name(path: str | Path) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ..checks import check_choice
+from .image_header import claimed_size, what_is_too_large
 
 INTERPOLATIONS = {
     "linear": cv2.INTER_LINEAR,
@@ -57,7 +58,8 @@ def read_image(path: str | Path, *, apply_orientation: bool = False) -> np.ndarr
     as cameras and scanners write fewer bits than the file has room for, but for coloured PNG, which always stands for
     16; floats from 0 to 1 as they are, others from their lowest to their highest value.
 
-    Raises FileNotFoundError, or ImageReadError for a file that cannot be decoded.
+    Raises FileNotFoundError, or ImageReadError for a file that cannot be decoded or that claims more pixels than
+    `image_header.pixel_limit()`.
     """
     return _decode(_read_bytes(path), path, apply_orientation)
 
@@ -119,6 +121,9 @@ def _read_bytes(path: str | Path) -> np.ndarray:
 def _decode(data: np.ndarray, path: str | Path, apply_orientation: bool) -> np.ndarray:
     keep = 0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION
     start = data[:8].tobytes()
+    too_large = what_is_too_large(claimed_size(data.data))
+    if too_large is not None:
+        raise ImageReadError(f"cannot decode {path}: {too_large}")
     image = None
     try:
         if start.startswith(_JPEG):
@@ -172,18 +177,24 @@ def read_stored_size(path: str | Path) -> StoredSize:
     try:
         with open(path, "rb") as file:
             start = file.read(24)
+            stored = None
             if start.startswith(_JPEG):
-                return _jpeg_size(file, path)
-            if start.startswith(_PNG):
-                return StoredSize(_png_size(file, start, path), _png_orientation(file))
+                stored = _jpeg_size(file, path)
+            elif start.startswith(_PNG):
+                stored = StoredSize(_png_size(file, start, path), _png_orientation(file))
     except FileNotFoundError:
         raise FileNotFoundError(f"no such image: {path}") from None
+    if stored is not None:
+        too_large = what_is_too_large(stored.size)
+        if too_large is not None:
+            raise ImageReadError(f"{path}: {too_large}")
+        return stored
     if not start:
         raise ImageReadError(f"{path}: {_what_is_wrong(0)}")
-    stored = read_image(path)
-    turned = read_image(path, apply_orientation=True) if start[8:12] in (b"WEBP", b"avif") else stored
-    height, width = stored.shape[:2]
-    orientation = 1 if np.array_equal(stored, turned) else 6 if turned.shape != stored.shape else 3
+    image = read_image(path)
+    turned = read_image(path, apply_orientation=True) if start[8:12] in (b"WEBP", b"avif") else image
+    height, width = image.shape[:2]
+    orientation = 1 if np.array_equal(image, turned) else 6 if turned.shape != image.shape else 3
     return StoredSize((width, height), orientation)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from .image_files import walk
+from .coco import read_json
+from .image_files import name_fault, walk
 from .parts import of_part, part_names
 from .yolo import YOLOSource
+from .yolo_yaml import NAMES
 
 Format = Literal["voc", "coco", "yolo", "csv"]
 FORMATS = ("voc", "coco", "yolo", "csv")
@@ -30,7 +31,7 @@ def detect_format(root: Path) -> Format:
         raise FileNotFoundError(f"root: no such folder: {root}")
     if is_voc_layout(root):
         return "voc"
-    if any((root / name).is_file() for name in ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")):
+    if any((root / name).is_file() for name in NAMES):
         return "yolo"
     files = list(walk(root))
     suffixes = {path.suffix.lower() for path in files}
@@ -120,17 +121,12 @@ def find_image_dir(root: Path, annotation_file: Path, file_names: list[str], par
 
 
 def coco_file_names(annotation_file: Path) -> list[str]:
-    """The file names of the images in a COCO file; what is wrong with the file is left to COCODetection."""
-    try:
-        content = json.loads(annotation_file.read_bytes())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"annotation_file: no such file: {annotation_file}") from None
-    except ValueError as error:
-        raise ValueError(f"annotation_file: {annotation_file} is not JSON: {error}") from error
+    """The file names of the images in a COCO file; what is wrong with them is left to COCODetection."""
+    content = read_json(annotation_file)
     entries = content.get("images") if isinstance(content, dict) else None
     entries = entries if isinstance(entries, list) else []
     names = [entry.get("file_name") for entry in entries if isinstance(entry, dict)]
-    return [name for name in names if isinstance(name, str) and name]
+    return [name for name in names if isinstance(name, str) and name and name_fault(name) is None]
 
 
 def _looks_like_coco(path: Path) -> bool:

@@ -15,6 +15,7 @@ class ProblemKind(str, Enum):
     """The kinds of problems; `consequence` says what a data set does about one with "skip"."""
 
     MISSING_IMAGE = "missing_image"
+    OUTSIDE_FOLDER = "outside_folder"
     UNREADABLE_IMAGE = "unreadable_image"
     MISSING_ANNOTATION = "missing_annotation"
     INVALID_ANNOTATION = "invalid_annotation"
@@ -45,6 +46,7 @@ class ProblemKind(str, Enum):
 _IMAGE_KINDS = frozenset(
     {
         ProblemKind.MISSING_IMAGE,
+        ProblemKind.OUTSIDE_FOLDER,
         ProblemKind.UNREADABLE_IMAGE,
         ProblemKind.MISSING_ANNOTATION,
         ProblemKind.INVALID_ANNOTATION,

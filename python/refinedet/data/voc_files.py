@@ -16,6 +16,7 @@ from .text import read_text
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*?\?>""")
+_ENTITY = re.compile(rb"<\0?!\0?E\0?N\0?T\0?I\0?T\0?Y")  # also in two bytes a character
 # What tools write for `difficult` beside 0 and 1.
 _DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
 _DIFFICULT |= dict.fromkeys(("", "unspecified", "unknown", "none", "null", "nan"), False)
@@ -133,6 +134,8 @@ def parse_file(path: Path, image_id: ImageId, image: Path, report: AnnotationRep
 def _parse_xml(data: bytes) -> ElementTree.Element:
     """The root of an XML document in whatever encoding it declares; the parser itself knows none of several bytes a
     character but Unicode's. Raises ParseError, ValueError or LookupError."""
+    if _ENTITY.search(data):  # entities within entities could fill the memory, and no tool writes any
+        raise ValueError("it declares entities")
     declared = _DECLARED.match(data)
     if declared is None:
         return ElementTree.fromstring(data.lstrip())

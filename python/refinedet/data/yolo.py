@@ -7,16 +7,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from .checks import Orientation
 from .file_dataset import FileDetection
-from .image_files import expand_home, is_image_name, walk
+from .image_files import expand_home, inside, is_image_name, name_fault, walk
 from .image_io import ImageReadError, read_stored_size
 from .parts import of_part, part_names
 from .report import AnnotationReport, ProblemKind
 from .text import read_text
 from .voc_files import VOCFile, VOCObject
+from .yolo_yaml import class_names, find_yaml, read_yaml, short
 
 # Labels are written with few digits: a box that touches the border may end this much beyond it.
 _ROUNDING = 1e-3
@@ -75,11 +74,11 @@ class YOLOSource:
         self.where = root
         self.folder = root if root.is_dir() else root.parent
         self.settings: dict[str, Any] = {}
-        found = _yaml_file(root)
+        found = find_yaml(root)
         if found is not None:
             self.where = found
-            self.settings = _read_yaml(found)
-        self.names = _names(self.settings.get("names"), self.settings.get("nc"), self.where) or _name_list(self.folder)
+            self.settings = read_yaml(found)
+        self.names = class_names(self.settings, self.where) or _name_list(self.folder)
 
     def has(self, part: str) -> bool:
         """Whether the data set has a part of this name."""
@@ -91,42 +90,58 @@ class YOLOSource:
     def _keyed(self) -> bool:
         return any(self.settings.get(name) for part in ("train", "val", "test") for name in part_names(part))
 
-    def images(self, part: str | None) -> tuple[list[Path], list[Path]]:
-        """The images of a part, and those that a list names but that do not exist."""
+    def images(self, part: str | None, report: AnnotationReport) -> list[Path]:
+        """The images of a part. Those that a list names but that do not exist, or are not the data set's, go into the
+        report."""
         if part is None or not self._keyed:
             every = [self.folder / path for path in self._all_images() if part is None or of_part(path, part)]
             if not every:
                 where = f"a folder {part!r} of {self.folder}" if part else str(self.folder)
                 raise FileNotFoundError(f"root: expected images in {where}, there are none")
-            return every, []
+            return every
         entries = next((self.settings[name] for name in part_names(part) if self.settings.get(name)), None)
         if entries is None:
             raise ValueError(f"{self.where}: expected a key {part!r}, it has {sorted(map(str, self.settings))}")
         found: list[Path] = []
-        missing: list[Path] = []
         for entry in entries if isinstance(entries, list) else [entries]:
             if not isinstance(entry, str):
-                raise ValueError(f"{self.where}: {part}: expected paths, got {entry!r:.80}")
+                raise ValueError(f"{self.where}: {part}: expected paths, got {short(entry)}")
             place = self._resolve(entry)
             if place.is_dir():
                 found += [path for path in walk(place) if is_image_name(path)]
             elif place.suffix.lower() == ".txt":
-                for line in read_text(place).splitlines():
-                    if line.strip():
-                        path = _listed(line, place.parent, self.folder)
-                        (found if path.is_file() else missing).append(path)
+                found += self._listed(place, report)
             else:
                 found.append(place)
         if not found:
-            raise FileNotFoundError(f"{self.where}: {part}: expected images in {entries!r}, there are none")
-        return found, missing
+            raise FileNotFoundError(f"{self.where}: {part}: expected images in {short(entries)}, there are none")
+        return found
+
+    def _listed(self, list_file: Path, report: AnnotationReport) -> list[Path]:
+        """The images of the lines of a list: relative to the list's folder or the data set's, or absolute in one of
+        these."""
+        found = []
+        folders = (list_file.parent, self.folder, self._base)
+        for number, line in enumerate(read_text(list_file).splitlines(), 1):
+            name = line.strip().replace("\\", "/")
+            if not name:
+                continue
+            try:
+                places = [inside(name, folder, *folders) for folder in folders[:2]]
+            except ValueError as error:
+                report.add(ProblemKind.OUTSIDE_FOLDER, list_file, None, f"line {number}: {error}")
+                continue
+            path = Path(*_without_dots(next((place for place in places if place.is_file()), places[0])))
+            if path.is_file():
+                found.append(path)
+            else:
+                report.add(ProblemKind.MISSING_IMAGE, path, None, "no such image")
+        return found
 
     def read(
         self, part: str | None, names: Sequence[str], report: AnnotationReport, orientation: Orientation
     ) -> list[VOCFile]:
-        images, missing = self.images(part)
-        for path in missing:
-            report.add(ProblemKind.MISSING_IMAGE, path, None, "no such image")
+        images = self.images(part, report)
         files = []
         seen: set[Path] = set()
         for image in images:
@@ -150,15 +165,29 @@ class YOLOSource:
         """A path of data.yaml. Exports are moved about: `path` may be stale, and some write ../train/images for a
         folder beside the file."""
         entry = entry.replace("\\", "/")
-        base = expand_home(str(self.settings.get("path") or ".").replace("\\", "/"))
-        places = [self.folder / base / entry, self.folder / entry, self.folder / entry.removeprefix("../")]
+        base = self._base
+        fault = name_fault(entry)
+        if fault is not None:
+            raise ValueError(f"{self.where}: {fault}")
+        places = [base / entry, self.folder / entry, self.folder / entry.removeprefix("../")]
         for place in places:
             if place.exists():
                 # No symbolic link is followed: labels lie beside images by the names of the folders.
                 return Path(*_without_dots(place))
-        raise FileNotFoundError(
-            f"{self.where}: expected {entry!r} in {self.folder / base} or {self.folder}, it has none"
-        )
+        there = str(base) if base.is_dir() else f"{base} (its path, a folder that does not exist)"
+        there += "" if base == self.folder else f" or {self.folder}"
+        raise FileNotFoundError(f"{self.where}: expected {entry!r} in {there}, it has none")
+
+    @property
+    def _base(self) -> Path:
+        """The folder that `path` names; the data set's own without it."""
+        given = self.settings.get("path", ".")
+        if not isinstance(given, str):
+            raise ValueError(f"{self.where}: path: expected a folder, got {short(given)}")
+        fault = name_fault(given)
+        if fault is not None:
+            raise ValueError(f"{self.where}: path: {fault}")
+        return self.folder / expand_home(given.replace("\\", "/"))
 
 
 def _without_dots(path: Path) -> list[str]:
@@ -171,55 +200,12 @@ def _without_dots(path: Path) -> list[str]:
     return parts
 
 
-def _yaml_file(root: Path) -> Path | None:
-    if not root.is_dir():
-        if root.suffix.lower() not in (".yaml", ".yml"):
-            raise FileNotFoundError(f"root: expected a folder or a YAML file, got {root}")
-        return root
-    for name in ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml"):
-        if (root / name).is_file():
-            return root / name
-    found = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
-    return found[0] if len(found) == 1 else None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(read_text(path))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"root: no such file: {path}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected keys such as train and names, got {type(content).__name__}")
-    return content
-
-
-def _names(names: Any, count: Any, where: Path) -> list[str] | None:
-    if names is None:
-        return [str(number) for number in range(count)] if isinstance(count, int) else None
-    if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise ValueError(f"{where}: names: expected the numbers 0, 1, ... as keys, got {list(names)!r:.80}")
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise ValueError(f"{where}: names: expected a list of names, got {names!r:.80}")
-    return [str(name).strip() for name in names]  # YAML reads a class called 7 or no as something else
-
-
 def _name_list(folder: Path) -> list[str] | None:
     for name in ("classes.txt", "labels/classes.txt", "obj.names", "data/obj.names"):
         if (folder / name).is_file():
             lines = [line.strip() for line in read_text(folder / name).splitlines()]
             return [line for line in lines if line] or None
     return None
-
-
-def _listed(line: str, list_folder: Path, root: Path) -> Path:
-    """The image of a line in a list: relative to the list's folder or the data set's."""
-    path = expand_home(line.strip().replace("\\", "/"))
-    places = [list_folder / path, root / path]
-    return Path(*_without_dots(next((place for place in places if place.is_file()), places[0])))
 
 
 def label_file(image: Path) -> Path:

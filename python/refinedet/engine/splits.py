@@ -36,6 +36,16 @@ def open_training(config: DataConfig) -> tuple[DetectionDataset, DetectionDatase
     return train, val
 
 
+def open_parts(config: DataConfig) -> dict[str, DetectionDataset]:
+    """The parts that a data set has: train and val as for a training, and test where there is one of its own."""
+    train, val = open_training(config)
+    parts = {"train": train, "val": val}
+    source = _find(config, "test")
+    if source.holdout is None and source != _find(config, "val"):
+        parts["test"] = _open(config, source, "test", train.class_names, quiet=True)
+    return parts
+
+
 def open_split(
     config: DataConfig, part: str, classes: list[str] | None = None, *, allow_empty: bool = False, quiet: bool = False
 ) -> DetectionDataset:
@@ -57,26 +67,28 @@ def open_split(
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a part lies: the arguments of SplitConfig in effect. holdout: it is a share of the training part."""
+    """Where a part lies: the arguments of SplitConfig in effect, and the part that they were given for. holdout: it is
+    a share of the training part."""
 
     format: Format
     root: Path | None
     arguments: dict[str, Any]
+    given_for: str
     holdout: float | None = None
 
 
 def _find(config: DataConfig, part: str) -> _Source:
-    root = expand_home(config.root) if config.root is not None else None
+    config, root = _with_root(config)
     format = _format(config, part, root)
     given = {name: _given(getattr(config, name)) for name in ("train", "val", "test")}
     if part == "test" and not given["test"]:
         found = None if given["val"] or root is None else find_part(format, root, "test")
         if found:
-            return _Source(format, root, found)
+            return _Source(format, root, found, "test")
         part = "val"
     if given[part]:
         holdout = part == "train" and _holds_out(config, format, root, given)
-        return _Source(format, root, given[part], config.val_fraction if holdout else None)
+        return _Source(format, root, given[part], part, config.val_fraction if holdout else None)
     nothing = {"voc": "split", "yolo": "split", "csv": "annotation_file", "coco": "image_dir and annotation_file"}
     train = given["train"] or (find_part(format, root, "train") if root is not None else None)
     if train is None:
@@ -87,8 +99,25 @@ def _find(config: DataConfig, part: str) -> _Source:
             raise ValueError(
                 f"data.val: expected {nothing[format]}, got nothing; data.val_fraction would hold out training images"
             )
-        return _Source(format, root, found)
-    return _Source(format, root, train, config.val_fraction if _holds_out(config, format, root, given) else None)
+        return _Source(format, root, found, "val")
+    holdout = _holds_out(config, format, root, given)
+    return _Source(format, root, train, "train", config.val_fraction if holdout else None)
+
+
+def _with_root(config: DataConfig) -> tuple[DataConfig, Path | None]:
+    """The folder of the data. A table or a COCO file in its place is the annotation file of the training part."""
+    if config.root is None:
+        return config, None
+    root = expand_home(config.root)
+    if not root.exists():
+        raise FileNotFoundError(f"data.root: no such folder: {root}")
+    if not root.is_file() or root.suffix.lower() not in (".csv", ".json"):
+        return config, root
+    for part in ("train", "val", "test"):
+        if _given(getattr(config, part)):
+            raise ValueError(f"data.root: expected a folder beside data.{part}, got the file {root}")
+    train = SplitConfig(annotation_file=str(root.absolute()))
+    return dataclasses.replace(config, train=train, root=str(root.parent)), root.parent
 
 
 def _holds_out(config: DataConfig, format: Format, root: Path | None, given: dict[str, dict[str, Any]]) -> bool:
@@ -110,7 +139,7 @@ def _format(config: DataConfig, part: str, root: Path | None) -> Format:
     if file is not None:
         return "csv" if file.lower().endswith(".csv") else "coco"
     if root is None:
-        raise ValueError(f"data.{part}: expected split, got nothing; data.root: expected the folder of the data set")
+        raise ValueError("data.root: expected the folder of the data set, got nothing")
     return detect_format(root)
 
 
@@ -124,6 +153,7 @@ def _open(
     """All of the images of a source. `part` decides what becomes of difficult objects and crowds."""
     root, given = source.root, source.arguments
     names = classes if classes is not None else config.classes
+    _check_arguments(source)
     common: dict[str, Any] = {
         "on_error": config.on_error,
         "orientation": config.orientation,
@@ -132,7 +162,6 @@ def _open(
     }
     use_difficult = True if config.use_difficult is None or part != "train" else config.use_difficult
     if source.format == "voc" and root is not None and root.is_dir() and not is_voc_layout(root):
-        _refuse_others(given, "split", "VOC files in plain folders")
         names = names or "auto"
         return VOCFolderDetection(root, given.get("split"), classes=names, use_difficult=use_difficult, **common)
     if source.format == "voc":
@@ -142,13 +171,12 @@ def _open(
         given = {**given, "extra_parts": extra}
         return build_dataset("voc", root=root, **given, classes=names, use_difficult=use_difficult, **common)
     if source.format == "yolo":
-        _refuse_others(given, "split", "YOLO")
         if root is None:
             raise ValueError("data.root: expected the folder of the YOLO data set, got nothing")
         return YOLODetection(root, given.get("split"), classes=names or "auto", **common)
     base = root or Path()
     if "annotation_file" not in given:
-        raise ValueError(f"data.{part}: expected annotation_file, got {given}")
+        raise ValueError(f"data.{source.given_for}.annotation_file: expected a file, got nothing")
     file = base / expand_home(given["annotation_file"])
     if source.format == "csv":
         folder = base / expand_home(given["image_dir"]) if "image_dir" in given else None
@@ -167,10 +195,34 @@ def _open(
     )
 
 
-def _refuse_others(given: dict[str, Any], known: str, format: str) -> None:
-    for name, value in given.items():
-        if name != known:
-            raise ValueError(f"{name}: {format}: there is no such argument, got {value!r}")
+def _check_arguments(source: _Source) -> None:
+    """ValueError for an argument that the format has no use for."""
+    root = source.root
+    kind: str = source.format
+    if kind == "voc" and root is not None and root.is_dir() and not is_voc_layout(root):
+        kind = "voc folders"
+    known = _ARGUMENTS[kind]
+    for name, value in source.arguments.items():
+        if name not in known:
+            raise ValueError(
+                f"data.{source.given_for}.{name}: {_KINDS[kind]} has {' and '.join(known)} instead, got {value!r}"
+            )
+
+
+_KINDS = {
+    "voc": "VOC's layout",
+    "voc folders": "VOC files in plain folders",
+    "yolo": "YOLO",
+    "csv": "a CSV table",
+    "coco": "COCO",
+}
+_ARGUMENTS = {
+    "voc": ("split", "extra_parts"),
+    "voc folders": ("split",),
+    "yolo": ("split",),
+    "csv": ("annotation_file", "image_dir"),
+    "coco": ("annotation_file", "image_dir"),
+}
 
 
 def _cut(

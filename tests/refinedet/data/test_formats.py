@@ -133,8 +133,8 @@ def test_yolo_without_yaml(tmp_path: Path) -> None:
         ("train: nowhere\nnames: [a]\n", FileNotFoundError, "expected 'nowhere' in"),
         ("val: images\nnames: [a]\n", ValueError, "expected a key 'train', it has"),
         ("train: images\nnames: {1: a}\n", ValueError, "names: expected the numbers 0, 1, ..."),
-        ("train: images\nnames: 3\n", ValueError, "names: expected a list of names, got 3"),
-        ("train: [7]\nnames: [a]\n", ValueError, "train: expected paths, got 7"),
+        ("train: images\nnames: 3\n", ValueError, "names: expected a list of names, got '3'"),
+        ("train: [[7]]\nnames: [a]\n", ValueError, r"train: expected paths, got \['7'\]"),
         ("- 3\n", ValueError, "expected keys such as train and names, got list"),
         ("a: [", ValueError, "is not YAML"),
     ],
@@ -248,3 +248,47 @@ def test_voc_folder_problems(tmp_path: Path) -> None:
     }
     with pytest.raises(FileNotFoundError, match="expected XML files in a folder 'val'"):
         VOCFolderDetection(tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("[yes, 3, 007, 1:30, null, 1.0, ~]", ["yes", "3", "007", "1:30", "null", "1.0", "~"]),
+        ("{0: no, 1: 2024-01-01}", ["no", "2024-01-01"]),
+        ("[off, on]\nnc: 2", ["off", "on"]),
+    ],
+)
+def test_yolo_names_are_what_stands_there(tmp_path: Path, names: str, expected: list[str]) -> None:
+    make_yolo(tmp_path, {"train/a": "0 0.5 0.5 0.5 0.5"}, f"train: images/train\nval: null\ntest:\nnames: {names}\n")
+    assert YOLODetection(tmp_path).class_names == expected
+    with pytest.raises(ValueError, match="expected a key 'val'"):
+        YOLODetection(tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("names: [a, b]\nnc: 3", "data.yaml: nc: expected 2, as there are so many names, got 3"),
+        ("names: [a, b]\nnc: many", "nc: expected the number of classes, got 'many'"),
+        ("names: [a]\nnames: [b]", "data.yaml is not YAML: .*the key 'names' twice.*line 3"),
+        ("names: {0: a, 0: b}", "the key '0' twice"),
+        ("names: {1: a, 2: b}", "names: expected the numbers 0, 1, ... as keys"),
+        ("names: [[a], b]", r"names: expected a list of names, got \['a'\] in it"),
+        ("names: " + "[" * 5000, "is not YAML"),
+        ("names: !!int nonsense", "data.yaml: invalid literal for int"),
+        ("names: [a]\npath: gone/away\ntrain: there", "gone/away .its path, a folder that does not exist. or .*it has"),
+    ],
+)
+def test_yolo_yaml_is_refused_with_its_name(tmp_path: Path, yaml: str, message: str) -> None:
+    train = "" if "train:" in yaml else "train: images/train\n"
+    make_yolo(tmp_path, {"train/a": "0 0.5 0.5 0.5 0.5"}, train + yaml + "\n")
+    with pytest.raises((ValueError, FileNotFoundError), match=f"(?s){message}"):
+        YOLODetection(tmp_path)
+
+
+def test_yolo_yaml_that_would_fill_the_memory(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
+    make_yolo(tmp_path, {"train/a": None}, "\n".join([*lines, "names: [*a19]", "train: [*a19]"]))
+    with pytest.raises(ValueError, match="names: expected a list of names"):
+        YOLODetection(tmp_path)

@@ -230,15 +230,64 @@ def test_val_without_any_object_is_taken_where_allowed(tmp_path: Path) -> None:
         (["a.dat"], {}, r"endings \.dat"),
         (["train/a.csv", "train/b.csv"], {}, "data.train.annotation_file: expected one, .* train/a.csv, train/b.csv"),
         (["a.csv"], {"format": "csv", "root": None}, "data.train: expected annotation_file, got nothing"),
-        (["a.csv"], {"format": "csv", "train": SplitConfig(split="x")}, "expected annotation_file, got {'split': 'x'}"),
-        (["a.jpg"], {"format": "yolo", "train": SplitConfig(image_dir="x")}, "image_dir: YOLO: there is no such"),
+        (
+            ["a.csv"],
+            {"format": "csv", "train": SplitConfig(split="x")},
+            "data.train.split: a CSV table has annotation_file and image_dir instead, got 'x'",
+        ),
+        (
+            ["a.jpg"],
+            {"format": "yolo", "train": SplitConfig(image_dir="x")},
+            "data.train.image_dir: YOLO has split instead, got 'x'",
+        ),
+        (
+            ["a.xml"],
+            {"train": SplitConfig(annotation_file="a.xml"), "format": "voc"},
+            "data.train.annotation_file: VOC files in plain folders has split instead",
+        ),
+        (["a.json"], {"format": "coco", "train": SplitConfig(split="x")}, "data.train.split: COCO has annotation_file"),
+        (["a.csv"], {"train": SplitConfig(image_dir="x"), "format": "csv"}, "data.train.annotation_file: expected a f"),
+        ([], {"root": None}, "data.root: expected the folder of the data set, got nothing"),
+        (
+            ["a.csv"],
+            {"root": "a.csv", "train": SplitConfig(annotation_file="b")},
+            "data.root: expected a folder beside",
+        ),
     ],
 )
 def test_what_cannot_be_found_is_named(tmp_path: Path, files: list[str], arguments: dict, message: str) -> None:
     for name in files:
         put(tmp_path / name, "x")
+    if arguments.get("root"):
+        arguments = {**arguments, "root": str(tmp_path / arguments["root"])}
     with pytest.raises(ValueError, match=message):
         open_split(DataConfig(**{"root": str(tmp_path), "val_fraction": None, **arguments}), "train")
+
+
+def test_the_part_that_gave_a_wrong_argument_is_blamed(tmp_path: Path) -> None:
+    make_voc(tmp_path, {"a": GOOD}, split="val")
+    config = DataConfig(root=str(tmp_path), val=SplitConfig(annotation_file="x.csv"), format="voc")
+    for part in ("val", "test"):  # test falls back on val
+        with pytest.raises(
+            ValueError, match="data.val.annotation_file: VOC's layout has split and extra_parts instead"
+        ):
+            open_split(config, part)
+
+
+@pytest.mark.parametrize("name", ["all.csv", "instances.json"])
+def test_a_file_may_stand_for_the_root(tmp_path: Path, name: str) -> None:
+    content = coco_content(5)
+    content["annotations"] = [coco_object(10 * (i + 1), 3, [1, 1, 9, 9]) for i in range(5)]
+    make_coco(tmp_path, content)
+    put(tmp_path / "all.csv", "".join(f"{i}.png,1,1,9,9,car\n" for i in range(5)))
+    config = DataConfig(root=str(tmp_path / name))
+    assert [len(open_split(config, part)) for part in ("train", "val")] == [4, 1]
+
+
+@pytest.mark.parametrize("format", ["auto", "voc", "coco", "yolo", "csv"])
+def test_a_missing_root_is_named_whatever_the_format(format: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^data.root: no such folder: /no/such/place$"):
+        open_split(DataConfig(root="/no/such/place", format=format), "train")
 
 
 def test_images_of_a_coco_file_that_are_nowhere(tmp_path: Path) -> None:
