@@ -22,8 +22,8 @@ from refinedet.engine import (
     RunConfig,
     SplitConfig,
     TrainConfig,
-    train,
 )
+from refinedet.engine.train import train
 
 IMAGES = 8
 WANTED_AP50 = 95.0

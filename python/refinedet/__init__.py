@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from .losses import MultiBoxLoss
     from .optimize import OptimizationReport, OptimizedDetector, optimize_for_inference
     from .outputs import HeadOutputs
-    from .predictor import Prediction, Predictor
+    from .prediction import Prediction
+    from .predictor import Predictor
     from .registry import create_model, list_models, model_entry, register_model
     from .structures import Batch, Sample
     from .weights import Checkpoint, load_model, save_model
@@ -55,7 +56,8 @@ _HOMES = {
     "losses": ("MultiBoxLoss",),
     "optimize": ("OptimizationReport", "OptimizedDetector", "optimize_for_inference"),
     "outputs": ("HeadOutputs",),
-    "predictor": ("Prediction", "Predictor"),
+    "prediction": ("Prediction",),
+    "predictor": ("Predictor",),
     "registry": ("create_model", "list_models", "model_entry", "register_model"),
     "structures": ("Batch", "Sample"),
     "weights": ("Checkpoint", "load_model", "save_model"),

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from .engine.config import DEFAULT_MODEL, DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from .engine.config import DEFAULT_MODEL, DataConfig, RunConfig
 
 
-def train(
-    model: ModelConfig, data: DataConfig, optim: OptimConfig, train: TrainConfig, evaluation: EvalConfig, output: str
-) -> None:
-    """Train a detector."""
+def train(**sections: Any) -> None:
+    """Train a detector on a data set."""
     from .engine.train import train as run
 
-    result = run(RunConfig(model, data, optim, train, evaluation, output))
+    result = run(RunConfig(**sections))
     print(f"best {result.best}\nlast {result.last}")
 
 
@@ -27,7 +22,7 @@ def evaluate(
     data: DataConfig,
     split: Literal["train", "val", "test"] = "test",
     kind: Literal["coco", "voc07", "voc12"] = "coco",
-    output: str = "runs/eval",
+    output: str | None = None,
     device: str = "cpu",
     input_size: int | None = None,
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
@@ -41,7 +36,8 @@ def evaluate(
         data: the data set, as for train.
         split: which part of it.
         kind: COCO metrics, or VOC's 11-point (voc07) or area (voc12) mAP.
-        output: folder for metrics.json, table.txt, detections.json and precision_recall.png.
+        output: folder for metrics.json, table.txt, detections.json and precision_recall.png, which must not be there
+            already; runs/eval by default, or runs/eval-2 and so on where that is in use.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
         nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
@@ -50,11 +46,15 @@ def evaluate(
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
     from .engine.data import open_split
+    from .engine.evaluate import check_no_results
     from .engine.evaluate import evaluate as run
+    from .engine.run_folder import free_folder
     from .evaluation import format_table
     from .optimize import optimize_for_inference
     from .weights import load_model
 
+    folder = free_folder("runs/eval") if output is None else Path(output).expanduser()
+    check_no_results(folder)
     checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
     dataset = open_split(data, split, checkpoint.class_names)
     model = checkpoint.model
@@ -65,7 +65,7 @@ def evaluate(
         model,
         dataset,
         kind=kind,
-        output=output,
+        output=folder,
         batch_size=data.eval_batch_size,
         workers=data.workers,
         device=device,
@@ -74,14 +74,20 @@ def evaluate(
         extra={"weights": weights, "split": split, "optimize": optimize},
     )
     print(format_table(metrics))
-    print(f"\nwritten to {output}/: metrics.json, table.txt, detections.json, precision_recall.png")
+    print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
 
 
 def predict(
     images: list[str],
     weights: str,
     output: str = "runs/predict",
-    score_threshold: float = 0.5,
+    score_threshold: float | dict[str, float] = 0.5,
+    classes: list[str] | str | None = None,
+    save_images: bool = True,
+    save_txt: bool = False,
+    save_coco: bool = False,
+    save_csv: bool = False,
+    overwrite: bool = False,
     device: str = "cpu",
     input_size: int | None = None,
     batch_size: int = 8,
@@ -90,34 +96,50 @@ def predict(
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     orientation: Literal["auto", "stored"] = "auto",
 ) -> None:
-    """Detect in images: draws the boxes and writes detections.json.
+    """Detect in images and videos: draws the boxes and writes detections.json.
 
     Args:
-        images: image files, or folders of them.
+        images: image files, video files, folders of them (without their subfolders), patterns in quotes ('photos/**'
+            goes through subfolders), addresses of images (http, https), or the number of a camera, which runs until
+            Ctrl-C.
         weights: a model file that `refinedet train` wrote.
-        output: folder for the drawn images and detections.json.
-        score_threshold: leave out detections with lower scores.
+        output: folder for the drawn images and videos and for detections.json.
+        score_threshold: leave out detections with lower scores; one number, or some by class such as '{"RBC": 0.6}',
+            where the others have 0.5.
+        classes: names of the classes that are wanted, one or '[RBC, WBC]'; all by default.
+        save_images: draw. Images keep their names and formats, where those can be written, else they become PNG;
+            videos become MP4.
+        save_txt: write a YOLO label file with confidences for each image (of a video, for each frame) into labels/.
+        save_coco: write coco_results.json. The image id is the file's name without suffix, as a number where it is
+            one; the category id is the label, from 1.
+        save_csv: write detections.csv, a line for each detection.
+        overwrite: replace results that are in the folder already, which is refused otherwise.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
-        batch_size: images in one pass of the network.
+        batch_size: images in one pass of the network; a camera has 1.
         nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
             and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
         orientation: auto turns photographs as their EXIF tag says, stored takes the pixels as they are stored.
     """
-    import cv2
-
+    from .engine.predict import plan_outputs
+    from .engine.predict import predict as run
+    from .inference.sources import find_sources
     from .optimize import OptimizedDetector
-    from .predictor import Predictor, load_image
-    from .visualize import draw_detections
+    from .predictor import Predictor
+    from .weights import read_header
 
-    paths = list(image_files(images))
-    options = {} if nms is None else {"nms": nms}
+    read_header(weights)  # a wrong path is cheap to find out
+    sources = find_sources(images)
+    plan = plan_outputs(
+        sources, output, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
+    )
+    options: dict[str, Any] = {} if nms is None else {"nms": nms}
     predictor = Predictor.from_file(
         weights,
         device=device,
-        batch_size=batch_size,
+        batch_size=1 if any(isinstance(source, int) for source in sources) else batch_size,
         input_size=input_size,
         multi_scale=multi_scale,
         optimize=optimize,
@@ -126,23 +148,11 @@ def predict(
     )
     if isinstance(predictor.model, OptimizedDetector):
         print(predictor.model.report)
-    folder, names = Path(output), unique_names(paths)
-    inputs = {Path(path).resolve() for path in paths}
-    for name in names:
-        if (folder / name).resolve() in inputs:
-            raise ValueError(f"output: expected another folder than the images', {folder / name} is one of them")
-    folder.mkdir(parents=True, exist_ok=True)
-    found = predictor(paths, score_threshold=score_threshold)
-    for path, prediction, name in zip(paths, found, names, strict=True):
-        drawn = draw_detections(
-            load_image(path, orientation), prediction.boxes, prediction.labels, prediction.scores, predictor.class_names
-        )
-        if not cv2.imwrite(str(folder / name), drawn):
-            raise OSError(f"output: {folder / name} could not be written")
-    content = {"class_names": predictor.class_names, "images": [prediction.to_dict() for prediction in found]}
-    (folder / "detections.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    count = sum(map(len, found))
-    print(f"{count} detections in {len(found)} images, drawn in {folder}/, listed in {folder / 'detections.json'}")
+    found = run(predictor, sources, plan, score_threshold=score_threshold, classes=classes)
+    drawn = f", drawn in {plan.folder}/" if save_images else ""
+    print(f"{found.detections} detections in {found.images} images{drawn}, listed in {plan.folder / 'detections.json'}")
+    if found.failed:
+        raise OSError(f"{found.failed} of {len(sources)} files could not be read, as said above; the others are done")
 
 
 def convert(
@@ -156,7 +166,8 @@ def convert(
     Args:
         weights: the checkpoint's file.
         output: the file to write, *.safetensors.
-        source: whose checkpoint it is (`--from` on the command line); an unknown name lists them.
+        source: whose checkpoint it is: refinedet.pytorch, efgrnet, or of a backbone such as vgg16_reducedfc,
+            caffe-resnet101 or torchvision-resnet101; an unknown name lists them all.
         input_size: of a detector: side of the input that it was trained for, which the weights do not tell; the smaller
             by default.
         class_names: of a detector's labels 1, 2, ...; those of PASCAL VOC by default where there are 20, of COCO where
@@ -217,12 +228,13 @@ def export(
 
 
 def demo(
-    output: str = "runs/demo", train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
+    output: str | None = None, train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
 ) -> None:
     """Render a data set, train a small RefineDet on it from scratch, evaluate, draw.
 
     Args:
-        output: folder for everything; must not hold a run yet.
+        output: folder for everything, with nothing in it or with an interrupted demo, which goes on; runs/demo by
+            default, or runs/demo-2 and so on where that is in use.
         train_pictures: images to train on.
         test_pictures: held-out images.
         epochs: passes over the training images.
@@ -238,7 +250,7 @@ def inspect_dataset(
     root: str | None = None,
     model: str = DEFAULT_MODEL,
     input_size: int | None = None,
-    output: str = "runs/data",
+    output: str | None = None,
 ) -> None:
     """Look at a data set: what it has, what is wrong with it, duplicates, and how anchors fit its boxes.
 
@@ -247,18 +259,21 @@ def inspect_dataset(
         root: its folder, in place of --data.root.
         model: whose anchors are compared with the boxes, a name of the registry.
         input_size: side of that model's input in pixels; its own by default.
-        output: folder for summary.txt, data.json and plots.
+        output: folder for summary.txt, data.json, plots and drawn ground truth, which must not be there already;
+            runs/data by default, or runs/data-2 and so on where that is in use.
     """
     import dataclasses
 
     from .engine.inspection import inspect_data
+    from .engine.run_folder import free_folder
 
+    folder = free_folder("runs/data") if output is None else Path(output).expanduser()
     if root is not None:
         if data.root not in (None, root):
             raise ValueError(f"root, data.root: expected one of them, got {root!r} and {data.root!r}")
         data = dataclasses.replace(data, root=root)
-    print(inspect_data(data, model=model, input_size=input_size, output=output))
-    print(f"\nwritten to {output}/: summary.txt, data.json, classes.png, boxes.png, sheet.png")
+    print(inspect_data(data, model=model, input_size=input_size, output=folder))
+    print(f"\nwritten to {folder}/: summary.txt, data.json, classes.png, boxes.png, sheet.png")
 
 
 def info(name: str | None = None, table: bool = False) -> None:
@@ -303,28 +318,3 @@ def info(name: str | None = None, table: bool = False) -> None:
     print("\noptions:")
     for key, value in entry.options.items():
         print(f"  {key:20} {value}")
-
-
-def image_files(images: Iterable[str]) -> Iterable[str]:
-    """The files that were named, and those in the folders that were named."""
-    for image in images:
-        path = Path(image)
-        if not path.is_dir():
-            yield str(path)  # a missing file is the predictor's to report
-            continue
-        inside = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not inside:
-            raise ValueError(f"images: no image in the folder {path}")
-        yield from inside
-
-
-def unique_names(paths: Iterable[str]) -> list[str]:
-    """A file name per image for the drawn copies; images of one name in several folders get numbers."""
-    names: list[str] = []
-    for path in paths:
-        stem, number = Path(path).stem, 2
-        name = f"{stem}.png"
-        while name in names:
-            name, number = f"{stem}_{number}.png", number + 1
-        names.append(name)
-    return names

@@ -2,12 +2,14 @@
 
 base: refinedet320_vgg16_voc07   # a configuration that comes along, or a file such as ../mine.yaml
 without: [optim.warmup_epochs]   # keys of the base that are not wanted: their defaults hold again
+imports: [../mine.py]            # modules that register models: files, relative to this one, or names
 model:
   options: {theta: 1.0}          # and what differs: mappings merge, everything else replaces the base's value
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +17,12 @@ from typing import Any
 
 import yaml
 
+from .user_modules import is_file_name
+
 CONFIGS = Path(__file__).parent / "configs"
 SUFFIXES = (".yaml", ".yml")
+ALTERNATIVES = (("train.iterations", "train.epochs"), ("optim.warmup_iterations", "optim.warmup_epochs"))
+"""Two ways to say one thing: who changes a configuration by one of them takes the other one out."""
 
 
 def list_configs() -> list[str]:
@@ -33,10 +39,45 @@ def find_config(name: str) -> Path:
 def load_config(name: str | Path) -> dict[str, Any]:
     """The content of a configuration, by path or name, with that of its `base` merged in.
 
-    FileNotFoundError for an unknown configuration or base, ValueError for a file that is no mapping or no YAML, for
-    bases that go round in a circle, and for keys of `without` that the base does not have.
+    FileNotFoundError for an unknown configuration or base, ValueError for a file that is no mapping, no YAML or not in
+    UTF-8, for a key that is given twice, for bases that go round in a circle, and for keys of `without` that the base
+    does not have.
     """
     return _load(find_config(str(name)), ())
+
+
+def parse_config(text: str, name: str) -> dict[str, Any]:
+    """The mapping that a text in YAML (or JSON) holds; ValueError if it holds none. name: where it comes from."""
+    try:
+        content = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise ValueError(f"config: {name} is not YAML{line}: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError(f"config: {name} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"config: expected keys and values in {name}, got {type(content).__name__}")
+    return content
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`: mappings merge, everything else replaces the base's value, and so does one of
+    `ALTERNATIVES` the other one."""
+    merged = dict(base)
+    for pair in ALTERNATIVES:
+        for name, replaced in (pair, pair[::-1]):
+            if _value(changes, name) is not None and _value(changes, replaced) is None:
+                merged = without(merged, replaced)
+    return _merge(merged, changes)
+
+
+def without(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """`content` without a dotted key, which need not be there."""
+    first, _, rest = key.partition(".")
+    if not rest:
+        return {name: value for name, value in content.items() if name != first}
+    inner = content.get(first)
+    return {**content, first: without(inner, rest)} if isinstance(inner, dict) else dict(content)
 
 
 def dump_config(content: Mapping[str, Any]) -> str:
@@ -50,11 +91,14 @@ def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if resolved in above:
         raise ValueError(f"base: goes round in a circle, {' -> '.join(str(file) for file in (*above, resolved))}")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"config: {path} is not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"config: expected keys and values in {path}, got {type(content).__name__}")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"config: expected text in UTF-8 in {path}, got {error.reason} at byte {error.start}"
+        ) from None
+    content = parse_config(text, str(path))
+    if isinstance(content.get("imports"), list):
+        content["imports"] = [_beside(path, name) for name in content["imports"]]
     unwanted = content.pop("without", None)
     if "base" not in content:
         if unwanted is not None:
@@ -63,7 +107,7 @@ def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     merged = _load(_find_base(content.pop("base"), path), (*above, resolved))
     for key in _names(unwanted, path):
         _remove(merged, key, path)
-    return _merge(merged, content)
+    return merge(merged, content)
 
 
 def _find_base(base: object, path: Path) -> Path:
@@ -78,10 +122,11 @@ def _find_base(base: object, path: Path) -> Path:
 
 
 def _shipped(name: str, what: str) -> Path:
-    if name not in list_configs():
-        raise FileNotFoundError(
-            f"{what}: no file {name}, and none of that name comes along: {', '.join(list_configs())}"
-        )
+    known = list_configs()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "refinedet info lists those that do"
+        raise FileNotFoundError(f"{what}: no file {name}, and none of that name comes along; {hint}")
     return CONFIGS / f"{name}.yaml"
 
 
@@ -103,7 +148,19 @@ def _remove(content: dict[str, Any], key: str, path: Path) -> None:
     del inner[last]
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _beside(path: Path, module: object) -> object:
+    """A module that is named by its file, relative to the configuration that names it."""
+    return str(path.parent.resolve() / module) if isinstance(module, str) and is_file_name(module) else module
+
+
+def _value(content: Mapping[str, Any], key: str) -> object:
+    inner: Any = content
+    for name in key.split("."):
+        inner = inner.get(name) if isinstance(inner, Mapping) else None
+    return inner
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         before = merged.get(key)
@@ -112,7 +169,15 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Scalars as the command line reads them: 1e-3 is a number, and 2026-01-01 is text."""
+    """Scalars as the command line reads them: 1e-3 is a number, and 2026-01-01 is text. No key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # which may be given again
+        keys = [self.construct_object(key, deep=True) for key in own]
+        for place, key in enumerate(keys):
+            if key in keys[:place]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", own[place].start_mark)
+        return super().construct_mapping(node, deep=deep)
 
 
 class _Dumper(yaml.SafeDumper):

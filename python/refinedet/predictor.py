@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
 
-from .checks import check_choice, check_integer, check_range
+from .checks import check_choice, check_integer
 from .data.checks import Orientation
-from .data.image_io import read_image, resize_image, to_8_bits
-from .evaluation.results import ImageDetections, from_padded
-from .inference import MultiScale, multi_scale_detections
+from .inference import MultiScale
+from .inference.finite import check_finite_weights
+from .inference.images import COLORS, Color, is_image, is_tensor, load_image
+from .inference.network import ManySizes, Network, OneSize
+from .inference.read_ahead import read_ahead
+from .inference.selection import DEFAULT_SCORE_THRESHOLD, ScoreThreshold, lowest_scores
+from .inference.sources import expand, stands_for_several
+from .inference.video import Frame, is_video_name, read_frames
 from .optimize import CHOICES, optimize_for_inference
-from .structures import to_tensor
+from .prediction import Prediction
 from .weights import check_names, load_model
 
 if TYPE_CHECKING:
@@ -28,52 +31,48 @@ if TYPE_CHECKING:
 
 OPTIMIZE = ("off", *CHOICES)
 
+ImageLike = Any
+"""A path, an address, an array, a tensor or a PIL image; see `Predictor.stream`."""
 
-@dataclass(frozen=True)
-class Prediction:
-    """What was found in one image, the best score first.
+OnError = Literal["raise"] | Callable[[ImageLike, Exception], None]
 
-    boxes: (N, 4) float32, (x1, y1, x2, y2) in pixels of the image, inside it. scores: (N,) float32.
-    labels: (N,) int64, from 1. names: N class names. size: (width, height) of the image. path: its file, or None.
-    """
 
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    names: list[str]
-    size: tuple[int, int]
+class _Loaded(NamedTuple):
+    """One image on its way into the network. reread: whether its pixels can be had again from its path."""
+
+    pixels: np.ndarray
     path: str | None = None
+    frame: int | None = None
+    time: float | None = None
+    reread: bool = False
 
-    def __len__(self) -> int:
-        return len(self.scores)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers for JSON."""
-        return {
-            "path": self.path,
-            "width": self.size[0],
-            "height": self.size[1],
-            "detections": [
-                {"box": box.tolist(), "score": float(score), "label": int(label), "name": name}
-                for box, score, label, name in zip(self.boxes, self.scores, self.labels, self.names, strict=True)
-            ],
-        }
+class _Unreadable(NamedTuple):
+    """In the place of the images that a folder, a pattern, a video or a camera does not give."""
+
+    source: Any
+    error: Exception
 
 
 class Predictor:
-    """Runs a detector on files, arrays and PIL images.
+    """Runs a detector on files, folders, videos, arrays, tensors and PIL images.
 
         predictor = Predictor.from_file("model.safetensors")
-        for prediction in predictor(["a.jpg", "b.png"], score_threshold=0.5): ...
+        prediction = predictor("photo.jpg")
+        for prediction in predictor.stream("photos/"): ...
 
     model: a detector; it is put into eval mode. class_names: of the labels 1, 2, ...; None names them "class 1" and
     so on. device: where to run, None leaves the model where it is. batch_size: images in one pass of the network.
     input_size: side in pixels to which images are resized, None is the model's own.
     orientation: "auto" turns photographs as their EXIF tag says, as viewers and cv2.imread do, and boxes are in pixels
         of the image so turned; "stored" takes the pixels as they are stored.
+    color: order of the channels of arrays and tensors, "bgr" or "rgb"; None is "bgr" for arrays, as OpenCV reads them,
+        and "rgb" for tensors, as torchvision reads them. Files and PIL images say theirs themselves.
     multi_scale: a recipe of `refinedet.inference`, or its name, in place of one size.
     optimize: "auto", "float32" or "bfloat16" runs a copy that `optimize_for_inference` makes with this dtype, on the
         CPU; "off" runs the model as it is. The report is `predictor.model.report`.
+
+    ValueError for options that do not fit, and for a model whose weights are not all finite.
     """
 
     def __init__(
@@ -86,6 +85,7 @@ class Predictor:
         input_size: int | None = None,
         multi_scale: MultiScale | str | None = None,
         orientation: Orientation = "auto",
+        color: Color | None = None,
         optimize: str = "off",
     ) -> None:
         check_integer(batch_size, "batch_size", 1)
@@ -93,18 +93,24 @@ class Predictor:
             class_names = [f"class {label}" for label in range(1, model.num_classes)]
         self.class_names = check_names(class_names, model.num_classes)
         size = model.input_side(input_size)
-        self.model = model.eval() if device is None else model.to(device).eval()
         check_choice(orientation, "orientation", ("auto", "stored"))
-        self.orientation: Orientation = orientation
+        check_choice(color, "color", (*COLORS, None))
         check_choice(optimize, "optimize", OPTIMIZE)
+        if input_size is not None and multi_scale is not None:
+            raise ValueError("input_size: expected None where multi_scale says the sizes")
+        check_finite_weights(model)
+        self.model = model.eval() if device is None else model.to(device).eval()
         if optimize != "off":
             self.model = optimize_for_inference(self.model, dtype=optimize, input_size=size)
         self.device = next(model.parameters()).device
         self.batch_size = batch_size
         self.input_size = size
-        if input_size is not None and multi_scale is not None:
-            raise ValueError("input_size: expected None where multi_scale says the sizes")
         self.multi_scale = multi_scale
+        self.orientation: Orientation = orientation
+        self.color = color
+        self._network: Network = (
+            OneSize(self.model, size) if multi_scale is None else ManySizes(self.model, multi_scale)
+        )
 
     @classmethod
     def from_file(
@@ -116,6 +122,7 @@ class Predictor:
         input_size: int | None = None,
         multi_scale: MultiScale | str | None = None,
         orientation: Orientation = "auto",
+        color: Color | None = None,
         optimize: str = "off",
         **options: Any,
     ) -> Predictor:
@@ -128,60 +135,156 @@ class Predictor:
             input_size=input_size,
             multi_scale=multi_scale,
             orientation=orientation,
+            color=color,
             optimize=optimize,
         )
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
-        self, images: str | os.PathLike[str] | np.ndarray | Image, *, score_threshold: float = 0.0
+    def __call__(  # type: ignore[overload-overlap]  # an array is an iterable, too
+        self,
+        images: np.ndarray | Image,
+        *,
+        score_threshold: ScoreThreshold = DEFAULT_SCORE_THRESHOLD,
+        classes: str | Sequence[str] | None = None,
     ) -> Prediction: ...
+
+    @overload
+    def __call__(  # of a folder, a pattern or a video, the result is a list
+        self,
+        images: str | os.PathLike[str] | torch.Tensor,
+        *,
+        score_threshold: ScoreThreshold = DEFAULT_SCORE_THRESHOLD,
+        classes: str | Sequence[str] | None = None,
+    ) -> Any: ...
 
     @overload
     def __call__(
         self,
-        images: Iterable[str | os.PathLike[str] | np.ndarray | Image],
+        images: Iterable[ImageLike],
         *,
-        score_threshold: float = 0.0,
+        score_threshold: ScoreThreshold = DEFAULT_SCORE_THRESHOLD,
+        classes: str | Sequence[str] | None = None,
     ) -> list[Prediction]: ...
 
-    def __call__(self, images: Any, *, score_threshold: float = 0.0) -> Any:
-        """Detect in one image (returns a `Prediction`) or in several (a list of them, in their order).
+    def __call__(
+        self,
+        images: Any,
+        *,
+        score_threshold: ScoreThreshold = DEFAULT_SCORE_THRESHOLD,
+        classes: str | Sequence[str] | None = None,
+    ) -> Any:
+        """Detect in one image (returns a `Prediction`), or in several (a list of them, in their order).
 
-        An image is a path, a NumPy array, uint8 of shape (H, W, 3) in BGR order, (H, W) or (H, W, 1) in grey or
-        (H, W, 4) in BGRA, or a PIL image of any mode. Alpha is ignored. Files and PIL images are turned as
-        their EXIF orientation says, see `orientation` above.
-        score_threshold: leave out detections with lower scores.
+        images: as for `stream`, but for cameras. A folder, a pattern, a video and a (B, C, H, W) tensor are several.
+        score_threshold, classes: as for `stream`; metrics want `score_threshold=0.0`.
 
-        FileNotFoundError for a missing file, ValueError for an unreadable one or a wrong shape, TypeError for
-        anything else, naming the image.
+        The list holds the images that were in memory, and not those of files. For more results than fit into memory
+        there is `stream`. Errors are those of `stream`.
         """
-        check_range(score_threshold, "score_threshold", 0, 1)
-        if _is_image(images):
-            return self._run([images], score_threshold)[0]
-        if not isinstance(images, Iterable):
-            raise TypeError(f"images: expected an image or several, got {type(images).__name__}")
-        results: list[Prediction] = []
-        chunk: list[Any] = []
-        for image in images:  # never more than one batch of images in memory
-            chunk.append(image)
-            if len(chunk) == self.batch_size:
-                results += self._run(chunk, score_threshold)
-                chunk = []
-        return results + self._run(chunk, score_threshold)
+        lowest = lowest_scores(self.class_names, score_threshold, classes)
+        if is_image(images) and not (isinstance(images, (str, os.PathLike)) and stands_for_several(images)):
+            return self._run([self._load(images)], lowest, hold=False)[0]
+        return list(self._stream(_listed(images), lowest, "raise", streaming=False))
 
-    def _run(self, images: Sequence[Any], score_threshold: float) -> list[Prediction]:
-        if not images:
+    def stream(
+        self,
+        images: Any,
+        *,
+        score_threshold: ScoreThreshold = DEFAULT_SCORE_THRESHOLD,
+        classes: str | Sequence[str] | None = None,
+        on_error: OnError = "raise",
+    ) -> Generator[Prediction, None, None]:
+        """Detect in images one after the other, in memory that does not grow with their number.
+
+        images: an image, or an iterable of images. An image is a path, an http(s) address, a PIL image of any mode, a
+            uint8 array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor of shape (C, H, W) or
+            (B, C, H, W) with C 1, 3 or 4, uint8 or floats from 0 to 1. Alpha is ignored. A path may also be a folder
+            (its own images and videos, without subfolders), a pattern (`photos/**` goes through subfolders) or a video
+            file; a number is a camera, whose frames never end.
+        score_threshold: leave out detections with lower scores; one for all classes, or some by name, where the
+            others have the default of 0.5.
+        classes: names of those that are wanted; None is all.
+        on_error: "raise", or a function that is called with an image that cannot be read (its path, or what was
+            given) and the error; that image is then left out.
+
+        Files are read in a thread while the network runs. Some images are taken ahead of the results, up to twice
+        batch_size; an iterable must not give one array with changing content.
+
+        ValueError for options that do not fit, at the call. While it goes on, for what cannot be read:
+        FileNotFoundError for a missing file, OSError for an address that does not answer and a video that cannot be
+        opened, ValueError for an unreadable file or a wrong shape; TypeError for anything else; FloatingPointError if
+        the network computes NaN.
+        """
+        lowest = lowest_scores(self.class_names, score_threshold, classes)
+        if on_error != "raise" and not callable(on_error):
+            raise ValueError(f"on_error: expected 'raise' or a function, got {on_error!r}")
+        return self._stream(_listed(images), lowest, on_error, streaming=True)
+
+    def _stream(
+        self, images: Iterable[Any], lowest: np.ndarray, on_error: OnError, *, streaming: bool
+    ) -> Generator[Prediction, None, None]:
+        chunk: list[_Loaded] = []
+        flat = self._flat(images, cameras=streaming)
+        ahead = read_ahead(flat, self._load, self.batch_size, _is_path)
+        try:
+            for image, result in ahead:
+                try:
+                    chunk.append(result())
+                except (OSError, ValueError) as error:
+                    if on_error == "raise":
+                        yield from self._run(chunk, lowest, hold=streaming)
+                        raise
+                    on_error(image.source if isinstance(image, _Unreadable) else image, error)
+                if len(chunk) == self.batch_size:
+                    yield from self._run(chunk, lowest, hold=streaming)
+                    chunk = []
+        finally:
+            ahead.close()
+        yield from self._run(chunk, lowest, hold=streaming)
+
+    def _flat(self, images: Iterable[Any], *, cameras: bool) -> Iterator[Any]:
+        """Images and frames, for whatever stands for several of them."""
+        for image in images:
+            if is_tensor(image) and image.ndim == 4:
+                yield from image
+                continue
+            if not (_is_path(image) or (_is_camera(image) and cameras)):
+                yield image
+                continue
+            try:
+                sources = expand(image)
+            except (OSError, ValueError) as error:
+                yield _Unreadable(image, error)
+                continue
+            for source in sources:
+                if isinstance(source, str) and not is_video_name(source):
+                    yield source
+                    continue
+                frames = read_frames(source, self.orientation)
+                while True:
+                    try:
+                        frame = next(frames, None)
+                    except OSError as error:
+                        yield _Unreadable(source, error)
+                        break
+                    if frame is None:
+                        break
+                    yield frame
+
+    def _load(self, image: Any) -> _Loaded:
+        if isinstance(image, _Unreadable):
+            raise image.error
+        if isinstance(image, Frame):
+            return _Loaded(image.pixels, image.path, image.number, image.time, reread=True)
+        pixels = load_image(image, self.orientation, self.color)
+        return _Loaded(pixels, str(image), reread=True) if _is_path(image) else _Loaded(pixels)
+
+    def _run(self, loaded: Sequence[_Loaded], lowest: np.ndarray, *, hold: bool) -> list[Prediction]:
+        if not loaded:
             return []
-        paths = [str(i) if isinstance(i, (str, os.PathLike)) else None for i in images]
-        loaded = [load_image(image, self.orientation) for image in images]
-        sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in loaded]
-        if self.multi_scale is None:
-            records = self._detect(loaded, sizes)
-        else:
-            records = [multi_scale_detections(self.model, pixels, self.multi_scale) for pixels in loaded]
         results = []
-        for record, size, path in zip(records, sizes, paths, strict=True):
-            keep = record.scores >= score_threshold
+        for record, one in zip(self._network([image.pixels for image in loaded]), loaded, strict=True):
+            keep = record.scores >= lowest[record.labels - 1]
             labels = record.labels[keep]
             results.append(
                 Prediction(
@@ -189,51 +292,28 @@ class Predictor:
                     scores=record.scores[keep].astype(np.float32),
                     labels=labels,
                     names=[self.class_names[label - 1] for label in labels],
-                    size=size,
-                    path=path,
+                    size=(one.pixels.shape[1], one.pixels.shape[0]),
+                    path=one.path,
+                    frame=one.frame,
+                    time=one.time,
+                    image=one.pixels if hold or not one.reread else None,
+                    orientation=self.orientation,
                 )
             )
         return results
 
-    def _detect(self, loaded: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[ImageDetections]:
-        """All in one pass of the network."""
-        side = (self.input_size, self.input_size)
-        resized = (resize_image(pixels, side) for pixels in loaded)
-        images = torch.stack([to_tensor(pixels) for pixels in resized])
-        with torch.inference_mode():
-            detections = self.model(images.to(self.device))
-        return from_padded(detections, sizes, list(range(len(loaded))))
+
+def _is_path(image: Any) -> bool:
+    return isinstance(image, (str, os.PathLike))
 
 
-def load_image(image: Any, orientation: Orientation = "auto") -> np.ndarray:
-    """A path, an array or a PIL image as (H, W, 3) uint8 BGR; orientation as for `Predictor`, errors as its call."""
-    if isinstance(image, (str, os.PathLike)):
-        return read_image(Path(image), apply_orientation=orientation == "auto")
-    if _is_pil(image):
-        if orientation == "auto":
-            from PIL.ImageOps import exif_transpose  # at hand, as the image is Pillow's
-
-            image = exif_transpose(image)
-        if image.mode[0] in "IF":  # more than 8 bits, which Pillow would clip
-            return load_image(to_8_bits(np.asarray(image)))
-        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
-    if not isinstance(image, np.ndarray):
-        raise TypeError(f"image: expected a path, a NumPy array or a PIL image, got {type(image).__name__}")
-    if image.dtype != np.uint8:
-        raise TypeError(f"image: expected a uint8 array, got {image.dtype}")
-    channels = 1 if image.ndim == 2 else image.shape[-1]
-    if image.ndim not in (2, 3) or channels not in (1, 3, 4) or image.size == 0:
-        raise ValueError(f"image: expected shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {image.shape}")
-    pixels = image.reshape(*image.shape[:2], channels)[:, :, :3]
-    if channels == 1:
-        pixels = pixels.repeat(3, axis=2)
-    return np.ascontiguousarray(pixels)
+def _is_camera(image: Any) -> bool:
+    return isinstance(image, int) and not isinstance(image, bool)
 
 
-def _is_pil(image: Any) -> bool:
-    # without importing Pillow, which this package does not need
-    return type(image).__module__.split(".")[0] == "PIL" and hasattr(image, "convert")
-
-
-def _is_image(image: Any) -> bool:
-    return isinstance(image, (str, os.PathLike, np.ndarray)) or _is_pil(image)
+def _listed(images: Any) -> Iterable[Any]:
+    if is_image(images) or is_tensor(images) or _is_camera(images):
+        return [images]
+    if isinstance(images, Iterable):
+        return images
+    raise TypeError(f"images: expected an image or several, got {type(images).__name__}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from .checks import check_integer
@@ -47,12 +48,9 @@ def create_model(
 
     ValueError names an unknown model or option and the closest ones there are.
     """
-    entry = model_entry(name)
     num_classes = check_integer(num_classes, "num_classes", 2)
-    known = list(entry.options)
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
+    check_options(name, options)
+    entry = model_entry(name)
     if backbone_weights is not None:
         options = backbone_options(backbone_weights, entry.options, options)
     config = entry.config.with_options(**options)
@@ -61,6 +59,16 @@ def create_model(
     if backbone_weights is not None:
         load_backbone(model.backbone, backbone_weights)
     return model
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """ValueError for a model or an option that there is not, and for a value that the option does not take."""
+    entry = model_entry(name)
+    known = list(entry.options)
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
+    entry.config.with_options(**options)
 
 
 def _closest(name: str, known: list[str], what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ def write_tensors(state: Mapping[str, Tensor], file: Path, header: dict[str, Any
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
+        with open(partial, "wb") as empty:
+            mode = os.fstat(empty.fileno()).st_mode
         save_file(tensors, partial, metadata={KEY: json.dumps(header)})
+        os.chmod(partial, stat.S_IMODE(mode))  # safetensors leaves it readable to its owner alone, whatever the umask
         os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from . import tensor_file
 from .backbones import backbone_file
 from .backbones.checkpoint import load_strict, read_state_dict
+from .inference.finite import check_finite_weights
 from .registry import create_model
 from .tensor_file import check_suffix, write_tensors
 
@@ -76,12 +77,13 @@ def load_model(
 
     options: changes to the stored options that leave the weights' shapes alone, such as `nms="coco"`.
 
-    FileNotFoundError without the file; ValueError if it is something else or its weights do not fit.
+    FileNotFoundError without the file; ValueError if it is something else, or its weights do not fit or are not finite.
     """
     header = read_header(path)
     spec = header["model"]
     model = create_model(spec["name"], spec["num_classes"], **{**spec["options"], **options})
     load_strict(model, read_state_dict(path), source=str(path))
+    check_finite_weights(model, f"weights: {path}")
     model.to(device).eval()
     return Checkpoint(model, header["class_names"], header["info"])
 

@@ -58,3 +58,22 @@ def test_options_of_a_model_may_be_numpys(tmp_path):
     assert json.loads(json.dumps(model.spec.options)) == model.spec.options
     file = refinedet.save_model(model, tmp_path / "m.safetensors")
     assert refinedet.load_model(file).model.config == model.config
+
+
+@pytest.mark.parametrize("value", [3, None, "12", (1, "a"), (1, math.nan), (True, 1), (1, 2, 3), ()])
+def test_what_is_no_pair_of_numbers_is_named(value):
+    with pytest.raises(ValueError, match="pair: expected 2 finite numbers, got"):
+        checks.check_numbers(value, "pair", 2)
+    checks.check_numbers((1, 2.5), "pair", 2), checks.check_numbers([], "some")
+
+
+def test_numbers_that_must_be_positive():
+    with pytest.raises(ValueError, match="some: expected positive numbers, got"):
+        checks.check_numbers((1, 0), "some", positive=True)
+
+
+def test_integers_that_no_tensor_holds_are_refused():
+    with pytest.raises(ValueError, match="n: expected an integer of at most 9223372036854775807, got"):
+        checks.check_integer(2**63, "n", 1)
+    with pytest.raises(ValueError, match="n: expected an integer of at most 5, got 6"):
+        checks.check_integer(6, "n", 1, 5)

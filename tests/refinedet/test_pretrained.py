@@ -17,7 +17,7 @@ from refinedet.backbones import EFFICIENTNET_PIXELS, ResNet
 from refinedet.cli import main
 from refinedet.convert import BACKBONES
 from refinedet.engine.config import ModelConfig, RunConfig
-from refinedet.engine.train import build_model, with_backbone_options
+from refinedet.engine.start import build_model, with_backbone_options
 from refinedet.pretrained import LITE0, LITE0_PACKAGE, PUBLISHED, load_backbone, pretrained_names, weights_file
 
 from .backbones import torchvision_layouts as layouts

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import refinedet
+from refinedet.extras import install_command
 from refinedet.registry import register_model
 
 
@@ -80,7 +81,7 @@ def test_a_missing_package_is_named(package, call):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     last = done.stderr.strip().split("\n")[-1]
     assert done.returncode == 1 and last.startswith("ImportError: refinedet")
-    assert f"needs the package {package}, which is not installed: pip install 'refinedet-ext[train]'" in last
+    assert f"needs the package {package}, which is not installed: {install_command(package)}" in last
 
 
 def test_every_exported_name_exists():

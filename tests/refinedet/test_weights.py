@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 
 import pytest
 import torch
@@ -53,6 +55,17 @@ def test_an_older_file_stays_until_the_new_one_is_complete(model, tmp_path, monk
     with pytest.raises(OSError, match="no space left"):
         refinedet.save_model(model, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_a_file_has_the_mode_that_the_umask_gives(model, tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        path = refinedet.save_model(model, tmp_path / "m.safetensors")
+        refinedet.save_model(model, path)  # over an older one, too
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_header_can_be_read_alone(model, tmp_path):

@@ -18,6 +18,8 @@ class Backbone(nn.Module, ABC):
 
     out_channels: tuple[int, ...]
     strides: tuple[int, ...]
+    recompute = False
+    """Set on one without residual blocks: keep few activations and compute the others again for the gradients."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]: ...

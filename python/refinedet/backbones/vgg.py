@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ..init import init_caffe
 from .base import Backbone
@@ -35,6 +38,20 @@ def trunk_layers(pool5: nn.Module, *, fc6_dilation: int) -> list[nn.Module]:
     return layers
 
 
+def run_layers(layers: nn.Module, x: Tensor, recompute: bool) -> Tensor:
+    """The layers one after the other. recompute: keep what goes into each resolution and compute the rest again for the
+    gradients."""
+    if not (recompute and torch.is_grad_enabled()):
+        return cast(Tensor, layers(x))
+    assert isinstance(layers, nn.Sequential)
+    start = 0
+    for place, layer in enumerate(layers):
+        if isinstance(layer, nn.MaxPool2d) or place == len(layers) - 1:
+            x = checkpoint(layers[start : place + 1], x, use_reentrant=False)
+            start = place + 1
+    return x
+
+
 class VGG16(Backbone):
     """VGG-16 without batch norm, fc6 as a 3x3 convolution of dilation 3, fc7 as a 1x1, then conv6_1 and conv6_2.
 
@@ -56,8 +73,8 @@ class VGG16(Backbone):
         init_caffe(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        conv4_3 = self.trunk[: CONV4_3 + 1](images)
-        conv5_3 = self.trunk[CONV4_3 + 1 : CONV5_3 + 1](conv4_3)
+        conv4_3 = run_layers(self.trunk[: CONV4_3 + 1], images, self.recompute)
+        conv5_3 = run_layers(self.trunk[CONV4_3 + 1 : CONV5_3 + 1], conv4_3, self.recompute)
         fc7 = self.trunk[CONV5_3 + 1 :](conv5_3)
         conv6_2 = F.relu(self.conv6_2(F.relu(self.conv6_1(fc7))))
         return [conv4_3, conv5_3, fc7, conv6_2]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..init import init_caffe
 from .extra_stages import ExtendedBackbone, ExtraStage
-from .vgg import CONV4_3, load_trunk, trunk_layers
+from .vgg import CONV4_3, load_trunk, run_layers, trunk_layers
 
 
 class SSDVGG16(ExtendedBackbone):
@@ -31,7 +31,7 @@ class SSDVGG16(ExtendedBackbone):
         self.extend((512, 1024), (8, 16), extras)
 
     def trunk_maps(self, images: Tensor) -> list[Tensor]:
-        conv4_3 = self.trunk[: CONV4_3 + 1](images)
+        conv4_3 = run_layers(self.trunk[: CONV4_3 + 1], images, self.recompute)
         return [conv4_3, self.trunk[CONV4_3 + 1 :](conv4_3)]
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:

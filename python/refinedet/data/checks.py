@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from ..checks import check_class_names
 from .image_io import ImageReadError, read_stored_size
 from .report import AnnotationReport, ProblemKind
+
+__all__ = ["CheckImages", "OnError", "Orientation", "check_class_names", "check_options", "settle_size"]
 
 OnError = Literal["skip", "raise"]
 CheckImages = Literal["header", "exists"]
@@ -22,29 +24,6 @@ def check_options(on_error: str, check_images: str, orientation: str = "auto") -
         raise ValueError(f"check_images: expected 'header' or 'exists', got {check_images!r}")
     if orientation not in ("auto", "stored"):
         raise ValueError(f"orientation: expected 'auto' or 'stored', got {orientation!r}")
-
-
-def check_class_names(classes: Sequence[str]) -> list[str]:
-    """The class names as a list. Raises TypeError or ValueError: no strings, none, or one twice."""
-    if isinstance(classes, str):
-        raise TypeError(f"classes: expected a list of names, got the string {classes!r}")
-    names = list(classes)
-    if not names:
-        raise ValueError("classes: expected at least one name, got none")
-    for name in names:
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"classes: expected names, got {name!r}")
-        if not is_text(name):
-            raise ValueError(f"classes: expected names, got half a character in {name!r}")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"classes: expected distinct names, got {twice[0]!r} twice")
-    return names
-
-
-def is_text(value: str) -> bool:
-    """False for halves of characters (surrogates), which JSON can spell but no file can hold."""
-    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def settle_size(

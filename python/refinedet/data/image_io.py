@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -70,6 +72,43 @@ def read_oriented(path: str | Path, size: tuple[int, int]) -> np.ndarray:
         return image
     stored = _decode(data, path, False)
     return stored if stored.shape[1::-1] == size else image
+
+
+def read_complete_image(path: str | Path, *, apply_orientation: bool = False) -> np.ndarray:
+    """As read_image, and ImageReadError for a JPEG file that was cut off, which OpenCV fills up with grey."""
+    return _decode_complete(_read_bytes(path), path, apply_orientation)
+
+
+def decode_image(data: bytes, source: str, *, apply_orientation: bool = False) -> np.ndarray:
+    """As read_complete_image, of an image in memory; `source` is what errors call it."""
+    return _decode_complete(np.frombuffer(data, np.uint8), source, apply_orientation)
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Writes (H, W, 3) uint8 BGR in the format of the path's suffix, complete or not at all.
+
+    JPEG in OpenCV's quality, 95. ValueError for a suffix that OpenCV does not write, OSError where the file cannot be
+    written.
+    """
+    path = Path(path)
+    if not (path.suffix and cv2.haveImageWriter(path.name)):
+        raise ValueError(f"path: expected the suffix of an image format that OpenCV writes, got {path}")
+    good, data = cv2.imencode(path.suffix, image)
+    if not good:
+        raise OSError(f"{path}: OpenCV could not encode the image, of shape {image.shape}")
+    # written by Python: imwrite fails on some paths without saying why
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(data.tobytes())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _decode_complete(data: np.ndarray, source: str | Path, apply_orientation: bool) -> np.ndarray:
+    if data[: len(_JPEG)].tobytes() == _JPEG:
+        _jpeg_size(io.BytesIO(data.data), source)
+    return _decode(data, source, apply_orientation)
 
 
 def _read_bytes(path: str | Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence, Sized
 from functools import partial
 from typing import Any, cast
@@ -11,6 +12,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..checks import check_integer
 from ..structures import Batch, ImageId, Sample, Unreadable, collate
 from .pipeline_dataset import IN_A_ROW, UNREADABLE, OnUnreadable, Pipeline, PipelineDataset, all_unreadable
 from .sampler import EpochSampler, Remainder, SampleKey
@@ -166,13 +168,18 @@ def build_loader(
     )
 
 
-def set_epoch(loader: DataLoader[Any], epoch: int) -> None:
-    """Tells a loader of build_loader which epoch comes next."""
+def set_epoch(loader: DataLoader[Any], epoch: int, *, skip_batches: int = 0) -> None:
+    """Tells a loader of build_loader which epoch comes next, and how many of its batches to leave out: those that a run
+    had seen before it was interrupted."""
     if not isinstance(loader.sampler, EpochSampler):
         raise TypeError(f"loader: expected one of build_loader, got {type(loader.sampler).__name__}")
+    check_integer(skip_batches, "skip_batches", 0)
+    assert loader.batch_size is not None  # build_loader gives it
     loader.sampler.set_epoch(epoch)
+    loader.sampler.skip_once(skip_batches * loader.batch_size)
 
 
 def _start_worker(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends its workers
     # Workers are processes enough: threads of OpenCV in each would fight over the same cores.
     cv2.setNumThreads(0)

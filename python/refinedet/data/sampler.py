@@ -64,6 +64,7 @@ class EpochSampler(DistributedSampler[SampleKey]):
             drop_last=remainder == "drop",
         )
         self.remainder = remainder
+        self.skip = 0
 
     def indices(self) -> np.ndarray:
         """(len(self),) int64: this process's samples in the current epoch."""
@@ -77,9 +78,15 @@ class EpochSampler(DistributedSampler[SampleKey]):
             order = np.resize(order, -(-total // self.num_replicas) * self.num_replicas)
         return order[self.rank :: self.num_replicas]
 
+    def skip_once(self, samples: int) -> None:
+        """Leave out the first samples of this process when the epoch is next gone through: a run that was interrupted
+        has seen them."""
+        self.skip = samples
+
     def __iter__(self) -> Iterator[SampleKey]:
-        epoch = self.epoch
-        return iter([SampleKey(epoch, item) for item in self.indices().tolist()])
+        epoch, skip = self.epoch, self.skip
+        self.skip = 0
+        return iter([SampleKey(epoch, item) for item in self.indices().tolist()[skip:]])
 
     def __len__(self) -> int:
         return len(range(self.rank, self._total(), self.num_replicas))

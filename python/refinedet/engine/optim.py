@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,19 +57,21 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
 
 
-def lr_factor(iteration: int, config: OptimConfig, *, total: int, per_epoch: int) -> float:
+def lr_factor(iteration: int, config: OptimConfig, *, total: float, per_epoch: int, share: float = 0.0) -> float:
     """What the learning rate is multiplied by at an iteration (from 0) of `total`.
 
-    per_epoch: iterations in an epoch, which milestones and warm-up in epochs are counted by. The warm-up multiplies
-    whatever the schedule says for that iteration.
+    per_epoch: iterations in an epoch, which milestones and warm-up in epochs are counted by. share: how much of the
+    run's time is over; the schedule is as far as that where it is more than the iterations are. total may be infinite.
+    The warm-up multiplies whatever the schedule says for that iteration.
     """
     factor = 1.0
     if config.schedule == "step":
         unit = per_epoch if config.unit == "epochs" else 1
-        passed = sum(iteration >= milestone * unit for milestone in config.milestones)
+        reached = max(iteration, share * total) if math.isfinite(total) else iteration
+        passed = sum(reached >= milestone * unit for milestone in config.milestones)
         factor = math.prod(config.gammas[:passed])
     elif config.schedule == "cosine":
-        done = min(1.0, iteration / max(1, total))
+        done = min(1.0, max(iteration / max(1, total), share))
         factor = config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * done))
     warmup = config.warmup_iterations + config.warmup_epochs * per_epoch
     if iteration < warmup:
@@ -77,6 +80,23 @@ def lr_factor(iteration: int, config: OptimConfig, *, total: int, per_epoch: int
     return factor
 
 
-def build_schedule(optimizer: torch.optim.Optimizer, config: OptimConfig, *, total: int, per_epoch: int) -> LambdaLR:
-    """Stepped once per iteration."""
-    return LambdaLR(optimizer, lambda i: lr_factor(i, config, total=total, per_epoch=per_epoch))
+def build_schedule(
+    optimizer: torch.optim.Optimizer,
+    config: OptimConfig,
+    *,
+    total: float,
+    per_epoch: int,
+    share: Callable[[], float] = lambda: 0.0,
+) -> LambdaLR:
+    """Stepped once per iteration. share: tells how much of the run's time is over, see `lr_factor`."""
+    return LambdaLR(optimizer, lambda i: lr_factor(i, config, total=total, per_epoch=per_epoch, share=share()))
+
+
+def take_over(optimizer: torch.optim.Optimizer, schedule: LambdaLR, model: nn.Module, config: OptimConfig) -> None:
+    """Give an optimizer whose state comes from a checkpoint the rates that the config says now."""
+    fresh = build_optimizer(model, config).param_groups
+    for group, new, factor in zip(optimizer.param_groups, fresh, schedule.lr_lambdas, strict=True):
+        group.update({key: value for key, value in new.items() if key != "params"})
+        group["initial_lr"] = new["lr"]
+        group["lr"] = new["lr"] * factor(schedule.last_epoch)
+    schedule.base_lrs = [new["lr"] for new in fresh]

@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
-import warnings
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
-import torch
 import yaml
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import EarlyStopping
 
-from refinedet_ext.machine import multiplies_bfloat16
-
-from ..data import to_coco_dict
+from ..data.dataset import DetectionDataset
 from ..data.summary import describe
-from ..detectors import Detector
-from ..evaluation import Evaluator, format_table, plot_training_curves, write_metrics
-from ..fine_tuning import check_agrees, file_spec, start_from
-from ..pretrained import backbone_options
-from ..registry import create_model, model_entry
-from ..transfer import VOC_IN_COCO, subsample_classes
-from ..weights import load_model
-from .callbacks import Progress, SaveModels
-from .class_weights import with_class_weights
+from ..evaluation import format_table, plot_training_curves, write_metrics
+from .callbacks import SaveModels, ValidationImages
+from .checkpoints import FILE, Checkpoints
+from .checks import check_run
 from .config import RunConfig
-from .data import DetectionData
-from .module import DetectionModule
-from .splits import open_training, write_holdout
+from .ema import WeightAverage
+from .progress import Progress
+from .resume import check_model, read_checkpoint
+from .run_folder import check_free, claimed, free_folder, is_main_process
+from .setup import Setup, set_up
+from .splits import write_holdout
+from .start import with_model, with_precision
+from .trainer import build_loggers, build_trainer, process_count, quiet
 
-logger = logging.getLogger(__name__)
-
-_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run left: best and last are model files, metrics those of the last evaluation on val.
+    """What a run left.
 
-    best_metric: the highest value of the main metric. model: its name in the registry.
+    model: its name in the registry. best, last: model files; best is last where validation had no objects.
+    metrics: those of the best model on val; best_metric: the main one, None where there was nothing to measure.
     """
 
     model: str
@@ -53,211 +48,145 @@ class TrainResult:
     best: Path
     last: Path
     metrics: dict[str, Any]
-    best_metric: float
+    best_metric: float | None
 
 
-def train(config: RunConfig) -> TrainResult:
-    """Train a detector as `config` says, and leave everything in `config.output`.
+def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: Sequence[Logger] = ()) -> TrainResult:
+    """Train a detector as `config` says, and leave everything in its `output`.
 
     There: `config.yaml` (the resolved configuration), `split.json` (which images were held out for validation, where
-    the data has no part for it), `checkpoints/last.ckpt` (to resume from), `best.safetensors`
-    and `last.safetensors` (models for `refinedet eval` and `predict`), `metrics.json`, `curves.png`, and
-    `logs/version_0/` (CSV and TensorBoard; a resumed run goes on in `version_1/`).
+    the data has no part for it), `checkpoints/last.ckpt` (to resume from), `best.safetensors` and `last.safetensors`
+    (models for `refinedet eval` and `predict`), `metrics.json`, `curves.png`, and `logs/version_0/` (CSV and
+    TensorBoard; a resumed run goes on in `version_1/`).
 
-    Raises ValueError for a configuration that does not hold together, before anything is written or trained, and
-    NonFiniteLoss when the loss stops being a number.
+    callbacks, loggers: of Lightning, besides those that the configuration names.
+
+    Raises ValueError for a configuration that does not hold together, before anything is written or trained;
+    NonFiniteLoss when the loss stops being a number; Interrupted after SIGINT or SIGTERM, when a checkpoint is written.
     """
     config.train.check_length()
-    config = with_model(with_precision(config))
-    output = Path(config.output)
-    _check_output(config, output)
-    train_set, val_set = open_training(config.data)
-    names = train_set.class_names
-    pl.seed_everything(config.train.seed, verbose=False)
-    config = with_class_weights(with_backbone_options(config), train_set)
-    model = build_model(config, names)
-    assert model.spec is not None  # both ways of building a model leave it
-    data = DetectionData(
-        config.data,
-        train_set,
-        val_set,
-        size=model.config.input_size,
-        normalization=model.normalization,
-        seed=config.train.seed,
-    )
-    _show_data(describe({"train": train_set, "val": val_set}, model.config.input_size))
-    evaluator = Evaluator(to_coco_dict(val_set), names)
-    module = DetectionModule(
-        model,
-        config.optim,
-        evaluator,
-        kind=config.evaluation.kind,
-        channels_last=config.train.channels_last,
-        frozen=config.train.frozen,
-    )
-    save = SaveModels(output, names, config.evaluation.main_metric)
-    with warnings.catch_warnings():
-        _quiet()
-        steps_per_epoch = len(train_set) // (config.data.batch_size * _processes(config.train.devices))
-        trainer = build_trainer(config, output, save, steps_per_epoch=max(1, steps_per_epoch))
-        if trainer.is_global_zero:
-            output.mkdir(parents=True, exist_ok=True)
-            write_config(config, output / "config.yaml")
-            write_holdout(train_set, val_set, output / "split.json")
-        trainer.fit(module, datamodule=data, ckpt_path=config.train.resume)
-        if save.evaluated_step != trainer.global_step:  # the run ended between two evaluations
-            trainer.validate(module, datamodule=data, verbose=False)
-    if trainer.is_global_zero:
-        write_metrics(output / "metrics.json", module.last_metrics, model=model.spec.name, step=trainer.global_step)
-        plot_training_curves(Path(trainer.loggers[0].log_dir or "") / "metrics.csv", output / "curves.png")
-        print(format_table(module.last_metrics), flush=True)
-    return TrainResult(
-        model.spec.name,
-        output,
-        output / "best.safetensors",
-        output / "last.safetensors",
-        module.last_metrics,
-        save.best,
-    )
-
-
-def with_precision(config: RunConfig) -> RunConfig:
-    """The run with "auto" settled by what its device multiplies by itself; bfloat16 that a CPU emulates is logged."""
-    settings = config.train
-    if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    check_run(config)
+    config = with_precision(config)
+    resumed: dict[str, Any] | None = None
+    checkpoint: Path | None = None
+    if config.train.resume is not None:
+        checkpoint, resumed = read_checkpoint(config.train.resume)
+        check_model(resumed, config)
+        config = _with_model_of(resumed, config)
     else:
-        fast = multiplies_bfloat16()
-    if settings.precision == "auto":
-        return dataclasses.replace(config, train=dataclasses.replace(settings, precision="bf16" if fast else "32"))
-    on_cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.accelerator.is_available())
-    if settings.precision == "bf16" and on_cpu and not fast:
-        logger.warning("train.precision: this CPU has no instructions for bf16 and emulates it slowly; take 32 or auto")
-    return config
+        config = with_model(config)
+    goes_on = checkpoint is not None and (config.output is None or _same(checkpoint, Path(config.output)))
+    if config.output is not None and not goes_on:
+        check_free(Path(config.output))
+    with ExitStack() as stack:
+        stack.enter_context(quiet())
+        setup = set_up(config, resumed)
+        output = _output(config, checkpoint)
+        if is_main_process():
+            stack.enter_context(claimed(output))
+        return _run(setup, output, checkpoint, callbacks, loggers)
 
 
-def with_model(config: RunConfig) -> RunConfig:
-    """The run with its model's name where it has none: that of the file `model.weights`, or the default.
-
-    ValueError if name or options contradict the file.
-    """
-    weights, name = config.model.weights, config.model.registered
-    if weights is not None:
-        check_agrees(weights, config.model.name, config.model.options)
-        header = file_spec(weights)
-        name = name if header is None else header["model"]["name"]
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, name=name))
-
-
-def with_backbone_options(config: RunConfig) -> RunConfig:
-    """The run with the options that its backbone's weights expect, so that its config.yaml holds them, see
-    `create_model`."""
-    path = config.model.backbone_weights
-    if path is None:
-        return config
-    options = backbone_options(path, model_entry(config.model.registered).options, config.model.options)
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, options=options))
-
-
-def build_model(config: RunConfig, class_names: list[str]) -> Detector:
-    """The model of a run: from the registry, or from the file that `model.weights` names."""
-    num_classes = len(class_names) + 1
-    if config.model.weights is None:
-        return create_model(
-            config.model.registered,
-            num_classes,
-            backbone_weights=config.model.backbone_weights,
-            **config.model.options,
-        )
-    if config.model.backbone_weights is not None:
-        raise ValueError("model.backbone_weights: model.weights brings those already; give one of the two")
-    config = with_model(config)
-    assert config.model.weights is not None
-    same = config.model.subsample_classes
-    if same is not None:
-        checkpoint = load_model(config.model.weights)
-        if checkpoint.class_names is not None:
-            names = VOC_IN_COCO if same == "voc_in_coco" else same
-            return subsample_classes(checkpoint.model, checkpoint.class_names, class_names, same=names).train()
-    start = start_from(
-        config.model.weights,
-        class_names,
-        name=config.model.registered,
-        options=config.model.options,
-        strict=config.model.strict,
+def _run(
+    setup: Setup,
+    output: Path,
+    checkpoint: Path | None,
+    callbacks: Sequence[pl.Callback],
+    loggers: Sequence[Logger],
+) -> TrainResult:
+    config, module = dataclasses.replace(setup.config, output=str(output)), setup.module
+    settings, metric = config.train, config.evaluation.main_metric
+    save = SaveModels(output, setup.class_names, metric)
+    command = f"refinedet train --config {output / 'config.yaml'} --train.resume {output / 'checkpoints' / FILE}"
+    own: list[pl.Callback] = [
+        *([] if settings.ema is None else [WeightAverage(settings.ema)]),
+        *([] if setup.limit is None else [setup.limit]),
+        Progress(metric, setup.data),
+        save,
+        *([] if settings.early_stopping is None else [_early_stopping(metric, settings.early_stopping)]),
+        *([ValidationImages(setup.val_set)] if "tensorboard" in settings.loggers else []),
+        Checkpoints(output / "checkpoints", setup.run, minutes=settings.save_minutes, command=command),
+    ]
+    trainer = build_trainer(
+        config,
+        output,
+        callbacks=[*own, *callbacks],
+        loggers=[*build_loggers(settings.loggers, output), *loggers],
+        steps=len(setup.train_set) // (config.data.batch_size * process_count(settings.devices)),
     )
-    logger.log(logging.INFO if start.whole else logging.WARNING, "model.weights: %s", start.describe())
-    return start.model.train()
-
-
-def build_trainer(config: RunConfig, output: Path, save: SaveModels, *, steps_per_epoch: int) -> pl.Trainer:
-    settings = config.train
-    version = len(list(output.glob("logs/version_*")))
-    checkpoint = ModelCheckpoint(
-        dirpath=output / "checkpoints",
-        filename="last",  # each takes the place of the one before
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    return pl.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy="auto" if _processes(settings.devices) == 1 else "ddp",
-        precision=_PRECISION[settings.precision],  # type: ignore[arg-type]
-        max_steps=-1 if settings.iterations is None else settings.iterations,
-        max_epochs=-1 if settings.epochs is None else settings.epochs,
-        max_time=None if settings.max_minutes is None else timedelta(minutes=settings.max_minutes),
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip_norm,
-        sync_batchnorm=settings.sync_batchnorm,
-        check_val_every_n_epoch=settings.eval_every,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        log_every_n_steps=min(10, steps_per_epoch),
-        logger=[
-            CSVLogger(output, name="logs", version=version),
-            TensorBoardLogger(output, name="logs", version=version),
-        ],
-        callbacks=[Progress(config.evaluation.main_metric), LearningRateMonitor("step"), save, checkpoint],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=output,
+    if trainer.is_global_zero:
+        print(describe({"train": setup.train_set, "val": setup.val_set}, setup.model.config.input_size), flush=True)
+        write_config(config, output / "config.yaml")
+        write_holdout(setup.train_set, setup.val_set, output / "split.json")
+        if checkpoint is not None:
+            _bring_best(checkpoint, output)
+    trainer.fit(module, datamodule=setup.data, ckpt_path=checkpoint, weights_only=True)
+    if save.evaluated_step != trainer.global_step:  # the run ended between two evaluations
+        trainer.validate(module, datamodule=setup.data, verbose=False)
+    name = str(setup.run["model"]["name"])
+    if trainer.is_global_zero:
+        _report(save, output, name, setup.val_set)
+    measured = save.best_metrics is not None
+    return TrainResult(
+        name,
+        output,
+        save.best_file if measured else save.last_file,
+        save.last_file,
+        save.best_metrics or save.last_metrics,
+        save.best if measured else None,
     )
 
 
 def write_config(config: RunConfig, path: Path) -> None:
-    path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+    path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-@rank_zero_only
-def _show_data(summary: str) -> None:
-    print(f"{summary}\n", flush=True)
+def _with_model_of(run: dict[str, Any], config: RunConfig) -> RunConfig:
+    """The config with the model of the run that is resumed, and what that one began with."""
+    before = run["config"]["model"]
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **before))
 
 
-def _check_output(config: RunConfig, output: Path) -> None:
-    """A run never writes over another one."""
-    if config.train.resume is not None:
-        if not Path(config.train.resume).is_file():
-            raise FileNotFoundError(f"train.resume: no file {config.train.resume}")
-    elif (output / "checkpoints").exists():
-        raise ValueError(
-            f"output: {output} holds a run already; give another folder, or go on with it by "
-            f"train.resume={output / 'checkpoints' / 'last.ckpt'}"
+def _output(config: RunConfig, checkpoint: Path | None) -> Path:
+    if config.output is not None:
+        return Path(config.output).expanduser()
+    if checkpoint is not None:
+        return checkpoint.parent.parent
+    return free_folder("runs/train") if is_main_process() else Path("runs/train")
+
+
+def _same(checkpoint: Path, output: Path) -> bool:
+    return checkpoint.resolve().parent.parent == output.expanduser().resolve()
+
+
+def _bring_best(checkpoint: Path, output: Path) -> None:
+    """The best model of a run that goes on in another folder, which may have no better one."""
+    best = checkpoint.parent.parent / SaveModels.BEST
+    if best.exists() and not (output / SaveModels.BEST).exists():
+        shutil.copyfile(best, output / SaveModels.BEST)
+
+
+def _early_stopping(metric: str, patience: int) -> EarlyStopping:
+    return EarlyStopping(metric, mode="max", patience=patience, strict=False, check_finite=False)
+
+
+def _report(save: SaveModels, output: Path, name: str, val_set: DetectionDataset) -> None:
+    """Metrics as a file and as a table, and the curves."""
+    logs = sorted(output.glob("logs/version_*/metrics.csv"), key=lambda file: int(file.parent.name.split("_")[1]))
+    plot_training_curves(logs, output / "curves.png")
+    last = {"epoch": save.last_epoch, "step": save.last_step, save.metric: save.last_value}
+    if save.best_metrics is None:
+        write_metrics(output / "metrics.json", save.last_metrics, model=name, step=save.last_step, last=last)
+        print(f"no objects in {val_set.report.source}: nothing was measured, and the last model is all there is")
+    else:
+        write_metrics(
+            output / "metrics.json",
+            save.best_metrics,
+            model=name,
+            epoch=save.best_epoch,
+            step=save.best_step,
+            last=last,
         )
-
-
-def _processes(devices: int | str) -> int:
-    world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
-    if world > 1:
-        return world
-    return devices if isinstance(devices, int) and devices > 0 else (torch.cuda.device_count() or 1)
-
-
-def _quiet() -> None:
-    """Leaves out Lightning's advertisements, and its warnings about what is meant as it is here."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*The number of training batches.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        print(f"\nthe best model, of epoch {save.best_epoch + 1} (step {save.best_step}), on the validation images:")
+        print(format_table(save.best_metrics))
+    sys.stdout.flush()

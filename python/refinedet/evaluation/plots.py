@@ -95,11 +95,12 @@ def plot_precision_recall(
 
 
 def plot_training_curves(
-    log: str | Path, path: str | Path, *, x: str = "step", columns: Sequence[str] | None = None
+    log: str | Path | Sequence[str | Path], path: str | Path, *, x: str = "step", columns: Sequence[str] | None = None
 ) -> None:
     """Draws a CSV of logged metrics, as Lightning's CSVLogger writes it, in one image.
 
-    log: one row per logging step; empty cells are values not logged then. x: the column of the
+    log: one row per logging step; empty cells are values not logged then. Several are the parts of a run that was
+    resumed: each counts from where it begins, and those before up to there. x: the column of the
     horizontal axis; values that are not finite are left out. columns: those to draw; None: all but
     `epoch` and `step`. Losses (by "loss" in the name), average precisions (names with AP), average
     recalls (AR...), learning rates ("lr") and the rest have a panel each. A loss with more than 40
@@ -108,7 +109,8 @@ def plot_training_curves(
     """
     from matplotlib.ticker import MaxNLocator
 
-    table = _read_log(Path(log), x)
+    logs = [Path(log)] if isinstance(log, (str, Path)) else [Path(part) for part in log]
+    table = _join([_read_log(part, x) for part in logs])
     missing = [name for name in columns or () if name not in table]
     if missing:
         raise ValueError(f"columns: no numbers under {missing[0]!r} in {log}, has {list(table)}")
@@ -180,6 +182,19 @@ def _read_log(log: Path, x: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             xs, ys = zip(*points, strict=True)
             table[name] = (np.array(xs), np.array(ys))
     return table
+
+
+def _join(parts: list[dict[str, tuple[np.ndarray, np.ndarray]]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The logs of a run's parts as one."""
+    table: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for part in parts:
+        begin = min((float(xs.min()) for xs, _ in part.values()), default=math.inf)
+        joined = {name: (xs[xs < begin], ys[xs < begin]) for name, (xs, ys) in table.items()}
+        for name, (xs, ys) in part.items():
+            old = joined.get(name, (np.zeros(0), np.zeros(0)))
+            joined[name] = np.concatenate([old[0], xs]), np.concatenate([old[1], ys])
+        table = joined
+    return {name: (xs, ys) for name, (xs, ys) in table.items() if len(xs)}
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..checks import check_choice
 from ..detectors import Detector
+from ..extras import install_command
 from ..outputs import HeadOutputs
 from .checks import example_images
 from .onnx_ops import OPSET, translations
@@ -85,6 +86,6 @@ def _opset() -> Any:
     if missing:
         raise ImportError(
             f"export to ONNX needs the package{'s' * (len(missing) > 1)} {' and '.join(missing)}, not installed here: "
-            "pip install 'refinedet-ext[export]'"
+            f"{install_command(*missing)}"
         )
     return importlib.import_module("onnxscript").opset19

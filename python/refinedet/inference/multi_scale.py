@@ -12,6 +12,7 @@ from ..checks import check_choice
 from ..data.image_io import resize_image
 from ..evaluation.results import ImageDetections, from_padded
 from ..structures import to_tensor
+from .finite import detect_finite
 from .voting import box_voting, soft_box_voting
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def multi_scale_detections(
         resized = resize_image(image, one.size(width, height))
         for mirrored in (False, True) if recipe.flip else (False,):
             pixels = np.ascontiguousarray(resized[:, ::-1]) if mirrored else resized
-            detections = model(to_tensor(pixels)[None].to(device))
+            detections = detect_finite(model, to_tensor(pixels)[None].to(device))
             record = from_padded(detections, [(width, height)], [image_id])[0]
             boxes = record.boxes
             if mirrored:

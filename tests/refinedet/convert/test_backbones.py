@@ -16,7 +16,7 @@ from refinedet.cli import main
 from refinedet.convert import BACKBONES, convert_checkpoint
 from refinedet.convert.backbones import trunk_state
 from refinedet.engine.config import ModelConfig, RunConfig
-from refinedet.engine.train import build_model, with_backbone_options
+from refinedet.engine.start import build_model, with_backbone_options
 from refinedet.registry import list_models, model_entry
 
 from ..backbones import torchvision_layouts as layouts

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinedet.data.image_io import ImageReadError, read_image, read_image_size, read_stored_size
+from refinedet.data.image_io import (
+    ImageReadError,
+    decode_image,
+    read_complete_image,
+    read_image,
+    read_image_size,
+    read_stored_size,
+    write_image,
+)
 
 from .makers import noise
 
@@ -199,3 +207,39 @@ def test_orientations_that_make_no_sense(tmp_path: Path) -> None:
     for broken in (b"Exif\0\0XX", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"):
         (tmp_path / "a.jpg").write_bytes(data[:start] + broken + data[start + len(broken) :])
         assert read_stored_size(tmp_path / "a.jpg").size == (40, 24)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tiff", ".webp"])
+def test_an_image_is_written_in_the_format_of_its_name(tmp_path, suffix):
+    image = np.full((30, 40, 3), (10, 120, 200), np.uint8)
+    path = tmp_path / f"m\u00fcll a{suffix}"
+    write_image(path, image)
+    np.testing.assert_allclose(read_image(path).astype(int), image, atol=6)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_image_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    write_image(path, np.zeros((3, 4, 3), np.uint8))
+    before = path.read_bytes()
+
+    def fail(*args):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_image(path, np.ones((3, 4, 3), np.uint8))
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ValueError, match="path: expected the suffix of an image format .*, got .*a.txt"):
+        write_image(tmp_path / "a.txt", np.zeros((3, 4, 3), np.uint8))
+
+
+def test_a_cut_jpeg_in_memory_or_in_a_file_is_refused(tmp_path):
+    data = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(decode_image(data, "here"), read_complete_image(path))
+    path.write_bytes(data[:-200])
+    for read in (lambda: read_complete_image(path), lambda: decode_image(data[:-200], "a.jpg")):
+        with pytest.raises(ImageReadError, match="a.jpg: JPEG file is cut off"):
+            read()

@@ -201,7 +201,7 @@ def test_save_and_load(name, options, tmp_path):
 def test_predicts_images():
     model = refinedet.create_model("efgrnet192_small", 4)
     images = [np.full((60, 80, 3), value, np.uint8) for value in (0, 200)]
-    found = refinedet.Predictor(model, ["a", "b", "c"], input_size=64)(images)
+    found = refinedet.Predictor(model, ["a", "b", "c"], input_size=64)(images, score_threshold=0.0)
     assert len(found) == 2 and not model.training
     assert found[0].boxes.shape[1] == 4 and len(found[0].boxes) <= 150  # 50 of each class
 

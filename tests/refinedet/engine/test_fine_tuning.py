@@ -11,7 +11,8 @@ import torch
 import refinedet
 from refinedet.backbones.backbone_file import Origin, save_backbone
 from refinedet.engine.config import ModelConfig, RunConfig
-from refinedet.engine.train import build_model, train, with_model
+from refinedet.engine.start import build_model, with_model
+from refinedet.engine.train import train
 from refinedet.fine_tuning import start_from
 
 NAME = "refinedet192_small"

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 import refinedet
-from refinedet.cli import build_parser
+from refinedet.cli.parser import parse
 from refinedet.engine.config import OptimConfig, TrainConfig
 from refinedet.engine.freeze import freeze, freeze_statistics
 from refinedet.engine.module import DetectionModule
-from refinedet.engine.train import build_model, train
+from refinedet.engine.start import build_model
+from refinedet.engine.train import train
 
 
 def model_of(name="refinedet192_small"):
@@ -92,7 +93,5 @@ def test_what_cannot_be_frozen_is_said(prefixes, message):
     [("--train.freeze=backbone", ["backbone"]), ("--train.freeze=[backbone,arm]", ["backbone", "arm"])],
 )
 def test_command_line_takes_one_or_several(argument, frozen):
-    parser = build_parser()
-    instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
-    options = instantiate(parser.parse_args(["train", argument]))
-    assert options.train.train.frozen == frozen and TrainConfig().frozen == []
+    _, options = parse(["train", argument])
+    assert options["train"].frozen == frozen and TrainConfig().frozen == []

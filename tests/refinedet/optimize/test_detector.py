@@ -194,12 +194,12 @@ def test_what_an_optimized_detector_cannot_do(fast, tmp_path):
 
 def test_the_predictor_takes_it(small):
     image = torch.randint(0, 256, (90, 160, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)).numpy()
-    plain = refinedet.Predictor(copy.deepcopy(small))(image)
+    plain = refinedet.Predictor(copy.deepcopy(small))(image, score_threshold=0.0)
     predictor = refinedet.Predictor(copy.deepcopy(small), optimize="float32")
     assert predictor.model.report.dtype == "float32"
-    found = predictor(image)
+    found = predictor(image, score_threshold=0.0)
     assert len(found) == len(plain) > 0 and abs(found.scores - plain.scores).max() < 1e-3
     recipe = MultiScale((Pass(128, 128), Pass(192, 128)))
-    assert len(refinedet.Predictor(small, optimize="float32", multi_scale=recipe)(image)) > 0
+    assert len(refinedet.Predictor(small, optimize="float32", multi_scale=recipe)(image, score_threshold=0.0)) > 0
     with pytest.raises(ValueError, match="optimize: expected one of .*'off'.*, got 'fast'"):
         refinedet.Predictor(small, optimize="fast")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from ...checks import check_choice
+from ...checks import check_choice, check_integer, check_numbers, check_range
 from ...structures import CAFFE_MEAN, Normalization, Sample
 from .crop import CROP_OBJECTS, CropOptions, random_crop
 from .deferred import deferred, pixels_of
@@ -70,28 +71,31 @@ class TrainPipeline:
         _check_size(self.size)
         _ = self.normalization  # raises where mean, std or order are wrong
         for name in ("distort", "channel_swap", "expand", "crop", "flip"):
-            value = getattr(self, f"{name}_probability")
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}_probability: expected 0 to 1, got {value}")
+            check_range(getattr(self, f"{name}_probability"), f"{name}_probability", 0, 1)
         for name in ("brightness", "hue", "min_object"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        if sorted(self.steps) != sorted(STEPS):
-            raise ValueError(f"steps: expected {list(STEPS)} in some order, got {list(self.steps)}")
+            check_range(getattr(self, name), name, 0, math.inf)
+        check_range(self.max_expand, "max_expand", 1, math.inf)
+        check_integer(self.crop_trials, "crop_trials", 1)
         check_choice(self.crop_objects, "crop_objects", CROP_OBJECTS)
-        if not self.expand_shape[0] <= 1 <= self.expand_shape[1]:
-            raise ValueError(f"expand_shape: expected low <= 1 <= high, got {self.expand_shape}")
+        check_choice(self.keep_objects, "keep_objects", (True, False))
+        for name in ("min_ious", "interpolations", "steps"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                raise ValueError(f"{name}: expected several in order, got {getattr(self, name)!r}")
+        for iou in self.min_ious:
+            if iou is not None:
+                check_range(iou, "min_ious", 0, 1)
+        if sorted(map(str, self.steps)) != sorted(STEPS):
+            raise ValueError(f"steps: expected {list(STEPS)} in some order, got {list(self.steps)}")
         for name in ("contrast", "saturation", "crop_scale", "crop_ratio", "expand_shape"):
+            check_numbers(getattr(self, name), name, 2)
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name}: expected 0 < low <= high, got {(low, high)}")
+        if not self.expand_shape[0] <= 1 <= self.expand_shape[1]:
+            raise ValueError(f"expand_shape: expected low <= 1 <= high, got {self.expand_shape}")
         if self.crop_scale[1] > 1:
             raise ValueError(f"crop_scale: expected 1 at most, got {self.crop_scale}")
-        if self.max_expand < 1:
-            raise ValueError(f"max_expand: expected 1 or more, got {self.max_expand}")
-        if self.crop_trials < 1:
-            raise ValueError(f"crop_trials: expected 1 or more, got {self.crop_trials}")
-        unknown = [name for name in self.interpolations if name not in INTERPOLATIONS]
+        unknown = [name for name in self.interpolations if str(name) not in INTERPOLATIONS]
         if unknown or not self.interpolations:
             raise ValueError(
                 f"interpolations: expected some of {list(INTERPOLATIONS)}, got {list(self.interpolations)}"

@@ -1,0 +1,121 @@
+"""From what was typed to what jsonargparse reads: names put right, configurations read, modules imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config_files import ALTERNATIVES, dump_config, find_config, load_config, merge, parse_config, without
+from ..user_modules import import_user_module
+from .names import OptionNames, did_you_mean
+from .run_config import eval_options, is_run_config
+from .usage import UsageError
+
+
+@dataclass
+class _Typed:
+    """What was typed. configs: what configurations say, in order, and the file of each. imports: modules. given: the
+    options' names. words: what is left for the parser, in order."""
+
+    configs: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+    imports: list[str] = field(default_factory=list)
+    given: set[str] = field(default_factory=set)
+    words: list[str] = field(default_factory=list)
+
+
+def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> list[str]:
+    """The words for a command's parser, after the modules that it is to import were imported.
+
+    An option goes before configurations, wherever it stands, and a later configuration before an earlier one.
+    UsageError names an option or a key that there is not, and the closest ones there are.
+    """
+    typed = _sort(argv, command, names)
+    content: dict[str, Any] = {}
+    for config, file in typed.configs:
+        if command == "eval" and is_run_config(config):
+            config = eval_options(config, Path(file), has_weights="weights" in typed.given)
+        content = merge(content, checked(config, names, file))
+    for pair in ALTERNATIVES:
+        if typed.given.issuperset(pair):
+            raise UsageError(f"--{pair[0]}, --{pair[1]}: expected one of them, got both")
+        for name, replaced in (pair, pair[::-1]):
+            if name in typed.given:
+                content = without(content, replaced)
+    imports = [*content.pop("imports", []), *typed.imports]
+    for module in imports:
+        import_user_module(module)
+    if imports and command == "train":
+        content["imports"] = list(dict.fromkeys(imports))
+    first = [f"--config={dump_config(content)}"] if content else []
+    return [*first, *typed.words]
+
+
+def checked(content: Mapping[str, Any], names: OptionNames, file: str, prefix: str = "") -> dict[str, Any]:
+    """What a configuration says, by the options' own names; a section without anything is left out.
+
+    UsageError for a key that there is not, and for a section that is no mapping.
+    """
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        section = name.replace("-", "_")
+        if section in names.sections:
+            if value is None:
+                continue
+            if not isinstance(value, Mapping):
+                raise UsageError(f"{name}: expected keys and values in {file}, got {value!r}")
+            result[section.rpartition(".")[2]] = checked(value, names, file, f"{section}.")
+            continue
+        found = names.find(name)
+        if found is None:
+            raise UsageError(f"{name}: no such option, in {file}{did_you_mean(names.closest(name))}")
+        result[found.rpartition(".")[2]] = value
+    return result
+
+
+def _sort(argv: Sequence[str], command: str, names: OptionNames) -> _Typed:
+    typed = _Typed()
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            typed.words += [word, *words]
+        elif not word.startswith("--"):
+            typed.words.append(word)
+        else:
+            name, equals, value = word.removeprefix("--").partition("=")
+            section = name.replace("-", "_")
+            if name == "import":
+                typed.imports.append(value or _next(words, name))
+            elif name == "config" and name in names.names:
+                file = value or _next(words, name)
+                typed.configs.append((load_config(file), str(find_config(file))))
+            elif section in names.sections:
+                typed.configs.append(_section(section, value or _next(words, name)))
+            else:
+                found = names.find(name)
+                if found is None:
+                    close = [f"--{other}" for other in names.closest(name)]
+                    raise UsageError(f"--{name}: refinedet {command} has no such option{did_you_mean(close)}")
+                typed.given.add(found.rstrip("+"))
+                typed.words.append(f"--{found}{equals}{value}")
+    return typed
+
+
+def _next(words: Iterator[str], name: str) -> str:
+    word = next(words, None)
+    if word is None or word.startswith("--"):
+        raise UsageError(f"--{name}: expected a value, got {'nothing' if word is None else word}")
+    return word
+
+
+def _section(name: str, value: str) -> tuple[dict[str, Any], str]:
+    """A section as a whole, such as `--data cells.yaml` or `--data '{"root": "cells"}'`."""
+    inline = value.lstrip().startswith("{")
+    if not inline and not Path(value).is_file():
+        raise UsageError(f"--{name}: expected a YAML file or {{key: value, ...}}, got {value}")
+    content = parse_config(value, f"--{name}") if inline else load_config(value)
+    for key in reversed(name.split(".")):
+        content = {key: content}
+    return content, f"--{name}" if inline else value

@@ -1,0 +1,60 @@
+"""The folder of a run: which one it is, and that nobody else's is written over."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..folders import make_folder
+from .checkpoints import FILE
+
+LOCK = ".running"
+
+
+def numbered(usual: str | Path) -> Iterator[Path]:
+    """`usual`, usual-2, usual-3 and so on."""
+    yield Path(usual)
+    for number in itertools.count(2):
+        yield Path(f"{usual}-{number}")
+
+
+def free_folder(usual: str | Path) -> Path:
+    """The first of the numbered folders with nothing in it."""
+    return next(
+        folder for folder in numbered(usual) if not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    )
+
+
+def check_free(folder: Path) -> None:
+    """ValueError if the folder holds a run; one that ended before its first checkpoint does not count."""
+    checkpoint = folder / "checkpoints" / FILE
+    models = [file for file in (checkpoint, folder / "last.safetensors") if file.exists()]
+    if models:
+        raise ValueError(
+            f"output: {folder} holds a run already; give another folder, or go on with it by train.resume={checkpoint}"
+        )
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """The folder, made if need be, as that of one running process; ValueError if another one is running there."""
+    make_folder(folder)
+    lock = folder / LOCK
+    with open(lock, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"output: another process is training into {folder}; give another folder") from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that writes files: the first of those that torchrun or Lightning started."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

@@ -1,0 +1,101 @@
+"""The parts of a run that its configuration stands for: data, model, module."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+
+from ..data import to_coco_dict
+from ..data.dataset import DetectionDataset
+from ..detectors import Detector
+from ..evaluation import Evaluator
+from ..registry import create_model
+from .checkpoints import describe_run
+from .checks import check_batch_size
+from .class_weights import with_class_weights
+from .config import RunConfig
+from .data import DetectionData
+from .gradient_checkpointing import checkpoint_activations
+from .module import DetectionModule
+from .resume import check_resumable
+from .splits import open_training
+from .start import build_model, with_backbone_options, with_length
+from .stopping import TimeLimit
+from .trainer import process_count
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """config: with nothing left open. run: what it is by its nature, see `describe_run`. steps: batches of an epoch."""
+
+    config: RunConfig
+    train_set: DetectionDataset
+    val_set: DetectionDataset
+    data: DetectionData
+    module: DetectionModule
+    limit: TimeLimit | None
+    run: dict[str, Any]
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.train_set.class_names
+
+    @property
+    def model(self) -> Detector:
+        return self.module.model
+
+
+def set_up(config: RunConfig, resumed: dict[str, Any] | None = None) -> Setup:
+    """Open the data and build the model. resumed: the run that goes on, as its checkpoint describes it.
+
+    ValueError for what does not hold together, or has changed since in a way that a run cannot go on with.
+    """
+    settings = config.train
+    train_set, val_set = open_training(config.data)
+    names = train_set.class_names
+    config = with_length(config, len(train_set))
+    pl.seed_everything(settings.seed, verbose=False)
+    if resumed is None:
+        config = with_class_weights(with_backbone_options(config), train_set)
+        model = build_model(config, names)
+    else:  # without the weights that the run began with
+        spec = resumed["model"]
+        model = create_model(spec["name"], len(names) + 1, **spec["options"]).train()
+    check_batch_size(model, config.data.batch_size, settings.frozen)
+    assert model.spec is not None  # both ways of building a model leave it
+    processes = process_count(settings.devices)
+    run = describe_run(config, model.spec, names, images=len(train_set), processes=processes)
+    if resumed is not None:
+        for line in check_resumable(resumed, run):
+            logger.warning("train.resume: %s", line)
+    data = DetectionData(
+        config.data,
+        train_set,
+        val_set,
+        size=model.config.input_size,
+        normalization=model.normalization,
+        seed=settings.seed,
+    )
+    limit = None if settings.max_minutes is None else TimeLimit(settings.max_minutes, len(val_set))
+    module = DetectionModule(
+        model,
+        config.optim,
+        Evaluator(to_coco_dict(val_set), names),
+        kind=config.evaluation.kind,
+        channels_last=settings.channels_last,
+        frozen=settings.frozen,
+        multi_scale=settings.multi_scale,
+        seed=settings.seed,
+        time_share=(lambda: 0.0) if limit is None else (lambda: limit.share),
+        resumed=resumed is not None,
+    )
+    if settings.gradient_checkpointing:
+        checkpoint_activations(model.backbone)
+    if settings.compile:
+        model.compile()
+    return Setup(config, train_set, val_set, data, module, limit, run)

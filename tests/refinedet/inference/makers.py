@@ -1,0 +1,49 @@
+"""Small videos, and a camera, for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+def write_video(path: Path, frames: int = 6, size: tuple[int, int] = (64, 48), rate: float = 10.0) -> Path:
+    """An AVI whose frame i is grey of the value 20 * i, modulo 256."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, size)
+    assert writer.isOpened()
+    for i in range(frames):
+        writer.write(np.full((size[1], size[0], 3), 20 * i % 256, np.uint8))
+    writer.release()
+    return path
+
+
+class Camera:
+    """In the place of cv2.VideoCapture: gives some frames, then what is put into `end` (nothing more, or an error)."""
+
+    frames = 4
+    end: type[BaseException] | None = None
+    released = 0
+
+    def __init__(self, number: int) -> None:
+        self.number, self.given = number, 0
+
+    def isOpened(self) -> bool:
+        return self.number == 0
+
+    def read(self):
+        if self.given == self.frames:
+            if self.end is not None:
+                raise self.end
+            return False, None
+        self.given += 1
+        return True, np.full((48, 64, 3), 20 * self.given, np.uint8)
+
+    def get(self, what: int) -> float:
+        return 0.0
+
+    def set(self, what: int, value: float) -> bool:
+        return True
+
+    def release(self) -> None:
+        type(self).released += 1
