@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +19,8 @@ _problem: str | None = None
 if not PATH.exists():
     _problem = (
         f"refinedet_ext was built without its torch ops ({PATH.name} is missing). Install torch 2.11 or newer first, "
-        "then build again next to it: pip install --no-build-isolation --force-reinstall --no-deps refinedet-ext "
-        "(or the same with the path of the source tree)"
+        "then build again next to it: pip install --no-build-isolation --force-reinstall --no-deps . "
+        "in the folder of its source"
     )
 else:
     try:
@@ -35,6 +36,7 @@ SLOW_BFLOAT16 = (
     "leave autocast out, or take a GPU"
 )
 
+_LOCATION = re.compile(r"\A\w+, \S+\.(?:cpp|cu|h):\d+, ")  # how torch's stable ABI begins what a check says
 _AUTOCAST_DEVICES = ("cpu", "cuda")
 _registrations = torch.library.Library("refinedet_ext", "FRAGMENT")  # keeps the Python kernels alive
 
@@ -66,6 +68,12 @@ def op(name: str) -> Callable[..., Any]:
         require()
 
     return missing
+
+
+def drop_location(error: Exception) -> None:
+    """Take the function, file and line of C++ out of the front of an error's message, where they stand."""
+    if len(error.args) == 1 and isinstance(error.args[0], str):
+        error.args = (_LOCATION.sub("", error.args[0]),)
 
 
 def qualified(name: str) -> str:

@@ -16,6 +16,7 @@ from .extras import explain_missing
 
 if TYPE_CHECKING:
     from .anchors import AnchorGenerator, AnchorLevel
+    from .api import evaluate, train
     from .detectors import (
         Detector,
         DetectorConfig,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .weights import Checkpoint, load_model, save_model
 
 _HOMES = {
+    "api": ("evaluate", "train"),
     "anchors": ("AnchorGenerator", "AnchorLevel"),
     "detectors": (
         "Detector",
@@ -88,12 +90,14 @@ __all__ = [
     "RefineDetLiteConfig",
     "Sample",
     "create_model",
+    "evaluate",
     "list_models",
     "load_model",
     "model_entry",
     "optimize_for_inference",
     "register_model",
     "save_model",
+    "train",
 ]
 
 

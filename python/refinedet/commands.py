@@ -45,33 +45,22 @@ def evaluate(
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
-    from .engine.data import open_split
-    from .engine.evaluate import check_no_results
-    from .engine.evaluate import evaluate as run
+    from .engine.evaluate import evaluate_file
     from .engine.run_folder import free_folder
     from .evaluation import format_table
-    from .optimize import optimize_for_inference
-    from .weights import load_model
 
     folder = free_folder("runs/eval") if output is None else Path(output).expanduser()
-    check_no_results(folder)
-    checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
-    dataset = open_split(data, split, checkpoint.class_names)
-    model = checkpoint.model
-    if optimize != "off":
-        model = optimize_for_inference(model.eval(), dtype=optimize, input_size=input_size)
-        print(model.report)
-    metrics = run(
-        model,
-        dataset,
+    metrics = evaluate_file(
+        weights,
+        data,
+        split=split,
         kind=kind,
         output=folder,
-        batch_size=data.eval_batch_size,
-        workers=data.workers,
         device=device,
         input_size=input_size,
+        nms=nms,
         multi_scale=multi_scale,
-        extra={"weights": weights, "split": split, "optimize": optimize},
+        optimize=optimize,
     )
     print(format_table(metrics))
     print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
@@ -175,9 +164,12 @@ def convert(
     """
     from .backbones.backbone_file import describe_options
     from .convert import BACKBONES, KNOWN_CLASSES, convert_checkpoint
+    from .folders import check_folder
     from .registry import list_models
+    from .tensor_file import check_suffix
     from .weights import read_header
 
+    check_folder(check_suffix(output).parent)
     file = convert_checkpoint(source, weights, output, input_size=input_size, class_names=class_names)
     if source in BACKBONES:
         entry = BACKBONES[source]
@@ -216,12 +208,14 @@ def export(
             code that coco and efgrnet stand for counts x2 - x1 + 1.
     """
     from .export import export_onnx, export_program
+    from .folders import check_file
     from .weights import load_model
 
     kinds: dict[str, Callable[..., object]] = {".pt2": export_program, ".onnx": export_onnx}
     kind = kinds.get(Path(output).suffix)
     if kind is None:
         raise ValueError(f"output: expected a file name that ends in {' or '.join(kinds)}, got {output!r}")
+    check_file(output)
     model = load_model(weights, **({} if nms is None else {"nms": nms})).model.eval()
     kind(model, output, input_size=input_size, batch_size=batch_size, dynamic_batch=dynamic_batch)
     print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
@@ -241,7 +235,10 @@ def demo(
         seed: decides images, weights and augmentation.
     """
     from .engine.demo import demo as run
+    from .folders import check_folder
 
+    if output is not None:
+        check_folder(output)
     run(output, train_pictures=train_pictures, test_pictures=test_pictures, epochs=epochs, seed=seed)
 
 

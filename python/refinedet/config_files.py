@@ -21,6 +21,7 @@ from .user_modules import is_file_name
 
 CONFIGS = Path(__file__).parent / "configs"
 SUFFIXES = (".yaml", ".yml")
+OWN_DATA = "own_data"
 ALTERNATIVES = (("train.iterations", "train.epochs"), ("optim.warmup_iterations", "optim.warmup_epochs"))
 """Two ways to say one thing: who changes a configuration by one of them takes the other one out."""
 
@@ -69,6 +70,16 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
             if _value(changes, name) is not None and _value(changes, replaced) is None:
                 merged = without(merged, replaced)
     return _merge(merged, changes)
+
+
+def starting_point(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run begins with that names no configuration: the recipe `own_data`, without its model where `changes` ask
+    for one; nothing where they go on with another run.
+    """
+    if _value(changes, "train.resume") is not None:
+        return {}
+    recipe = load_config(OWN_DATA)
+    return without(recipe, "model") if changes.get("model") else recipe
 
 
 def without(content: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -46,8 +46,30 @@ def write_tensors(state: Mapping[str, Tensor], file: Path, header: dict[str, Any
 
 
 def read_header(file: Path) -> dict[str, Any]:
-    """The header that `write_tensors` wrote; empty in a file of others. SafetensorError if it is no such file."""
+    """The header that `write_tensors` wrote; empty in a file of others.
+
+    SafetensorError if it is no such file, ValueError if it has a header that cannot be read.
+    """
     with safe_open(file, framework="pt") as content:
         text = (content.metadata() or {}).get(KEY)
-    header = None if text is None else json.loads(text)
-    return header if isinstance(header, dict) else {}
+    if text is None:
+        return {}
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"weights: the header of {file} is damaged: {error}") from None
+    if not isinstance(header, dict):
+        raise ValueError(f"weights: the header of {file} is damaged: expected a mapping, got {type(header).__name__}")
+    return header
+
+
+def check_header(header: dict[str, Any], file: Path, kinds: Mapping[str, type]) -> None:
+    """ValueError unless the header has these keys, with values of these kinds, and a version of at least 1."""
+    for key, kind in {"version": int, **kinds}.items():
+        inner: Any = header
+        for part in key.split("."):
+            inner = inner.get(part) if isinstance(inner, dict) else None
+        if not isinstance(inner, kind) or isinstance(inner, bool):
+            raise ValueError(
+                f"weights: the header of {file} is damaged: {key}: expected {kind.__name__}, got {inner!r:.80}"
+            )

@@ -15,9 +15,11 @@ from safetensors import SafetensorError
 from . import tensor_file
 from .backbones import backbone_file
 from .backbones.checkpoint import load_strict, read_state_dict
+from .checks import check_class_names
+from .detectors.registration import ENTRIES
 from .inference.finite import check_finite_weights
-from .registry import create_model
-from .tensor_file import check_suffix, write_tensors
+from .registry import create_model, model_entry
+from .tensor_file import check_header, check_suffix, write_tensors
 
 if TYPE_CHECKING:
     from .detectors import Detector
@@ -61,10 +63,17 @@ def save_model(
         "format": FORMAT,
         "version": VERSION,
         "model": dataclasses.asdict(spec),
+        **_registered_by(spec.name),
         "class_names": names,
         "info": dict(info or {}),
     }
     return write_tensors(model.state_dict(), file, header)
+
+
+def _registered_by(name: str) -> dict[str, str]:
+    """The module of others that registered a model."""
+    module = model_entry(name).build.__module__
+    return {} if module.split(".")[0] == __package__ else {"registered_by": module}
 
 
 def load_model(
@@ -101,9 +110,29 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"weights: {file} holds a backbone alone, for create_model(backbone_weights=...)")
     if header.get("format") != FORMAT:
         raise ValueError(f"weights: {file} was not written by refinedet.save_model")
+    check_header(header, file, {"model.name": str, "model.num_classes": int, "model.options": dict, "info": dict})
     if header["version"] > VERSION:
         raise ValueError(f"weights: {file} has format version {header['version']}, this package reads up to {VERSION}")
+    names = header.setdefault("class_names", None)
+    if names is not None:
+        try:
+            check_names(check_class_names(names), header["model"]["num_classes"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"weights: the header of {file} is damaged: {error}") from None
+    _check_registered(header, file)
     return header
+
+
+def _check_registered(header: Mapping[str, Any], file: Path) -> None:
+    """ValueError that names the module to import, for a model that none of ours registers."""
+    name, module = header["model"]["name"], header.get("registered_by")
+    if name in ENTRIES:
+        return
+    if module in (None, "__main__"):
+        hint = "import the module that registers it"
+    else:
+        hint = f"the module {module} registered it"
+    raise ValueError(f"weights: {file} holds a {name}, which is not among the models here; {hint} (--import MODULE)")
 
 
 def check_names(class_names: Sequence[str], num_classes: int) -> list[str]:

@@ -97,6 +97,9 @@ class TransferConnectionBlock(nn.Module):
         return F.relu(lateral + (up if norm is None else norm(up)))
 
     def _check(self, source: Tensor, above: Tensor | None) -> None:
+        for name, value in (("source", source), ("above", above)):
+            if not isinstance(value, Tensor) and (name == "source" or value is not None):
+                raise TypeError(f"{name}: expected a torch.Tensor, got {type(value).__name__}")
         if source.dim() != 4 or source.shape[1] != self.in_channels:
             raise ValueError(f"source: expected shape (B, {self.in_channels}, h, w), got {tuple(source.shape)}")
         if self.deconv is None:

@@ -26,8 +26,8 @@ def op(name: str) -> Callable[..., Any]:
     def missing(*args: object, **kwargs: object) -> Any:
         raise ImportError(
             "refinedet_ext was built without its NumPy module. Build it again where CMake finds pybind11: "
-            "pip install pybind11, then pip install --no-build-isolation --force-reinstall --no-deps refinedet-ext "
-            "(or the same with the path of the source tree)"
+            "pip install pybind11, then pip install --no-build-isolation --force-reinstall --no-deps . "
+            "in the folder of its source"
         )
 
     return missing
@@ -41,6 +41,9 @@ def as_array(value: ArrayLike, name: str) -> NDArray[Any]:
         return np.asarray(value)
     except ValueError:  # rows of different lengths
         raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__}") from None
+    except (TypeError, RuntimeError) as error:  # a torch tensor in bfloat16, or one that wants a gradient
+        kind = type(value).__name__
+        raise TypeError(f"{name}: expected an array of numbers, got a {kind} that NumPy cannot read: {error}") from None
 
 
 def floating(value: ArrayLike, name: str) -> NDArray[Any]:

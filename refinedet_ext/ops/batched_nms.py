@@ -48,8 +48,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     iou_threshold = check_range(iou_threshold, "iou_threshold")
     try:
         return _nms(boxes, scores, iou_threshold)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(boxes, scores)
+        _library.drop_location(error)
         raise
 
 
@@ -74,8 +75,9 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
     idxs = _whole(idxs)
     try:
         return _batched_nms(boxes, scores, idxs, iou_threshold)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(boxes, scores, idxs)
+        _library.drop_location(error)
         raise
 
 
@@ -93,8 +95,9 @@ def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshol
     idxs = _whole(idxs)
     try:
         return KeptBoxes._make(_batched_nms_padded(boxes, scores, idxs, iou_threshold))
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(boxes, scores, idxs)
+        _library.drop_location(error)
         raise
 
 

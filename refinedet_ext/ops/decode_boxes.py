@@ -53,8 +53,9 @@ def decode_boxes(
         settings = check_variances(variances), check_clip_to(clip_to)
     try:
         return _op(deltas, anchors, *settings)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         check_aligned("deltas", deltas, "anchors", anchors)
+        _library.drop_location(error)
         raise
 
 

@@ -62,8 +62,9 @@ def decode_cascade(
         settings = index, count, check_variances(variances)
     try:
         return _op(*tensors, *settings)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(arm_deltas, odm_deltas, anchors, index, count)
+        _library.drop_location(error)
         raise
 
 

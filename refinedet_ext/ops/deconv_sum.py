@@ -34,9 +34,10 @@ def deconv_sum(
     activation: "none" or "relu".
 
     Returns (B, Co, h, w) of the inputs' dtype, which is one for all of them except under autocast (there all are cast
-    to the lower precision). The result is channels-last in memory if `input` or `lateral` is, and contiguous if both
-    are. Channels-last is the faster one; a map in the other order, or one with gaps, is first copied. A package of
-    AOTInductor takes only the layout of its export: see `deform_align`.
+    to the lower precision, but float64, which stays: who has one argument in float64 needs all of them so). The result
+    is channels-last in memory if `input` or `lateral` is, and contiguous if both are. Channels-last is the faster one;
+    a map in the other order, or one with gaps, is first copied. A package of AOTInductor takes only the layout of its
+    export: see `deform_align`.
 
     The products are torch's own (`torch.mm`, and `torch.bmm` on a GPU), in the inputs' dtype; on a CPU in float32 for
     float16, and for bfloat16 except where the CPU multiplies it (AVX512-BF16). Bias and lateral are added in float32
@@ -57,8 +58,9 @@ def deconv_sum(
     relu = check_choice(activation, "activation", ACTIVATIONS) == "relu"
     try:
         return _op(input, weight, bias, lateral, relu)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(input, weight, bias, lateral)
+        _library.drop_location(error)
         raise
 
 

@@ -50,8 +50,8 @@ def deform_align(
     are computed in float32, for float64 input in float64. On a CPU float16 is computed in float32 and rounded once;
     bfloat16 is so too, except where the CPU multiplies it (AVX512-BF16). There, and for float16 and bfloat16 on a GPU,
     sampled values, their gradients, and every tile's part of the weights' gradient are rounded to the type. float64
-    input is for the CPU. Under autocast input, weight and bias are cast to its dtype; offset, center and mask stay as
-    they are.
+    input is for the CPU. Under autocast input, weight and bias are cast to its dtype, but for float64, which stays;
+    offset, center and mask stay as they are.
 
     Pixels outside the input count as zero. A position at or beyond -1 or the size, infinite or NaN, reads zero, and
     offset, center, mask and input get no gradient from it. At whole pixels, where the bilinear interpolation has two
@@ -87,8 +87,9 @@ def deform_align(
         steps = [check_pair(stride, "stride", 1), check_pair(padding, "padding"), check_pair(dilation, "dilation", 1)]
     try:
         return _op(input, weight, offset, center, mask, bias, *steps)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(input, offset, weight, bias, steps or _UNIT_STEPS, mask, center)
+        _library.drop_location(error)
         raise
 
 

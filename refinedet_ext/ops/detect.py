@@ -111,8 +111,9 @@ def detect(
         tables = promoted(*tables)
     try:
         return Detections._make(_op(*tables, *settings))
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(*tables)
+        _library.drop_location(error)
         raise
 
 

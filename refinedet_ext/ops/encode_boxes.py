@@ -48,8 +48,9 @@ def encode_boxes(
     settings = () if are_default(variances) else (check_variances(variances),)
     try:
         return _op(boxes, anchors, *settings)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         check_aligned("boxes", boxes, "anchors", anchors)
+        _library.drop_location(error)
         raise
 
 

@@ -37,8 +37,9 @@ def filter_anchors(arm_logits: Tensor, theta: float = THETA) -> KeptAnchors:
     theta = check_range(theta, "theta", 0.0, 1.0)
     try:
         return KeptAnchors._make(_filter_anchors(arm_logits, theta))
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(arm_logits)
+        _library.drop_location(error)
         raise
 
 
@@ -51,8 +52,9 @@ def filter_anchors_mask(arm_logits: Tensor, theta: float = THETA) -> Tensor:
     theta = check_range(theta, "theta", 0.0, 1.0)
     try:
         return _filter_anchors_mask(arm_logits, theta)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(arm_logits)
+        _library.drop_location(error)
         raise
 
 

@@ -84,8 +84,9 @@ def match_anchors(
         settings = (gt_ignore,)
     try:
         return Matches._make(_op(anchors, gt_boxes, gt_labels, gt_offsets, *settings))
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(anchors, gt_boxes, gt_labels, gt_offsets, gt_ignore)
+        _library.drop_location(error)
         raise
 
 

@@ -47,8 +47,9 @@ def mine_hard_negatives(
     ratio, min_negatives = check_finite(ratio, "ratio", 0.0), check_count(min_negatives, "min_negatives")
     try:
         return _op(loss, labels, eligible, ratio, min_negatives)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(loss, labels, eligible)
+        _library.drop_location(error)
         raise
 
 

@@ -63,8 +63,9 @@ def mined_cross_entropy(
     ratio, min_negatives = check_finite(ratio, "ratio", 0.0), check_count(min_negatives, "min_negatives")
     try:
         return MinedLoss._make(_op(logits, labels, targets, eligible, ratio, min_negatives))
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(logits, labels, targets, eligible)
+        _library.drop_location(error)
         raise
 
 

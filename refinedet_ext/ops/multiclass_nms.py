@@ -69,8 +69,9 @@ def multiclass_nms(
     )
     try:
         return Detections._make(_op(boxes, scores, *given(settings)))
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(boxes, scores)
+        _library.drop_location(error)
         raise
 
 

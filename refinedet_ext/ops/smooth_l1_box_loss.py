@@ -63,8 +63,9 @@ def smooth_l1_box_loss(
         tensors = tensors[0], tensors[1].detach(), tensors[2].detach()
     try:
         return _op(*tensors, gt_index, steps, beta)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError) as error:
         _check(deltas, anchors, gt_boxes, gt_index)
+        _library.drop_location(error)
         raise
 
 

@@ -145,3 +145,19 @@ def test_an_input_size_that_does_not_fit_is_named(weights, images, capsys):
     for size, message in ((0, "an integer of at least 1, got 0"), (100, "a multiple of 64, got 100")):
         assert main(["eval", "--weights", str(weights), "--input_size", str(size), *data]) == 1
         assert f"input_size: expected {message}" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_written_are_refused_before_anything_is_computed(weights, tmp_path, capsys, monkeypatch):
+    def no_model(*args, **options):
+        pytest.fail("the model was loaded")
+
+    monkeypatch.setattr("refinedet.weights.load_model", no_model)
+    monkeypatch.setattr("refinedet.engine.evaluate.load_model", no_model)
+    missing = tmp_path / "no" / "model.onnx"
+    assert main(["export", "--weights", str(weights), "--output", str(missing)]) == 1
+    assert f"output: there is no folder {missing.parent} to write model.onnx into" in capsys.readouterr().err
+    for command in (["eval", "--weights", str(weights)], ["demo"]):
+        assert main([*command, "--output", str(weights)]) == 1
+        assert f"output: expected a folder, {weights} is none" in capsys.readouterr().err
+    assert main(["convert", "--from", "efgrnet", "none.pth", str(weights / "m.safetensors")]) == 1
+    assert f"output: expected a folder, {weights} is none" in capsys.readouterr().err

@@ -113,3 +113,29 @@ def test_a_newer_format_is_refused(model, tmp_path):
     rewrite(path, change_header=lambda header: header.update(version=99))
     with pytest.raises(ValueError, match="has format version 99, this package reads up to 1"):
         refinedet.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": None}, "model.name: expected str, got None"),
+        ({"model": {"name": "refinedet192_small"}}, "model.num_classes: expected int, got None"),
+        ({"version": "1"}, "version: expected int, got '1'"),
+        ({"info": 3}, "info: expected dict, got 3"),
+        ({"class_names": ["red"]}, "class_names: expected 3 names, one per foreground class, got 1"),
+        ({"class_names": [1, 2, 3]}, "classes: expected names, got 1"),
+    ],
+)
+def test_a_damaged_header_is_named(model, tmp_path, change, message):
+    path = refinedet.save_model(model, tmp_path / "m.safetensors")
+    rewrite(path, change_header=lambda header: header.update(change))
+    with pytest.raises(ValueError, match=f"weights: the header of {path} is damaged: {message}"):
+        refinedet.load_model(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "3", "null"])
+def test_a_header_that_is_no_json_is_named(model, tmp_path, text):
+    path = refinedet.save_model(model, tmp_path / "m.safetensors")
+    save_file(load_file(path), path, metadata={"refinedet": text})
+    with pytest.raises(ValueError, match=f"weights: the header of {path} is damaged: "):
+        refinedet.load_model(path)

@@ -70,3 +70,24 @@ def test_no_warning_where_there_is_no_reason(call, monkeypatch, not_warned):
         monkeypatch.setattr(_library, "multiplies_bfloat16", lambda: True)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             call()
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("check_below, ../../csrc/torch/loss_checks.h:22, labels: expected values", "labels: expected values"),
+        (
+            "labels: expected values, csrc/torch/a.cpp:3, or others",
+            "labels: expected values, csrc/torch/a.cpp:3, or others",
+        ),
+        ("CUDA out of memory", "CUDA out of memory"),
+    ],
+)
+def test_a_message_begins_with_what_it_says(message, shown):
+    error = RuntimeError(message)
+    _library.drop_location(error)
+    assert str(error) == shown
+    for other in (RuntimeError(), RuntimeError(3), OSError(2, "no file")):
+        before = other.args
+        _library.drop_location(other)
+        assert other.args == before

@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..tensor_file import SUFFIX, check_suffix, read_header, write_tensors
+from ..tensor_file import SUFFIX, check_header, check_suffix, read_header, write_tensors
 
 FORMAT = "refinedet-backbone"
 VERSION = 1
@@ -53,6 +53,7 @@ def read_origin(path: str | os.PathLike[str]) -> Origin | None:
         return None  # reading the tensors will say what is wrong with the file
     if header.get("format") != FORMAT:
         return None
+    check_header(header, file, {"source": str, "options": dict})
     if header["version"] > VERSION:
         raise ValueError(f"weights: {file} has format version {header['version']}, this package reads up to {VERSION}")
     return Origin(header["source"], header["options"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 MAX_NAMED = 8
+DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AssertionError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+)
+"""What torch's unpickler raises over bytes that are no tensors: it has no error of its own for them."""
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -32,17 +46,17 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             raise ValueError(f"weights: {file} is not a safetensors file: {error}") from None
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except DAMAGED as error:
         first = str(error).strip().split("\n")[0]
-        raise ValueError(f"weights: {file} is not a file of plain tensors: {first}") from None
+        raise ValueError(f"weights: {file} is not a file of plain tensors: {type(error).__name__}: {first}") from None
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"weights: expected a dict of tensors in {file}, got {type(content)}")
-    wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    wrong = [str(key) for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if wrong:
-        raise ValueError(f"weights: expected only tensors in {file}, but not: {named(wrong)}")
+        raise ValueError(f"weights: expected only tensors with names in {file}, but not: {named(wrong)}")
     return dict(content)
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config_files import ALTERNATIVES, dump_config, find_config, load_config, merge, parse_config, without
-from ..user_modules import import_user_module
+from ..config_files import (
+    ALTERNATIVES,
+    dump_config,
+    find_config,
+    load_config,
+    merge,
+    parse_config,
+    starting_point,
+    without,
+)
+from ..user_modules import import_user_module, is_file_name
 from .names import OptionNames, did_you_mean
 from .run_config import eval_options, is_run_config
 from .usage import UsageError
@@ -17,12 +27,25 @@ from .usage import UsageError
 @dataclass
 class _Typed:
     """What was typed. configs: what configurations say, in order, and the file of each. imports: modules. given: the
-    options' names. words: what is left for the parser, in order."""
+    options' names. named: a configuration was named. words: what is left for the parser, in order."""
 
     configs: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     imports: list[str] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
+    named: bool = False
     words: list[str] = field(default_factory=list)
+
+    def sketch(self) -> dict[str, Any]:
+        """What is given, by section and name, whatever its value."""
+        found: dict[str, Any] = {}
+        for config, _ in self.configs:
+            found = merge(found, config)
+        for name in self.given:
+            section, _, rest = name.partition(".")
+            found.setdefault(section, {})
+            if isinstance(found[section], dict):
+                found[section][rest] = True
+        return found
 
 
 def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> list[str]:
@@ -32,8 +55,10 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
     UsageError names an option or a key that there is not, and the closest ones there are.
     """
     typed = _sort(argv, command, names)
-    content: dict[str, Any] = {}
+    content = starting_point(typed.sketch()) if command == "train" and not typed.named else {}
+    imports: list[str] = []
     for config, file in typed.configs:
+        imports += import_modules(config.pop("imports", None))
         if command == "eval" and is_run_config(config):
             config = eval_options(config, Path(file), has_weights="weights" in typed.given)
         content = merge(content, checked(config, names, file))
@@ -43,13 +68,22 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
         for name, replaced in (pair, pair[::-1]):
             if name in typed.given:
                 content = without(content, replaced)
-    imports = [*content.pop("imports", []), *typed.imports]
-    for module in imports:
-        import_user_module(module)
+    imports += import_modules(typed.imports)
     if imports and command == "train":
         content["imports"] = list(dict.fromkeys(imports))
     first = [f"--config={dump_config(content)}"] if content else []
     return [*first, *typed.words]
+
+
+def import_modules(names: object) -> list[str]:
+    """Import the modules of the option `imports`, and return their names; UsageError unless it is a list of names."""
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"imports: expected a list of modules, got {names!r}")
+    for name in names:
+        import_user_module(name)
+    return names
 
 
 def checked(content: Mapping[str, Any], names: OptionNames, file: str, prefix: str = "") -> dict[str, Any]:
@@ -87,10 +121,12 @@ def _sort(argv: Sequence[str], command: str, names: OptionNames) -> _Typed:
             name, equals, value = word.removeprefix("--").partition("=")
             section = name.replace("-", "_")
             if name == "import":
-                typed.imports.append(value or _next(words, name))
+                module = value or _next(words, name)
+                typed.imports.append(os.path.abspath(module) if is_file_name(module) else module)
             elif name == "config" and name in names.names:
                 file = value or _next(words, name)
                 typed.configs.append((load_config(file), str(find_config(file))))
+                typed.named = True
             elif section in names.sections:
                 typed.configs.append(_section(section, value or _next(words, name)))
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from docstring_parser import parse as parse_docstring
@@ -14,7 +14,7 @@ from refinedet_ext import __version__
 
 from .. import commands
 from ..engine.config import RunConfig
-from .arguments import read_arguments
+from .arguments import checked, import_modules, read_arguments
 from .messages import explain, holds_mapping
 from .names import OptionNames, did_you_mean
 from .usage import UsageError
@@ -67,6 +67,20 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
     return COMMANDS[name], options
+
+
+def resolve_run(content: Mapping[str, Any]) -> RunConfig:
+    """A run's configuration from its options by section, checked and converted as those of the command line.
+
+    Modules among them are imported. UsageError names what is wrong.
+    """
+    parser = build_parser("train")
+    known = checked(content, option_names(parser), "the options")
+    import_modules(known.get("imports"))
+    try:
+        return RunConfig(**instantiate(parser, parser.parse_object(known)))
+    except ArgumentError as error:
+        raise UsageError(explain(str(error), parser)) from error
 
 
 def build_parser(name: str) -> ArgumentParser:

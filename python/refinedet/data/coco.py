@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..checks import check_choice, is_text
+from ..checks import check_choice, check_class_names, is_text
 from ..structures import ImageId
 from .annotations import AnnotationTable
 from .box_checks import check_boxes, describe
-from .checks import CheckImages, OnError, Orientation, check_class_names, check_options, settle_size
+from .checks import CheckImages, OnError, Orientation, check_options, settle_size
 from .dataset import DetectionDataset
 from .image_files import expand_home, inside
 from .report import AnnotationReport, ProblemKind

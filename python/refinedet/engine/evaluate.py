@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,19 +23,22 @@ from ..evaluation import (
 )
 from ..folders import check_folder, make_folder
 from ..inference import MultiScale, multi_scale_detections
-from .data import eval_pipeline
+from ..optimize import optimize_for_inference
+from ..weights import load_model
+from .config import DataConfig
+from .data import eval_pipeline, open_split
 
 logger = logging.getLogger(__name__)
-
 
 RESULTS = ("metrics.json", "table.txt", "detections.json", "precision_recall.png")
 
 
-def check_no_results(folder: str | Path) -> None:
+def check_no_results(folder: str | os.PathLike[str]) -> None:
     """ValueError if an evaluation would write over a file there, OSError if the folder cannot be written."""
     for name in RESULTS:
-        if (check_folder(folder) / name).exists():
-            raise ValueError(f"output: {Path(folder) / name} exists; give another folder")
+        file = check_folder(folder) / name
+        if file.exists():
+            raise ValueError(f"output: {file} exists; give another folder")
 
 
 def evaluate(
@@ -43,7 +46,7 @@ def evaluate(
     dataset: DetectionDataset,
     *,
     kind: str = "coco",
-    output: str | Path | None = None,
+    output: str | os.PathLike[str] | None = None,
     batch_size: int = 8,
     workers: int = 1,
     device: torch.device | str = "cpu",
@@ -106,10 +109,54 @@ def evaluate(
         unreadable = len(loader.unreadable)
     metrics = evaluator.compute(kind)
     if output is not None:
-        folder = Path(output)
-        make_folder(folder)
+        folder = make_folder(output)
         write_metrics(folder / "metrics.json", metrics, images=len(dataset), unreadable=unreadable, **(extra or {}))
         write_results(folder / "detections.json", evaluator.results())
         (folder / "table.txt").write_text(format_table(metrics) + "\n", encoding="utf-8")
         plot_precision_recall(evaluator.precision_recall(), folder / "precision_recall.png")
     return metrics
+
+
+def evaluate_file(
+    weights: str | os.PathLike[str],
+    data: DataConfig,
+    *,
+    split: str = "test",
+    kind: str = "coco",
+    output: str | os.PathLike[str] | None = None,
+    device: torch.device | str = "cpu",
+    input_size: int | None = None,
+    nms: str | None = None,
+    multi_scale: str | None = None,
+    optimize: str = "off",
+) -> dict[str, Any]:
+    """`evaluate` for a model file on a part of a data set, with what `refinedet eval` offers besides.
+
+    nms: another suppression preset. optimize: run a copy of the network that is rewritten for the CPU ("auto",
+    "float32" or "bfloat16"); what was done to it is printed.
+
+    ValueError if the data's classes are named, and are others than those that the model's file names.
+    """
+    if output is not None:
+        check_no_results(output)
+    checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
+    known, wanted = checkpoint.class_names, data.classes
+    if known is not None and isinstance(wanted, list) and wanted != known:
+        raise ValueError(f"data.classes: expected nothing, or {known} as in {weights}, got {wanted}")
+    dataset = open_split(data, split, known)
+    model = checkpoint.model
+    if optimize != "off":
+        model = optimize_for_inference(model.eval(), dtype=optimize, input_size=input_size)
+        print(model.report)
+    return evaluate(
+        model,
+        dataset,
+        kind=kind,
+        output=output,
+        batch_size=data.eval_batch_size,
+        workers=data.workers,
+        device=device,
+        input_size=input_size,
+        multi_scale=multi_scale,
+        extra={"weights": os.fspath(weights), "split": split, "optimize": optimize},
+    )

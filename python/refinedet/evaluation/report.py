@@ -50,6 +50,7 @@ def format_table(metrics: Mapping[str, Any]) -> str:
         text += [
             "",
             *_align([[key for key, _ in summary], [_cell("AP", v) for _, v in summary]], 0),
+            "in percent",
         ]
     return "\n".join(text)
 

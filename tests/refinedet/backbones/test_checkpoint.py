@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
@@ -51,7 +55,7 @@ def test_a_file_that_needs_code_is_refused(tmp_path):
 
 def test_values_that_are_no_tensors_are_named(tmp_path):
     torch.save({"weight": torch.zeros(1), "epoch": 3}, tmp_path / "mixed.pth")
-    with pytest.raises(ValueError, match="expected only tensors in .*mixed.pth, but not: epoch"):
+    with pytest.raises(ValueError, match="expected only tensors with names in .*mixed.pth, but not: epoch"):
         read_state_dict(tmp_path / "mixed.pth")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="expected a dict of tensors in .*list.pth"):
@@ -80,3 +84,24 @@ def test_load_strict_names_every_kind_of_mismatch(state):
 def test_long_lists_of_keys_are_cut(state):
     with pytest.raises(ValueError, match="unexpected: k0, k1, .* and 12 more"):
         load_strict(nn.Linear(2, 3), {**state, **{f"k{i}": torch.zeros(1) for i in range(20)}}, source="x")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")  # which is what was damaged
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    zipped=st.booleans(),
+    changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6),
+    kept=st.floats(0, 1),
+)
+def test_a_damaged_file_is_refused_or_read(tmp_path, zipped, changes, kept):
+    content = io.BytesIO()
+    torch.save({"weight": torch.ones(3, 2)}, content, _use_new_zipfile_serialization=zipped)
+    data = bytearray(content.getvalue())
+    for place, value in changes:
+        data[place % len(data)] = value
+    file = tmp_path / "m.pth"
+    file.write_bytes(bytes(data[: round(kept * len(data))]))
+    try:
+        read_state_dict(file)
+    except ValueError as error:
+        assert str(error).startswith("weights: ")

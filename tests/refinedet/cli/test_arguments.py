@@ -157,3 +157,18 @@ def test_names_of_the_training_options():
     assert {"data", "data.train", "optim"} <= names.sections and "data" not in names.names
     assert names.mappings == {"model.options", "model.subsample_classes", "data.augment"}
     assert names.find("data.classes+") == "data.classes+" and names.find("data") is None
+
+
+def test_a_run_without_a_configuration_begins_with_the_recipe_for_own_data(printed):
+    config = printed("--data.root", "cells", "--optim.lr", "0.002")
+    assert config["model"]["name"] == "refinedet320_efficientnet_lite0"
+    assert config["model"]["backbone_weights"] == "efficientnet_lite0"
+    assert config["optim"]["optimizer"] == "adamw" and config["optim"]["lr"] == 0.002
+    assert config["train"]["epochs"] == "auto" and config["train"]["ema"] and config["train"]["iterations"] is None
+    other = printed("--data.root", "cells", "--model.name", "refinedet320_vgg16", "--train.iterations", "5")
+    assert other["model"]["name"] == "refinedet320_vgg16" and other["model"]["backbone_weights"] is None
+    assert other["optim"]["optimizer"] == "adamw"
+    assert other["train"]["iterations"] == 5 and other["train"]["epochs"] is None
+    named = printed("--config", "refinedet320_vgg16_voc07", "--data.root", "voc")
+    assert named["optim"]["optimizer"] == "sgd" and named["train"]["ema"] is None
+    assert printed("--train.resume", "runs/train")["optim"]["optimizer"] == "sgd"

@@ -32,6 +32,7 @@ def test_coco_table(case):
         "",
         "  AP  AP50  AP75  APs   APm  APl   AR1  AR10  AR100  ARs   ARm  ARl",
         "50.0  50.0  50.0    -  50.0    -  50.0  50.0   50.0    -  50.0    -",
+        "in percent",
     ]
 
 
@@ -40,7 +41,7 @@ def test_voc_table(case):
     assert lines[0].split() == ["class", "AP", "objects", "difficult", "detections", "TP", "FP"]
     assert lines[2].split() == ["cat", "100.0", "1", "0", "2", "1", "1"]
     assert lines[6].split() == ["all", "(3)", "50.0", "2", "0", "2", "1", "1"]
-    assert lines[-2:] == [" mAP", "50.0"]
+    assert lines[-3:] == [" mAP", "50.0", "in percent"]
 
 
 def test_table_without_classes():

@@ -123,6 +123,13 @@ def test_top_block_refuses_a_map_from_above():
         Block(4, 8, top=True)(torch.zeros(1, 4, 6, 6), torch.zeros(1, 8, 3, 3))
 
 
+def test_what_is_no_tensor_is_named():
+    with pytest.raises(TypeError, match="source: expected a torch.Tensor, got NoneType"):
+        Block(4, 8)(None, torch.zeros(1, 8, 3, 3))
+    with pytest.raises(TypeError, match="above: expected a torch.Tensor, got list"):
+        Block(4, 8)(torch.zeros(1, 4, 6, 6), [])
+
+
 def test_numbers_of_any_kind():
     block = Block(np.int64(4), np.int32(8), deconv_kernel=np.int64(2))
     assert type(block.in_channels) is type(block.channels) is int

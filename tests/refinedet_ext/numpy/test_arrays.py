@@ -160,3 +160,11 @@ def test_kept_rows_are_not_masked():
     for kept in ((masked(index), count), (index, masked(count))):
         with pytest.raises(TypeError, match="kept.* expected an array without masked values"):
             rxn.decode_cascade(**arguments, kept=rxn.KeptAnchors(*kept))
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.ones(2, 4, dtype=torch.bfloat16), torch.ones(2, 4, requires_grad=True)], ids=["bfloat16", "grad"]
+)
+def test_tensors_that_numpy_cannot_read_are_named(tensor):
+    with pytest.raises(TypeError, match="anchors: expected an array of numbers, got a Tensor that NumPy cannot read: "):
+        rxn.encode_boxes(np.ones((2, 4), np.float32), tensor)

@@ -101,7 +101,7 @@ def test_bad_input(face, kwargs, error, message):
     ],
 )
 def test_bad_data(face, kwargs, message):
-    with pytest.raises(RuntimeError if face.name == "torch" else ValueError, match=message):
+    with pytest.raises(RuntimeError if face.name == "torch" else ValueError, match=rf"\A{message}"):
         face.match_anchors(**GOOD | kwargs)
 
 
