@@ -22,6 +22,7 @@ __all__ = [
     "check_range",
     "check_shape",
     "check_std",
+    "is_text",
 ]
 
 INT64 = 2**63 - 1

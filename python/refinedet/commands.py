@@ -263,7 +263,7 @@ def inspect_dataset(
     root: str | None = None,
     model: str = DEFAULT_MODEL,
     input_size: int | None = None,
-    output: str = "runs/data",
+    output: str | None = None,
 ) -> None:
     """Look at a data set: what it has, what is wrong with it, duplicates, and how anchors fit its boxes.
 
@@ -272,18 +272,21 @@ def inspect_dataset(
         root: its folder, in place of --data.root.
         model: whose anchors are compared with the boxes, a name of the registry.
         input_size: side of that model's input in pixels; its own by default.
-        output: folder for summary.txt, data.json and plots.
+        output: folder for summary.txt, data.json, plots and drawn ground truth, which must not be there already;
+            runs/data by default, or runs/data-2 and so on where that is in use.
     """
     import dataclasses
 
     from .engine.inspection import inspect_data
+    from .engine.run_folder import free_folder
 
+    folder = free_folder("runs/data") if output is None else Path(output).expanduser()
     if root is not None:
         if data.root not in (None, root):
             raise ValueError(f"root, data.root: expected one of them, got {root!r} and {data.root!r}")
         data = dataclasses.replace(data, root=root)
-    print(inspect_data(data, model=model, input_size=input_size, output=output))
-    print(f"\nwritten to {output}/: summary.txt, data.json, classes.png, boxes.png, sheet.png")
+    print(inspect_data(data, model=model, input_size=input_size, output=folder))
+    print(f"\nwritten to {folder}/: summary.txt, data.json, classes.png, boxes.png, sheet.png")
 
 
 def info(name: str | None = None, table: bool = False) -> None:

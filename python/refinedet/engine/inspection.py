@@ -24,12 +24,14 @@ from ..data.plots import plot_boxes, plot_classes
 from ..data.report import counted
 from ..data.statistics import measure
 from ..data.summary import align, describe
+from ..folders import check_folder, make_folder
 from ..visualize import draw_detections, draw_grid
 from .config import DEFAULT_MODEL, DataConfig
 from .splits import open_parts
 
 logger = logging.getLogger(__name__)
 
+RESULTS = ("summary.txt", "data.json", "classes.png", "boxes.png", "sheet.png", "duplicates.png")
 SHEET = 16
 PAIRS = 8
 _THREADS = 4
@@ -51,8 +53,13 @@ def inspect_data(
     duplicates), `classes.png`, `boxes.png`, `sheet.png` (ground truth drawn on 16 images in which every class appears
     as far as that goes) and, where there are duplicates, `duplicates.png`.
 
-    Raises ValueError or FileNotFoundError for a data set that cannot be opened, before anything is written.
+    Raises ValueError or FileNotFoundError for a data set that cannot be opened and for files that are there already,
+    before anything is written.
     """
+    folder = check_folder(output)
+    for name in RESULTS:
+        if (folder / name).exists():
+            raise ValueError(f"output: {folder / name} exists; give another folder")
     anchors, side = anchors_of(model, input_size)
     parts = open_parts(config)
     names = next(iter(parts.values())).class_names
@@ -70,8 +77,7 @@ def inspect_data(
     better = better_choices(table, choice)
     text += _anchor_lines(choice, better)
 
-    folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     plot_classes(found, names, folder / "classes.png")
     plot_boxes(found, side, folder / "boxes.png")
     _write_image(folder / "sheet.png", draw_sheet(parts))

@@ -79,6 +79,10 @@ def test_what_is_refused(root: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert main(["data", *arguments, f"--output={tmp_path / 'out'}"]) == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/data.json").write_text("mine")
+    assert main(["data", str(root), f"--output={tmp_path / 'full'}"]) == 1
+    assert "data.json exists; give another folder" in capsys.readouterr().err
 
 
 def test_every_class_is_early_in_the_sheet() -> None:

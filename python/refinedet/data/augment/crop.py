@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ...boxes import box_iou
 from ...structures import Sample
+from .deferred import DeferredImage
 
 CROP_OBJECTS = ("any", "all")
 
@@ -111,4 +113,6 @@ def crop(sample: Sample, rectangle: Sequence[int] | np.ndarray) -> Sample:
     keep = ((centers >= low) & (centers <= high)).all(axis=1)
     kept = sample.select(keep)
     corners = np.clip(kept.boxes.reshape(-1, 2, 2), low, high) - low
-    return replace(kept, image=sample.image[y1:y2, x1:x2], boxes=corners.reshape(-1, 4))
+    image: Any = sample.image
+    image = image.part((x1, y1, x2, y2)) if isinstance(image, DeferredImage) else image[y1:y2, x1:x2]
+    return replace(kept, image=image, boxes=corners.reshape(-1, 4))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 
 from ...structures import CAFFE_MEAN, Sample
+from .deferred import DeferredImage
 
 
 def random_expand(
@@ -55,6 +57,10 @@ def expand(
     right, bottom = canvas[0] - width - left, canvas[1] - height - top
     if min(left, top, right, bottom) < 0:
         raise ValueError(f"canvas: expected room for {width} x {height} pixels at {offset}, got {canvas}")
-    image = cv2.copyMakeBorder(sample.image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=list(fill))
+    image: Any = sample.image
+    if isinstance(image, DeferredImage):
+        image = image.on_canvas(canvas, offset, fill)
+    else:
+        image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=list(fill))
     shift = np.array([left, top, left, top], np.float32)
     return replace(sample, image=image, boxes=sample.boxes + shift)

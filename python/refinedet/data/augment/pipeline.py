@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from ...checks import check_choice, check_integer, check_numbers, check_range
 from ...structures import CAFFE_MEAN, Normalization, Sample
 from .crop import CROP_OBJECTS, CropOptions, random_crop
+from .deferred import deferred, pixels_of
 from .expand import random_expand
 from .flip import random_flip
 from .photometric import Distortion, distort
@@ -113,7 +114,10 @@ class TrainPipeline:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         given = sample
         for step in self.steps:
-            sample = self._step(step, sample, rng)
+            image: Any = sample.image
+            image = pixels_of(image) if step in ("resize", "flip") else deferred(image)
+            sample = self._step(step, replace(sample, image=image), rng)
+        sample = replace(sample, image=pixels_of(sample.image))
         if self.min_object:
             sample = drop_small(sample, self.min_object)
         if self.keep_objects and not len(sample.boxes) and len(given.boxes):

@@ -35,6 +35,21 @@ def test_contrast_multiplies_rounds_and_saturates(factor: float) -> None:
     assert adjust_contrast(RAMP, factor)[0, :, 2].tolist() == want
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_sums_and_products_are_those_of_the_tables(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    amounts = [*rng.uniform(-40, 40, 200), -0.5, 0.5, 1.5, 2.5, 1e-9, -300.0, 300.0, 2.5000001]
+    for amount in amounts:
+        np.testing.assert_array_equal(adjust_brightness(RAMP, amount), cv2.LUT(RAMP, photometric._table(1.0, amount)))
+    for factor in [*rng.uniform(0, 2, 200), 0.0, 0.5, 1.0, 1.5, 1e-9, 1e9]:
+        np.testing.assert_array_equal(adjust_contrast(RAMP, factor), cv2.LUT(RAMP, photometric._table(factor, 0.0)))
+
+
+def test_half_to_even_is_left_to_the_table() -> None:
+    assert photometric._whole_shift(0.5) is None and photometric._whole_shift(-3.4) == -3
+    assert adjust_brightness(RAMP, 0.5)[0, :4, 0].tolist() == [0, 2, 2, 4]
+
+
 def pixel(hue: int, saturation: int, value: int) -> np.ndarray:
     return cv2.cvtColor(np.array([[[hue, saturation, value]]], np.uint8), cv2.COLOR_HSV2BGR)
 
@@ -83,8 +98,8 @@ def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     steps: list[tuple[str, float]] = []
     for name in ("brightness", "contrast", "saturation", "hue"):
 
-        def step(image: np.ndarray, amount: float, name: str = name) -> np.ndarray:
-            steps.append((name, amount))
+        def step(image: np.ndarray, *, name: str = name, **amount: float) -> np.ndarray:
+            steps.append((name, *amount.values()))
             return image
 
         monkeypatch.setattr(photometric, f"adjust_{name}", step)
