@@ -163,8 +163,8 @@ def test_wrong_arguments(rng):
         ((grad[:1], input, weight, 1, (1, 1)), r"grad: expected shape \(2, 8, Ho, Wo\), got \(1, 8, 5, 5\)"),
         ((grad.half(), input, weight, 1, (1, 1)), "grad: expected dtype Float, got Half"),
         ((grad, input, weight, 0, (1, 1)), "stride: expected at least 1, got 0"),
-        ((grad, input, weight, 1, (1,)), "padding: expected two numbers from 0 on"),
-        ((grad, input, weight, 1, (1, -1)), "padding: expected two numbers from 0 on"),
+        ((grad, input, weight, 1, (1,)), "padding: expected two integers of at least 0, got"),
+        ((grad, input, weight, 1, (1, -1)), "padding: expected two integers of at least 0, got"),
     ]
     for arguments, message in wrong:
         with pytest.raises(RuntimeError, match=message):
