@@ -1,7 +1,6 @@
 #include "ops/batched_nms.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "common.h"
 
@@ -70,9 +69,7 @@ Tensor kept_of(Inputs in) {
   in.args.keep_count = &kept;
   const Tensor index = in.suppress();
   Tensor keep = new_tensor({kept}, ScalarType::Long);
-  if (kept > 0) {
-    std::memcpy(data<int64_t>(keep), in.args.keep, static_cast<size_t>(kept) * sizeof(int64_t));
-  }
+  std::copy(in.args.keep, in.args.keep + kept, data<int64_t>(keep));
   return keep;
 }
 

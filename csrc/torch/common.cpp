@@ -15,22 +15,13 @@ std::string text_of(Sizes sizes) {
   return text + ")";
 }
 
-// Of the dtypes that the ops allocate.
-double element_size(ScalarType dtype) {
-  using enum ScalarType;
-  return dtype == Double || dtype == Long     ? 8
-         : dtype == Float || dtype == Int     ? 4
-         : dtype == Half || dtype == BFloat16 ? 2
-                                              : 1;
-}
-
 // Not torch::stable::empty, which asks the dispatcher: most of a microsecond per result.
 Tensor empty_strided(Sizes sizes, const int64_t* strides, ScalarType dtype, Device device) {
   const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
   AtenTensorHandle handle = nullptr;
   if (aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides, number, device.type(),
                                device.index(), &handle) != AOTI_TORCH_SUCCESS) {
-    double bytes = element_size(dtype);  // double: the product may be beyond 2^63
+    double bytes = static_cast<double>(new_tensor({0}, dtype).element_size());  // the product may be beyond 2^63
     for (const int64_t size : sizes) {
       bytes *= static_cast<double>(size);
     }
@@ -45,18 +36,11 @@ Tensor empty_strided(Sizes sizes, const int64_t* strides, ScalarType dtype, Devi
 std::string shape_of(const Tensor& t) { return text_of(t.sizes()); }
 
 DType dtype_of(const Tensor& t, const char* name) {
-  switch (t.scalar_type()) {
-    case ScalarType::Float:
-      return DType::f32;
-    case ScalarType::Double:
-      return DType::f64;
-    case ScalarType::Half:
-      return DType::f16;
-    case ScalarType::BFloat16:
-      return DType::bf16;
-    default:
-      REFINEDET_CHECK(false, name, ": expected a floating dtype, got ", torch::headeronly::toString(t.scalar_type()));
-  }
+  using enum ScalarType;
+  const ScalarType type = t.scalar_type();
+  REFINEDET_CHECK(type == Float || type == Double || type == Half || type == BFloat16, name,
+                  ": expected a floating dtype, got ", torch::headeronly::toString(type));
+  return type == Float ? DType::f32 : type == Double ? DType::f64 : type == Half ? DType::f16 : DType::bf16;
 }
 
 void check_dtype(const Tensor& t, ScalarType dtype, const char* name) {
@@ -76,6 +60,11 @@ void check_shape(const Tensor& t, const char* name, Shape shape, const char* who
     REFINEDET_CHECK(false, name, ": expected shape (", text, shape.size() == 1 ? ",)" : ")",
                     whose != nullptr ? std::string(" as ") + whose + " has" : "", ", got ", shape_of(t));
   }
+}
+
+void check_pair(const std::vector<int64_t>& pair, int64_t low, const char* name) {
+  REFINEDET_CHECK(pair.size() == 2 && pair[0] >= low && pair[1] >= low, name, ": expected two integers of at least ",
+                  low, ", got ", text_of(pair));
 }
 
 void check_tensor(const Tensor& t, const char* name, Device device, ScalarType dtype, Shape shape, const char* whose) {

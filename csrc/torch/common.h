@@ -49,7 +49,10 @@ using Shape = std::initializer_list<Dim>;
 // Throws unless `t` has this shape: check_shape(boxes, "boxes", {"N", 4}). `whose`: the argument that says so.
 void check_shape(const Tensor& t, const char* name, Shape shape, const char* whose = nullptr);
 
-// The same, and unless it is on that device and of that dtype.
+// Throws unless `pair` is two numbers of at least `low`.
+void check_pair(const std::vector<int64_t>& pair, int64_t low, const char* name);
+
+// As check_shape, and unless it is on that device and of that dtype.
 void check_tensor(const Tensor& t, const char* name, Device device, ScalarType dtype, Shape shape,
                   const char* whose = nullptr);
 

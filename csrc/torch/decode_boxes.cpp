@@ -36,14 +36,13 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad_in, const Te
                                                  std::optional<std::vector<double>> clip_to) {
   const Tensor grad = as_contiguous(grad_in);
   const Tensor deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
-  DecodeBoxesBackwardArgs args{make_args(deltas, anchors, variances, clip_to), nullptr, nullptr, nullptr};
+  const DecodeBoxesArgs forward = make_args(deltas, anchors, variances, clip_to);
   const Device device = device_of(deltas, "deltas");
   check_like(grad, "grad", deltas, "deltas");
   Tensor grad_deltas = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
   Tensor grad_anchors = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
-  args.grad_boxes = grad.const_data_ptr();
-  args.grad_deltas = grad_deltas.mutable_data_ptr();
-  args.grad_anchors = grad_anchors.mutable_data_ptr();
+  const DecodeBoxesBackwardArgs args{forward, grad.const_data_ptr(), grad_deltas.mutable_data_ptr(),
+                                     grad_anchors.mutable_data_ptr()};
   run<cpu::decode_boxes_backward, cuda::decode_boxes_backward>(device, args);
   return {grad_deltas, grad_anchors};
 }

@@ -8,15 +8,6 @@ namespace {
 
 using OptionalTensor = std::optional<Tensor>;
 
-// On a GPU the kernel itself looks at the rows: reading them here would make the host wait.
-void check_kept(const Tensor& index, const Tensor& count, int64_t batch, int64_t anchors, Device device) {
-  check_tensor(index, "kept.index", device, ScalarType::Long, {batch, anchors});
-  check_tensor(count, "kept.count", device, ScalarType::Long, {batch});
-  if (!device.on_gpu()) {
-    check_problem(kept_problem(const_data<int64_t>(index), const_data<int64_t>(count), batch, anchors));
-  }
-}
-
 // The tensors of a call, contiguous; alive as long as the kernel reads them.
 struct Inputs {
   Tensor arm_deltas, odm_deltas, anchors;
@@ -54,9 +45,13 @@ struct Inputs {
     args.count = count;
     take_variances(variances, args);
     if (kept_index.has_value()) {
-      check_kept(*kept_index, *kept_count, batch, count, device());
+      check_tensor(*kept_index, "kept.index", device(), ScalarType::Long, {batch, count});
+      check_tensor(*kept_count, "kept.count", device(), ScalarType::Long, {batch});
       args.kept_index = const_data<int64_t>(*kept_index);
       args.kept_count = const_data<int64_t>(*kept_count);
+      if (!device().on_gpu()) {  // there the kernel itself looks at the rows: reading them would make the host wait
+        check_problem(kept_problem(args.kept_index, args.kept_count, batch, count));
+      }
     }
     return args;
   }
@@ -77,13 +72,11 @@ std::tuple<Tensor, Tensor, Tensor> decode_cascade_backward(const Tensor& grad_in
                                                            OptionalTensor kept_count, std::vector<double> variances) {
   const Inputs in(arm, odm, anchors, kept_index, kept_count);
   const Tensor grad = as_contiguous(grad_in);
-  DecodeCascadeBackwardArgs args{in.args(variances), nullptr, nullptr, nullptr, nullptr};
+  const DecodeCascadeArgs forward = in.args(variances);
   check_like(grad, "grad", in.arm_deltas, "arm_deltas");
   Tensor grad_arm = in.like(), grad_odm = in.like(), grad_anchors = in.like();
-  args.grad_boxes = grad.const_data_ptr();
-  args.grad_arm_deltas = grad_arm.mutable_data_ptr();
-  args.grad_odm_deltas = grad_odm.mutable_data_ptr();
-  args.grad_anchors = grad_anchors.mutable_data_ptr();
+  const DecodeCascadeBackwardArgs args{forward, grad.const_data_ptr(), grad_arm.mutable_data_ptr(),
+                                       grad_odm.mutable_data_ptr(), grad_anchors.mutable_data_ptr()};
   run<cpu::decode_cascade_backward, cuda::decode_cascade_backward>(in.device(), args);
   return {grad_arm, grad_odm, grad_anchors};
 }

@@ -15,14 +15,6 @@ struct DeformCall {
   std::optional<Tensor> offset, center, mask;  // contiguous
 };
 
-// Throws unless there are two numbers of at least `low`.
-void check_pair(const std::vector<int64_t>& pair, int64_t low, const char* name) {
-  REFINEDET_CHECK(pair.size() == 2, name, ": expected two integers of at least ", low, ", got ", pair.size(),
-                  " values");
-  REFINEDET_CHECK(pair[0] >= low && pair[1] >= low, name, ": expected two integers of at least ", low, ", got ",
-                  pair[0], " and ", pair[1]);
-}
-
 // Throws unless `map`, where there is one, is (B, channels, Ho, Wo).
 std::optional<Tensor> checked_map(const std::optional<Tensor>& map, const DeformCall& call, int64_t channels,
                                   const char* name) {
@@ -86,10 +78,8 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   g.find_out_size();
   REFINEDET_CHECK(g.out_height >= 0 && g.out_width >= 0, "input: expected a map that the kernel fits into, got ",
                   shape_of(input), " for weight ", shape_of(weight));
-  REFINEDET_CHECK(g.in_pixels() < (int64_t{1} << 31), "input: expected fewer than 2^31 pixels in an image, got ",
-                  shape_of(input));
-  REFINEDET_CHECK(g.out_pixels() < (int64_t{1} << 31), "input: expected fewer than 2^31 pixels in the result, got ",
-                  g.out_height, " x ", g.out_width);
+  REFINEDET_CHECK(std::max(g.in_pixels(), g.out_pixels()) < (int64_t{1} << 31),
+                  "input: expected fewer than 2^31 pixels in an image and in its result, got ", shape_of(input));
   g.offset_groups = offset_groups_of(offset, center, mask, g.taps());
   REFINEDET_CHECK(shape.channels % g.offset_groups == 0,
                   offset   ? "offset"

@@ -15,10 +15,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> detect(const Tensor& arm_logits_in, c
                                                   double iou_threshold, std::optional<int64_t> top_k_per_class,
                                                   std::optional<int64_t> top_k, int64_t keep_top_k, std::string method,
                                                   double sigma, double min_score) {
-  const Tensor arm_logits = as_contiguous(arm_logits_in);
-  const Tensor arm_deltas = as_contiguous(arm_deltas_in);
-  const Tensor odm_logits = as_contiguous(odm_logits_in);
-  const Tensor odm_deltas = as_contiguous(odm_deltas_in);
+  const Tensor arm_logits = as_contiguous(arm_logits_in), arm_deltas = as_contiguous(arm_deltas_in);
+  const Tensor odm_logits = as_contiguous(odm_logits_in), odm_deltas = as_contiguous(odm_deltas_in);
   const Tensor anchors = as_contiguous(anchors_in);
   const Device device = device_of(arm_logits, "arm_logits");
   check_no_double_on_gpu(arm_logits, device, "arm_logits");

@@ -32,14 +32,13 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad_in, const Te
                                                  const Tensor& anchors_in, std::vector<double> variances) {
   const Tensor grad = as_contiguous(grad_in);
   const Tensor boxes = as_contiguous(boxes_in), anchors = as_contiguous(anchors_in);
-  EncodeBoxesBackwardArgs args{make_args(boxes, anchors, variances), nullptr, nullptr, nullptr};
+  const EncodeBoxesArgs forward = make_args(boxes, anchors, variances);
   const Device device = device_of(boxes, "boxes");
   check_like(grad, "grad", boxes, "boxes");
   Tensor grad_boxes = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
   Tensor grad_anchors = new_tensor(boxes.sizes(), boxes.scalar_type(), device);
-  args.grad_deltas = grad.const_data_ptr();
-  args.grad_boxes = grad_boxes.mutable_data_ptr();
-  args.grad_anchors = grad_anchors.mutable_data_ptr();
+  const EncodeBoxesBackwardArgs args{forward, grad.const_data_ptr(), grad_boxes.mutable_data_ptr(),
+                                     grad_anchors.mutable_data_ptr()};
   run<cpu::encode_boxes_backward, cuda::encode_boxes_backward>(device, args);
   return {grad_boxes, grad_anchors};
 }

@@ -6,11 +6,10 @@
 namespace refinedet::torch_ops {
 namespace {
 
-using Matches = std::tuple<Tensor, Tensor, Tensor>;
-
-Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const Tensor& gt_labels_in,
-                      const Tensor& gt_offsets_in, std::optional<Tensor> gt_ignore_in, double positive_iou,
-                      double negative_iou, double ignore_iof, std::string force_match) {
+std::tuple<Tensor, Tensor, Tensor> match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in,
+                                                 const Tensor& gt_labels_in, const Tensor& gt_offsets_in,
+                                                 std::optional<Tensor> gt_ignore_in, double positive_iou,
+                                                 double negative_iou, double ignore_iof, std::string force_match) {
   const Tensor anchors = as_contiguous(anchors_in), gt_boxes = as_contiguous(gt_boxes_in);
   const Tensor gt_labels = as_contiguous(gt_labels_in), gt_offsets = as_contiguous(gt_offsets_in);
   const Device device = device_of(anchors, "anchors");
@@ -52,8 +51,8 @@ Matches match_anchors(const Tensor& anchors_in, const Tensor& gt_boxes_in, const
   }
 
   const int64_t sizes[] = {args.batch, args.anchor_count};
-  const Tensor labels = new_tensor(sizes, ScalarType::Long, device);
-  const Tensor gt_index = new_tensor(sizes, ScalarType::Long, device);
+  const Tensor labels = new_tensor(sizes, ScalarType::Long, device),
+               gt_index = new_tensor(sizes, ScalarType::Long, device);
   const Tensor iou = new_tensor(sizes, ScalarType::Float, device);
   args.labels = data<int64_t>(labels);
   args.gt_index = data<int64_t>(gt_index);

@@ -53,12 +53,10 @@ Tensor smooth_l1_box_loss_backward(const Tensor& grad_in, const Tensor& deltas_i
   const Tensor grad = as_contiguous(grad_in), deltas = as_contiguous(deltas_in), anchors = as_contiguous(anchors_in);
   const Tensor gt_boxes = as_contiguous(gt_boxes_in), gt_index = as_contiguous(gt_index_in);
   const Device device = device_of(deltas, "deltas");
-  SmoothL1BoxLossBackwardArgs args{make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, device), nullptr,
-                                   nullptr};
-  check_tensor(grad, "grad", device, sum_dtype(deltas), {args.forward.batch});
+  const SmoothL1BoxLossArgs forward = make_args(deltas, anchors, gt_boxes, gt_index, variances, beta, device);
+  check_tensor(grad, "grad", device, sum_dtype(deltas), {forward.batch});
   const Tensor grad_deltas = new_tensor(deltas.sizes(), deltas.scalar_type(), device);
-  args.grad_loss = grad.const_data_ptr();
-  args.grad_deltas = grad_deltas.mutable_data_ptr();
+  const SmoothL1BoxLossBackwardArgs args{forward, grad.const_data_ptr(), grad_deltas.mutable_data_ptr()};
   run<cpu::smooth_l1_box_loss_backward, cuda::smooth_l1_box_loss_backward>(device, args);
   return grad_deltas;
 }

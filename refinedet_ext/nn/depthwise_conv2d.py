@@ -75,6 +75,5 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def _recorded(self, input: Tensor, weight: Tensor, bias: Tensor | None, cells: Cells) -> Tensor:
         """What `_conv_forward` is for an input that is wider by `cells`."""
-        (padding, _), (stride, _) = self.padding, self.stride
-        left, right, top, bottom = (int(padding) + n for n in cells)
-        return depthwise_conv2d(input, weight, bias, stride, (left, right, top, bottom))
+        left, right, top, bottom = (int(self.padding[0]) + n for n in cells)
+        return depthwise_conv2d(input, weight, bias, self.stride[0], (left, right, top, bottom))

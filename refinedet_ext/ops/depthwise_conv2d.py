@@ -72,8 +72,10 @@ class _Recorded(torch.autograd.Function):
         (grad,) = grads
         input, weight = ctx.saved_tensors
         want_input, want_weight, want_bias = ctx.needs_input_grad[:3]
-        gradients = _differentiable_backward if torch.is_grad_enabled() else _kernel_backward
-        grad_input, grad_weight = gradients(grad, input, weight, ctx.stride, ctx.cells, want_input, want_weight)
+        grad_input = grad_weight = None
+        if want_input or want_weight:
+            gradients = _differentiable_backward if torch.is_grad_enabled() else _kernel_backward
+            grad_input, grad_weight = gradients(grad, input, weight, ctx.stride, ctx.cells, want_input, want_weight)
         grad_bias = grad.sum((0, 2, 3)) if want_bias else None
         return grad_input if want_input else None, grad_weight if want_weight else None, grad_bias, None, None
 

@@ -46,15 +46,15 @@ struct Backward {
   using W = Accumulate<T>;
   static constexpr int64_t lanes = kLanes<W>;
 
-  explicit Backward(const DepthwiseConv2dBackwardArgs& args)
-      : a(args), blocks(args.channels), taps(args.kernel * args.kernel), reach(divide_up(args.kernel, args.stride)) {
-    const int64_t work = a.out_height * a.out_width * a.channels * taps;
-    strips = max2<int64_t>(1, min2(a.out_height, divide_up(work, kStripWork)));
+  explicit Backward(const DepthwiseConv2dBackwardArgs& of)
+      : args(of), blocks(of.channels), taps(of.kernel * of.kernel), reach(divide_up(of.kernel, of.stride)) {
+    const int64_t work = args.out_height * args.out_width * args.channels * taps;
+    strips = max2<int64_t>(1, min2(args.out_height, divide_up(work, kStripWork)));
     // the input's last column is read by this output column, if there is one
-    const int64_t last = (a.width - 1 + a.pad_left) / a.stride;
-    grads = {reach, blocks.count, reach - 1 + max2(a.out_width, last + 1)};
-    inputs = {a.kernel, blocks.count, (a.out_width - 1) * a.stride + a.kernel};
-    line = {1, blocks.count, a.out_width};
+    const int64_t last = (args.width - 1 + args.pad_left) / args.stride;
+    grads = {reach, blocks.count, reach - 1 + max2(args.out_width, last + 1)};
+    inputs = {args.kernel, blocks.count, (args.out_width - 1) * args.stride + args.kernel};
+    line = {1, blocks.count, args.out_width};
   }
 
   // Elements of a task's memory.
@@ -75,14 +75,14 @@ struct Backward {
         store_lanes(cells + cell * lanes, zeros);
       }
     }
-    const int64_t channels = a.channels, all = blocks.count;
+    const int64_t channels = args.channels, all = blocks.count;
     for (int64_t x = 0; x < pixels; x += kRun) {
       const int64_t run = min2(kRun, pixels - x);
       for (int64_t b = 0; b < all; ++b) {
         const T* read = from + x * channels + blocks.first(b);
         W* const write = to + b * window.block_size() + (left + x) * lanes;
         for (int64_t i = 0; i < run; ++i) {
-          __builtin_prefetch(read + (i + kRun) * channels);
+          __builtin_prefetch(read + (i + kRun) * channels);  // strides of a pixel are not foreseen by the processor
           Lanes<W> v;
           load_channels(read + i * channels, count, v);
           store_lanes(write + i * lanes, v);
@@ -101,7 +101,7 @@ struct Backward {
 
   // The weight as (block, tap, lane).
   void pack_weight(W* to) const {
-    const T* from = static_cast<const T*>(a.weight);
+    const T* from = static_cast<const T*>(args.weight);
     for (int64_t b = 0; b < blocks.count; ++b) {
       for (int64_t t = 0; t < taps; ++t) {
         for (int64_t i = 0; i < lanes; ++i) {
@@ -124,7 +124,8 @@ struct Backward {
   template <int64_t N>
   void sum_pixels(const Rows& rows, int64_t cell, int64_t columns, T* to, int64_t count) const {
     Lanes<W> sums[N]{};
-    const int64_t tap_step = a.stride * lanes, row_step = tap_step * a.kernel, pixel_step = a.stride * a.channels;
+    const int64_t tap_step = args.stride * lanes, row_step = tap_step * args.kernel,
+                  pixel_step = args.stride * args.channels;
     for (int64_t r = 0; r < rows.count; ++r) {
       const W* from = rows.lines[r] + cell * lanes;
       const W* weight = rows.weight + r * row_step;
@@ -146,13 +147,14 @@ struct Backward {
   template <bool whole>
   void sum_row(const Rows& rows, T* to) const {
     const int64_t count = whole ? lanes : blocks.size();
-    for (int64_t tap = 0; tap < a.stride; ++tap) {
-      const int64_t x = ((tap - a.pad_left) % a.stride + a.stride) % a.stride;
-      const int64_t pixels = divide_up(a.width - x, a.stride), columns = divide_up(a.kernel - tap, a.stride);
+    for (int64_t tap = 0; tap < args.stride; ++tap) {
+      const int64_t x = ((tap - args.pad_left) % args.stride + args.stride) % args.stride;
+      const int64_t pixels = divide_up(args.width - x, args.stride),
+                    columns = divide_up(args.kernel - tap, args.stride);
       const Rows of_tap{rows.lines, rows.count, rows.weight + tap * lanes};
-      const int64_t cell = reach - 1 + (x + a.pad_left - tap) / a.stride;
-      T* const first = to + x * a.channels;
-      const int64_t step = a.stride * a.channels;
+      const int64_t cell = reach - 1 + (x + args.pad_left - tap) / args.stride;
+      T* const first = to + x * args.channels;
+      const int64_t step = args.stride * args.channels;
       int64_t n = 0;
       for (; n + 8 <= pixels; n += 8) {
         sum_pixels<8>(of_tap, cell + n, columns, first + n * step, count);
@@ -168,24 +170,25 @@ struct Backward {
 
   // The input's gradient, some of its rows.
   void input_rows(int64_t image, int64_t begin, int64_t end, const W* weight, W* memory, const W** lines) const {
-    const T* grad = static_cast<const T*>(a.grad) + image * a.out_height * a.out_width * a.channels;
-    T* const out = static_cast<T*>(a.grad_input) + image * a.height * a.width * a.channels;
+    const T* grad = static_cast<const T*>(args.grad) + image * args.out_height * args.out_width * args.channels;
+    T* const out = static_cast<T*>(args.grad_input) + image * args.height * args.width * args.channels;
     int64_t next = 0;  // row of `grad` to pack
     for (int64_t y = begin; y < end; ++y) {
       // the taps that fit are `tap` and every stride'th after it; they read row `last` of `grad`, and those before
-      const int64_t last = (y + a.pad_top) / a.stride, tap = (y + a.pad_top) % a.stride;
-      const int64_t first_tap = max2<int64_t>(0, last - (a.out_height - 1));
-      const int64_t end_tap = min2(divide_up(a.kernel - tap, a.stride), last + 1);
+      const int64_t last = (y + args.pad_top) / args.stride, tap = (y + args.pad_top) % args.stride;
+      const int64_t first_tap = max2<int64_t>(0, last - (args.out_height - 1));
+      const int64_t end_tap = min2(divide_up(args.kernel - tap, args.stride), last + 1);
       for (next = max2(next, last - end_tap + 1); next <= last - first_tap; ++next) {
-        pack_row(grad + next * a.out_width * a.channels, a.out_width, reach - 1, grads, grads.row(memory, next));
+        pack_row(grad + next * args.out_width * args.channels, args.out_width, reach - 1, grads,
+                 grads.row(memory, next));
       }
       for (int64_t b = 0; b < blocks.count; ++b) {
         for (int64_t i = first_tap; i < end_tap; ++i) {
           lines[i - first_tap] = grads.row(memory, last - i) + b * grads.block_size();
         }
         const Rows rows{lines, max2<int64_t>(0, end_tap - first_tap),
-                        weight + (b * taps + (tap + first_tap * a.stride) * a.kernel) * lanes};
-        T* const to = out + y * a.width * a.channels + blocks.first(b);
+                        weight + (b * taps + (tap + first_tap * args.stride) * args.kernel) * lanes};
+        T* const to = out + y * args.width * args.channels + blocks.first(b);
         if (blocks.size() == lanes) {
           sum_row<true>(rows, to);
         } else {
@@ -203,7 +206,7 @@ struct Backward {
     for (int64_t n = 0; n < N; ++n) {
       read[n] = from[n] + offset;
     }
-    const int64_t step = a.stride * lanes, width = a.out_width;
+    const int64_t step = args.stride * lanes, width = args.out_width;
     for (int64_t x = 0; x < width; ++x) {
       const Lanes<W> g = load_lanes(grad + x * lanes);
 #pragma GCC unroll 9
@@ -229,31 +232,31 @@ struct Backward {
 
   // The weight's gradient, the part of some rows of the output.
   void weight_rows(int64_t image, int64_t begin, int64_t end, W* sums, W* memory, const W** reads) const {
-    const T* grad = static_cast<const T*>(a.grad) + image * a.out_height * a.out_width * a.channels;
-    const T* input = static_cast<const T*>(a.input) + image * a.height * a.width * a.channels;
+    const T* grad = static_cast<const T*>(args.grad) + image * args.out_height * args.out_width * args.channels;
+    const T* input = static_cast<const T*>(args.input) + image * args.height * args.width * args.channels;
     W* const line_memory = memory + inputs.size();
-    const int64_t pixels = max2<int64_t>(0, min2(a.width, inputs.cells - a.pad_left));
-    const int64_t left = min2(a.pad_left, inputs.cells);
+    const int64_t pixels = max2<int64_t>(0, min2(args.width, inputs.cells - args.pad_left));
+    const int64_t left = min2(args.pad_left, inputs.cells);
     for (int64_t i = 0; i < weight_size(); ++i) {
       sums[i] = 0;
     }
     int64_t next = 0;  // row of the input to pack
     for (int64_t y = begin; y < end; ++y) {
-      const int64_t top = y * a.stride - a.pad_top;
-      const int64_t first = max2<int64_t>(0, top), last = min2(a.height, top + a.kernel) - 1;
+      const int64_t top = y * args.stride - args.pad_top;
+      const int64_t first = max2<int64_t>(0, top), last = min2(args.height, top + args.kernel) - 1;
       for (next = max2(next, first); next <= last; ++next) {
-        pack_row(input + next * a.width * a.channels, pixels, left, inputs, inputs.row(memory, next));
+        pack_row(input + next * args.width * args.channels, pixels, left, inputs, inputs.row(memory, next));
       }
-      pack_row(grad + y * a.out_width * a.channels, a.out_width, 0, line, line_memory);
+      pack_row(grad + y * args.out_width * args.channels, args.out_width, 0, line, line_memory);
       int64_t count = 0;
       for (int64_t row = first; row <= last; ++row) {
-        for (int64_t tap = 0; tap < a.kernel; ++tap) {
+        for (int64_t tap = 0; tap < args.kernel; ++tap) {
           reads[count++] = inputs.row(memory, row) + tap * lanes;
         }
       }
       for (int64_t b = 0; b < blocks.count; ++b) {
         add_taps(line_memory + b * line.block_size(), reads, count, b * inputs.block_size(),
-                 sums + (b * taps + (first - top) * a.kernel) * lanes);
+                 sums + (b * taps + (first - top) * args.kernel) * lanes);
       }
     }
   }
@@ -268,7 +271,7 @@ struct Backward {
         total[i] += part[i];
       }
     }
-    T* const out = static_cast<T*>(a.grad_weight);
+    T* const out = static_cast<T*>(args.grad_weight);
     const int64_t first = blocks.first(block);
     for (int64_t c = block * lanes; c < first + blocks.size(); ++c) {  // what the block before has is its
       for (int64_t t = 0; t < taps; ++t) {
@@ -278,8 +281,8 @@ struct Backward {
   }
 
   void run(const ParallelFor& parallel) const {
-    const bool for_input = a.grad_input != nullptr, for_weight = a.grad_weight != nullptr;
-    const int64_t tasks = a.batch * strips, shares = min2(parallel.threads(), tasks);
+    const bool for_input = args.grad_input != nullptr, for_weight = args.grad_weight != nullptr;
+    const int64_t tasks = args.batch * strips, shares = min2(parallel.threads(), tasks);
     Buffer<W> weight(for_input ? weight_size() : 0), sums(for_weight ? tasks * weight_size() : 0);
     Buffer<W> memory(shares * scratch());
     Buffer<const W*> pointers(shares * taps);
@@ -292,11 +295,11 @@ struct Backward {
         W* const own = memory.data() + begin * scratch();
         const W** own_pointers = pointers.data() + begin * taps;
         if (for_input) {
-          input_rows(image, strip * a.height / strips, (strip + 1) * a.height / strips, weight.data(), own,
+          input_rows(image, strip * args.height / strips, (strip + 1) * args.height / strips, weight.data(), own,
                      own_pointers);
         }
         if (for_weight) {
-          weight_rows(image, strip * a.out_height / strips, (strip + 1) * a.out_height / strips,
+          weight_rows(image, strip * args.out_height / strips, (strip + 1) * args.out_height / strips,
                       sums.data() + task * weight_size(), own, own_pointers);
         }
       }
@@ -310,7 +313,7 @@ struct Backward {
     }
   }
 
-  const DepthwiseConv2dBackwardArgs& a;
+  const DepthwiseConv2dBackwardArgs& args;
   Blocks<W> blocks;
   int64_t taps, reach, strips;  // reach: kernel rows or columns that read the same pixel
   Window<W> grads, inputs, line;

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from refinedet.backbones import EFFICIENTNET_PIXELS, EfficientNetLite0
-from refinedet.backbones.efficientnet_lite import LiteBlock, SameConv2d
+from refinedet.backbones.efficientnet_lite import LiteBlock, SameConv2d, SameDepthwiseConv2d
 from refinedet.pretrained import LITE0, LITE0_PACKAGE, weights_file
 from refinedet.structures import Normalization
 
@@ -53,6 +53,29 @@ def test_maps_are_taken_where_the_next_block_halves(taps):
     assert len(expected) == 3
     for got, want in zip(net(image), expected, strict=False):
         torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 10), (5, 3), (1, 2)])
+def test_depthwise_is_the_same_of_every_channel(kernel, stride, layout, height, width):
+    """Also in training, whose backward has a kernel of its own."""
+    torch.manual_seed(0)
+    depthwise, dense = SameDepthwiseConv2d(6, kernel, stride), SameConv2d(6, 6, kernel, stride)
+    assert list(depthwise.state_dict()) == list(dense.state_dict())
+    with torch.no_grad():
+        dense.weight.copy_(depthwise.weight * torch.eye(6)[:, :, None, None])
+    x = torch.randn(2, 6, height, width).contiguous(memory_format=layout).requires_grad_()
+    got, want = depthwise(x), dense(x)
+    torch.testing.assert_close(got, want)
+    grad = torch.randn_like(got)
+    got_input, got_weight = torch.autograd.grad(got, (x, depthwise.weight), grad)
+    want_input, want_weight = torch.autograd.grad(want, (x, dense.weight), grad)
+    torch.testing.assert_close(got_input, want_input, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got_weight[:, 0], want_weight.diagonal().permute(2, 0, 1), rtol=1e-4, atol=1e-5)
+    depthwise.requires_grad_(False)
+    assert torch.equal(depthwise(x.detach()), got)
 
 
 @pytest.mark.parametrize("kernel", [3, 5])

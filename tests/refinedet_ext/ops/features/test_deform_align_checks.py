@@ -111,8 +111,8 @@ def test_bad_input(changes, error, message):
         (3, torch.zeros(2, 5, 5, 5), r"center: expected shape \(2, 2, 5, 5\), got \(2, 5, 5, 5\)"),
         (4, torch.zeros(2, 9, 5, 6), r"mask: expected shape \(2, 9, 5, 5\), got \(2, 9, 5, 6\)"),
         (5, torch.zeros(5), r"bias: expected shape \(4,\), got \(5\)"),
-        (6, [0, 1], "stride: expected two integers of at least 1"),
-        (8, [1], "dilation: expected two integers of at least 1, got 1 values"),
+        (6, [0, 1], r"stride: expected two integers of at least 1, got \(0, 1\)"),
+        (8, [1], r"dilation: expected two integers of at least 1, got \(1\)"),
     ],
 )
 def test_op_itself_checks(position, value, message):

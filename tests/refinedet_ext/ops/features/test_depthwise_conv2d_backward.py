@@ -35,12 +35,8 @@ def make(shape, kernel, stride, padding, rng, dtype=torch.float32):
     grad = torch.randn(batch, channels, *out, generator=rng)
     input = torch.randn(shape, generator=rng)
     weight = torch.randn(channels, 1, kernel, kernel, generator=rng)
-    last = torch.channels_last
-    return (
-        grad.to(dtype).contiguous(memory_format=last),
-        input.to(dtype).contiguous(memory_format=last),
-        weight.to(dtype),
-    )
+    maps = (t.to(dtype).contiguous(memory_format=torch.channels_last) for t in (grad, input))
+    return *maps, weight.to(dtype)
 
 
 def expected(grad, input, weight, stride, cells):
@@ -93,10 +89,8 @@ def test_layouts(rng):
         "offset": lambda t: torch.cat([t[:1], t])[1:],
     }
     for change in variants.values():
-        for a, b in zip(
-            BACKWARD(change(grad), change(input), change(weight), 1, (1, 1), True, True), wanted, strict=True
-        ):
-            assert torch.equal(a, b)
+        got = BACKWARD(change(grad), change(input), change(weight), 1, (1, 1), True, True)
+        assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
     one = torch.ones(()).expand(grad.shape)  # as the gradient of a sum
     for a, b in zip(
         BACKWARD(one, input, weight, 1, (1, 1), True, True),
@@ -169,8 +163,8 @@ def test_wrong_arguments(rng):
         ((grad[:1], input, weight, 1, (1, 1)), r"grad: expected shape \(2, 8, Ho, Wo\), got \(1, 8, 5, 5\)"),
         ((grad.half(), input, weight, 1, (1, 1)), "grad: expected dtype Float, got Half"),
         ((grad, input, weight, 0, (1, 1)), "stride: expected at least 1, got 0"),
-        ((grad, input, weight, 1, (1,)), "padding: expected two numbers from 0 on"),
-        ((grad, input, weight, 1, (1, -1)), "padding: expected two numbers from 0 on"),
+        ((grad, input, weight, 1, (1,)), "padding: expected two integers of at least 0, got"),
+        ((grad, input, weight, 1, (1, -1)), "padding: expected two integers of at least 0, got"),
     ]
     for arguments, message in wrong:
         with pytest.raises(RuntimeError, match=message):
