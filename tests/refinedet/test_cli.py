@@ -107,7 +107,7 @@ def test_info(capsys):
     ("arguments", "message"),
     [
         (["train", "--train.epochs=1", "--data.root=/nowhere", "--data.train.split=train"], "/nowhere"),
-        (["train", "--train.epochs=1"], "data.train: expected split, got nothing"),
+        (["train", "--train.epochs=1"], "data.root: expected the folder of the data set, got nothing"),
         (["predict", "--weights", "none.safetensors", "x.jpg"], "weights: no file none.safetensors"),
         (["info", "refinedet320_vg16"], "no model 'refinedet320_vg16'; did you mean 'refinedet320_vgg16'"),
     ],
