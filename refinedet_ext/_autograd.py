@@ -35,7 +35,7 @@ def make_kernel(op: Any, setup_context: SetupContext, backward: Backward) -> Ker
     recorded = _make_recorded(op, setup_context, backward, no_forward_mode)
 
     def kernel(keyset: _C.DispatchKeySet, *args: Any) -> Any:
-        if _transformed() or (torch.is_grad_enabled() and _C._any_requires_grad(*args)):
+        if transformed() or (torch.is_grad_enabled() and _C._any_requires_grad(*args)):
             return recorded(keyset, args)
         return _below_autograd(op, keyset, args)
 
@@ -54,12 +54,12 @@ def make_refusing_kernel(op: Any, why: str) -> Kernel:
     recorded = _make_recorded(op, lambda ctx, inputs, output: None, refuse, why)
 
     def kernel(keyset: _C.DispatchKeySet, *args: Any) -> Any:
-        return recorded(keyset, args) if _transformed() else _below_autograd(op, keyset, args)
+        return recorded(keyset, args) if transformed() else _below_autograd(op, keyset, args)
 
     return kernel
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Whether torch.func or torch.autograd.forward_ad looks on."""
     return _C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 

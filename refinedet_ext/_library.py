@@ -142,7 +142,7 @@ def register_autocast(name: str, policy: Literal["float32", "lower"], *, keep: t
             if dtype is torch.bfloat16 and _device == "cpu" and not multiplies_bfloat16():
                 _warn_of_slow_bfloat16()
             with torch.autocast(_device, enabled=False):
-                return call(*[arg if i in keep else _cast(arg, dtype) for i, arg in enumerate(args)])
+                return call(*[arg if i in keep else cast_floating(arg, dtype) for i, arg in enumerate(args)])
 
         _registrations.impl(name, cast_and_call, f"Autocast{device.upper()}")
 
@@ -157,7 +157,8 @@ def autocasting(device: torch.device) -> bool:
     return device.type in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device.type)
 
 
-def _cast(value: Any, dtype: torch.dtype) -> Any:
+def cast_floating(value: Any, dtype: torch.dtype) -> Any:
+    """As autocast casts: floating tensors but those of float64."""
     if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:
         return value.to(dtype)
     return value

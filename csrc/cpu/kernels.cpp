@@ -7,6 +7,7 @@
 #include "ops/batched_nms.h"
 #include "ops/decode_boxes.h"
 #include "ops/decode_cascade.h"
+#include "ops/depthwise_conv2d.h"
 #include "ops/detect.h"
 #include "ops/encode_boxes.h"
 #include "ops/filter_anchors.h"
@@ -65,6 +66,9 @@ void deform_grad_samples(const DeformGradSamplesArgs& args, const ParallelFor& p
   at_level(__func__, args, parallel);
 }
 void deform_grad_source(const DeformGradSourceArgs& args, const ParallelFor& parallel) {
+  at_level(__func__, args, parallel);
+}
+void depthwise_conv2d_backward(const DepthwiseConv2dBackwardArgs& args, const ParallelFor& parallel) {
   at_level(__func__, args, parallel);
 }
 void detect(const DetectArgs& args, const ParallelFor& parallel) { at_level(__func__, args, parallel); }

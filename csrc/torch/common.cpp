@@ -5,7 +5,6 @@
 #include "cpu/runtime/huge_pages.h"
 
 namespace refinedet::torch_ops {
-
 namespace {
 
 std::string text_of(Sizes sizes) {
@@ -23,6 +22,22 @@ double element_size(ScalarType dtype) {
          : dtype == Float || dtype == Int     ? 4
          : dtype == Half || dtype == BFloat16 ? 2
                                               : 1;
+}
+
+// Not torch::stable::empty, which asks the dispatcher: most of a microsecond per result.
+Tensor empty_strided(Sizes sizes, const int64_t* strides, ScalarType dtype, Device device) {
+  const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
+  AtenTensorHandle handle = nullptr;
+  if (aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides, number, device.type(),
+                               device.index(), &handle) != AOTI_TORCH_SUCCESS) {
+    double bytes = element_size(dtype);  // double: the product may be beyond 2^63
+    for (const int64_t size : sizes) {
+      bytes *= static_cast<double>(size);
+    }
+    REFINEDET_CHECK(false, "could not allocate ", std::to_string(bytes / (1 << 20)), " MiB for a tensor of ",
+                    torch::headeronly::toString(dtype), " ", text_of(sizes));
+  }
+  return Tensor(handle);
 }
 
 }  // namespace
@@ -101,36 +116,13 @@ ParallelFor torch_threads() {
 
 void check_status(AOTITorchError code, const char* failure) { REFINEDET_CHECK(code == AOTI_TORCH_SUCCESS, failure); }
 
-namespace {
-
-// Not torch::stable::empty, which asks the dispatcher: most of a microsecond per result.
-Tensor empty_strided(Sizes sizes, const int64_t* strides, ScalarType dtype, Device device) {
-  const auto number = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
-  AtenTensorHandle handle = nullptr;
-  if (aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides, number, device.type(),
-                               device.index(), &handle) != AOTI_TORCH_SUCCESS) {
-    double bytes = element_size(dtype);  // double: the product may be beyond 2^63
-    for (const int64_t size : sizes) {
-      bytes *= static_cast<double>(size);
-    }
-    REFINEDET_CHECK(false, "could not allocate ", std::to_string(bytes / (1 << 20)), " MiB for a tensor of ",
-                    torch::headeronly::toString(dtype), " ", text_of(sizes));
-  }
-  return Tensor(handle);
-}
-
-}  // namespace
-
 Tensor new_tensor(Sizes sizes, ScalarType dtype, Device device) {
-  constexpr size_t kUsual = 8;
-  int64_t usual[kUsual];
-  std::vector<int64_t> many(sizes.size() > kUsual ? sizes.size() : 0);
-  int64_t* const strides = many.empty() ? usual : many.data();
+  std::vector<int64_t> strides(sizes.size());
   int64_t step = 1;
   for (size_t i = sizes.size(); i-- > 0; step *= std::max<int64_t>(sizes[i], 1)) {
     strides[i] = step;
   }
-  return empty_strided(sizes, strides, dtype, device);
+  return empty_strided(sizes, strides.data(), dtype, device);
 }
 
 Tensor new_map(Sizes sizes, ScalarType dtype, bool channels_last, Device device) {

@@ -8,13 +8,7 @@ namespace {
 
 int64_t cpu_level() { return static_cast<int64_t>(cpu::level()); }
 int64_t multiplies_bfloat16() { return cpu::multiplies_bfloat16() ? 1 : 0; }
-int64_t has_cuda() {
-#if defined(REFINEDET_WITH_CUDA)
-  return 1;
-#else
-  return 0;
-#endif
-}
+int64_t has_cuda() { return kWithCuda ? 1 : 0; }
 
 }  // namespace
 

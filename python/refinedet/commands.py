@@ -17,6 +17,17 @@ def train(**sections: Any) -> None:
     print(f"best {result.best}\nlast {result.last}")
 
 
+def find_lr(**sections: Any) -> None:
+    """Try rising learning rates on a data set and draw the loss over them."""
+    from .engine.lr_finder import find_lr as run
+
+    found = run(RunConfig(**sections))
+    if found.suggested is None:
+        print(f"no rate made the loss fall, see {found.plot}")
+    else:
+        print(f"the loss falls steepest at --optim.lr {found.suggested:.2g}, see {found.plot}")
+
+
 def evaluate(
     weights: str,
     data: DataConfig,
@@ -46,8 +57,8 @@ def evaluate(
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
     from .engine.evaluate import evaluate_file
-    from .engine.run_folder import free_folder
     from .evaluation import format_table
+    from .folders import free_folder
 
     folder = free_folder("runs/eval") if output is None else Path(output).expanduser()
     metrics = evaluate_file(
@@ -69,7 +80,7 @@ def evaluate(
 def predict(
     images: list[str],
     weights: str,
-    output: str = "runs/predict",
+    output: str | None = None,
     score_threshold: float | dict[str, float] = 0.5,
     classes: list[str] | str | None = None,
     save_images: bool = True,
@@ -92,7 +103,8 @@ def predict(
             goes through subfolders), addresses of images (http, https), or the number of a camera, which runs until
             Ctrl-C.
         weights: a model file that `refinedet train` wrote.
-        output: folder for the drawn images and videos and for detections.json.
+        output: folder for the drawn images and videos and for detections.json; runs/predict by default, or
+            runs/predict-2 and so on where that is in use.
         score_threshold: leave out detections with lower scores; one number, or some by class such as '{"RBC": 0.6}',
             where the others have 0.5.
         classes: names of the classes that are wanted, one or '[RBC, WBC]'; all by default.
@@ -102,7 +114,7 @@ def predict(
         save_coco: write coco_results.json. The image id is the file's name without suffix, as a number where it is
             one; the category id is the label, from 1.
         save_csv: write detections.csv, a line for each detection.
-        overwrite: replace results that are in the folder already, which is refused otherwise.
+        overwrite: replace results that are in the output folder already, which is refused otherwise.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
         batch_size: images in one pass of the network; a camera has 1.
@@ -114,15 +126,19 @@ def predict(
     """
     from .engine.predict import plan_outputs
     from .engine.predict import predict as run
+    from .folders import free_folder
     from .inference.sources import find_sources
     from .optimize import OptimizedDetector
     from .predictor import Predictor
     from .weights import read_header
 
     read_header(weights)  # a wrong path is cheap to find out
+    if overwrite and output is None:
+        raise ValueError("output: expected the folder whose results overwrite is to replace, got none")
     sources = find_sources(images)
+    folder = free_folder("runs/predict") if output is None else Path(output)
     plan = plan_outputs(
-        sources, output, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
+        sources, folder, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
     )
     options: dict[str, Any] = {} if nms is None else {"nms": nms}
     predictor = Predictor.from_file(

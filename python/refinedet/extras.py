@@ -17,8 +17,8 @@ REQUIREMENTS = {
     "matplotlib": "matplotlib>=3.7",
     "tensorboard": "tensorboard>=2.14",
     "safetensors": "safetensors>=0.4",
-    "tqdm": "tqdm>=4.60",
     "PIL": "pillow>=10",
+    "tqdm": "tqdm>=4.60",
     "onnx": "onnx>=1.17",
     "onnxscript": "onnxscript>=0.5",
 }

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from refinedet.folders import check_file, check_folder, make_folder
+from refinedet.folders import check_file, check_folder, free_folder, make_folder
 
 
 def test_a_folder_may_be_there_or_made(tmp_path):
@@ -47,3 +47,13 @@ def test_a_file_wants_its_folder(tmp_path):
         check_file(tmp_path / "no" / "model.onnx")
     with pytest.raises(IsADirectoryError, match=f"output: expected a file, {tmp_path} is a folder"):
         check_file(tmp_path)
+
+
+def test_the_first_folder_with_nothing_in_it_is_free(tmp_path):
+    usual = tmp_path / "run"
+    assert free_folder(usual) == usual
+    usual.mkdir()
+    assert free_folder(usual) == usual
+    (usual / "x").touch()
+    (tmp_path / "run-2").touch()  # a file
+    assert free_folder(usual) == tmp_path / "run-3"

@@ -129,6 +129,13 @@ def test_what_supervision_is_given(monkeypatch):
     assert given["xyxy"].shape == (2, 4) and given["confidence"].tolist() == [0.75, 0.5]
 
 
+def test_what_pandas_is_given(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))
+    columns = prediction().to_pandas()
+    assert list(columns) == ["x1", "y1", "x2", "y2", "score", "label", "name"]
+    assert columns["x2"].tolist() == [50, 80] and list(columns["name"]) == ["b", "a"]
+
+
 @pytest.mark.parametrize("package", ["pandas", "supervision"])
 def test_a_missing_library_is_named(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)

@@ -99,7 +99,16 @@ REFINEDET_HD void load_channels(const W* p, int64_t count, Lanes<Accumulate<W>>&
 REFINEDET_HD void load_channels(const BFloat16* p, int64_t count, Lanes<float>& v) {
   HalfRegister bits;
   load_bytes(p, count * 2, bits);
-  v = reinterpret_cast<Lanes<float>>(__builtin_convertvector(bits, WordLanes) << 16);
+  // GCC widens a register in halves where it is not told the instruction; unmasked GCC 12 warns of it
+#if defined(__AVX512F__)
+  const WordLanes words =
+      reinterpret_cast<WordLanes>(_mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(bits)));
+#elif defined(__AVX2__)
+  const WordLanes words = reinterpret_cast<WordLanes>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(bits)));
+#else
+  const WordLanes words = __builtin_convertvector(bits, WordLanes);
+#endif
+  v = reinterpret_cast<Lanes<float>>(words << 16);
 }
 
 REFINEDET_HD void load_channels(const Half* p, int64_t count, Lanes<float>& v) {
@@ -114,6 +123,39 @@ REFINEDET_HD void load_channels(const Half* p, int64_t count, Lanes<float>& v) {
     v[i] = load(Half{bits[i]});
   }
 #endif
+}
+
+// The other way, rounded; what does not fit becomes infinite. Of bfloat16 the lower halves of NaN must be zeros: see
+// store_step.
+template <class W>
+REFINEDET_HD void store_channels(W* p, int64_t count, const Lanes<Accumulate<W>>& v) {
+  store_bytes(p, count * static_cast<int64_t>(sizeof(W)), v);
+}
+
+REFINEDET_HD void store_channels(BFloat16* p, int64_t count, const Lanes<float>& v) {
+  const WordLanes bits = reinterpret_cast<WordLanes>(v);
+  const WordLanes rounded = (bits + (((bits >> 16) & 1u) + 0x7fffu)) >> 16;
+#if defined(__AVX512F__)
+  const HalfRegister halves =
+      reinterpret_cast<HalfRegister>(_mm512_maskz_cvtepi32_epi16(0xffff, reinterpret_cast<__m512i>(rounded)));
+#else
+  const HalfRegister halves = __builtin_convertvector(rounded, HalfRegister);
+#endif
+  store_bytes(p, count * 2, halves);
+}
+
+REFINEDET_HD void store_channels(Half* p, int64_t count, const Lanes<float>& v) {
+  HalfRegister bits;
+#if defined(__AVX512F__)
+  bits = reinterpret_cast<HalfRegister>(_mm512_maskz_cvtps_ph(0xffff, v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+  bits = reinterpret_cast<HalfRegister>(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+#else
+  for (int i = 0; i < kLanes<float>; ++i) {
+    bits[i] = round_to<Half>(v[i]).bits;
+  }
+#endif
+  store_bytes(p, count * 2, bits);
 }
 
 template <class W>

@@ -12,6 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refinedet_ext.nn import DepthwiseConv2d
+
 from ..init import init_kaiming
 from .checkpoint import load_strict, read_state_dict
 from .extra_stages import EXTRAS as EXTRA_KEYS
@@ -49,18 +51,32 @@ class SameConv2d(nn.Conv2d):
     them: weights that were trained so read shifted images otherwise.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, *, groups: int = 1) -> None:
-        # stride 1 needs no more than torch's own padding
-        padding = (kernel_size - 1) // 2 if stride == 1 else 0
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, _padding(kernel_size, stride), bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.stride[0] > 1:
-            (left, right), (top, bottom) = (
-                _same(size, self.kernel_size[0], self.stride[0]) for size in (x.shape[3], x.shape[2])
-            )
-            x = F.pad(x, (left, right, top, bottom))
-        return super().forward(x)
+        return super().forward(x if self.stride[0] == 1 else F.pad(x, _same_cells(self, x)))
+
+
+class SameDepthwiseConv2d(DepthwiseConv2d):
+    """The same of every channel by itself."""
+
+    def __init__(self, channels: int, kernel_size: int, stride: int) -> None:
+        super().__init__(channels, kernel_size, stride, _padding(kernel_size, stride), bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.stride[0] == 1 else self.padded_forward(x, _same_cells(self, x))
+
+
+def _padding(kernel_size: int, stride: int) -> int:
+    """Stride 1 needs no more than torch's own padding."""
+    return (kernel_size - 1) // 2 if stride == 1 else 0
+
+
+def _same_cells(convolution: nn.Conv2d, x: Tensor) -> tuple[int, int, int, int]:
+    """Cells of padding on the left, on the right, above and below."""
+    kernel_size, stride = convolution.kernel_size[0], convolution.stride[0]
+    return *_same(x.shape[3], kernel_size, stride), *_same(x.shape[2], kernel_size, stride)
 
 
 def _same(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
@@ -74,9 +90,13 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=EPS, momentum=MOMENTUM)
 
 
-def _conv_norm(in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, *, groups: int = 1) -> Any:
-    convolution = SameConv2d(in_channels, out_channels, kernel_size, stride, groups=groups)
+def _conv_norm(in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1) -> Any:
+    convolution = SameConv2d(in_channels, out_channels, kernel_size, stride)
     return nn.Sequential(convolution, _norm(out_channels), relu6())
+
+
+def _depthwise_norm(channels: int, kernel_size: int, stride: int) -> Any:
+    return nn.Sequential(SameDepthwiseConv2d(channels, kernel_size, stride), _norm(channels), relu6())
 
 
 class LiteBlock(nn.Module):
@@ -90,7 +110,7 @@ class LiteBlock(nn.Module):
         self.expands, self.residual = expansion != 1, stride == 1 and in_channels == out_channels
         wide = in_channels * expansion
         layers: list[nn.Module] = [_conv_norm(in_channels, wide)] if self.expands else []
-        layers.append(_conv_norm(wide, wide, kernel_size, stride, groups=wide))
+        layers.append(_depthwise_norm(wide, kernel_size, stride))
         self.conv = nn.Sequential(*layers, nn.Conv2d(wide, out_channels, 1, bias=False), _norm(out_channels))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from refinedet_ext.nn import DepthwiseConv2d
+
 BN_EPS = 1e-5
 BN_MOMENTUM = 0.1
 
@@ -31,10 +33,11 @@ def conv_bn(
     Padded so that stride 1 keeps the size, and stride 2 halves it, rounding up. activation: makes the module.
     """
     padding = dilation * (kernel_size - 1) // 2
-    layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False),
-        nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum),
-    ]
+    if dilation == 1 and 1 < groups == in_channels == out_channels:
+        convolution: nn.Conv2d = DepthwiseConv2d(groups, kernel_size, stride, padding, bias=False)
+    else:
+        convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
+    layers: list[nn.Module] = [convolution, nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)]
     if activation is not None:
         layers.append(activation())
     return nn.Sequential(*layers)

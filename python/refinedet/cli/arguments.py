@@ -23,6 +23,9 @@ from .names import OptionNames, did_you_mean
 from .run_config import eval_options, is_run_config
 from .usage import UsageError
 
+OF_RUNS = ("train", "find_lr")
+"""Commands whose options are the configuration of a run."""
+
 
 @dataclass
 class _Typed:
@@ -55,7 +58,7 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
     UsageError names an option or a key that there is not, and the closest ones there are.
     """
     typed = _sort(argv, command, names)
-    content = starting_point(typed.sketch()) if command == "train" and not typed.named else {}
+    content = starting_point(typed.sketch()) if command in OF_RUNS and not typed.named else {}
     imports: list[str] = []
     for config, file in typed.configs:
         imports += import_modules(config.pop("imports", None))
@@ -69,7 +72,7 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
             if name in typed.given:
                 content = without(content, replaced)
     imports += import_modules(typed.imports)
-    if imports and command == "train":
+    if imports and command in OF_RUNS:
         content["imports"] = list(dict.fromkeys(imports))
     first = [f"--config={dump_config(content)}"] if content else []
     return [*first, *typed.words]

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _VALUE = re.compile(r"(?:Got value|Given value): (.*)", re.S)
+_NESTED = re.compile(r"NestedArg\(key='([^']*)', val='?(.*?)'?\)$", re.S)
 _WORDS: dict[Any, str] = {
     int: "an integer",
     float: "a number",
@@ -37,7 +38,12 @@ def explain(message: str, parser: ArgumentParser) -> str:
     hint, values = getattr(action, "_typehint", None), _VALUE.findall(message)
     if hint is None or not values:
         return message
-    return f"{key}: expected {describe(hint)}, got {values[-1].strip()}"
+    value = values[-1].strip()
+    nested = _NESTED.search(value)
+    if nested is not None:  # --option.key value
+        key, value = f"{key}.{nested[1]}", nested[2]
+        hint = _values_of(hint)
+    return f"{key}: expected {describe(hint)}, got {value}"
 
 
 def describe(hint: Any) -> str:
@@ -54,6 +60,14 @@ def describe(hint: Any) -> str:
     if holds_mapping(hint):
         return "keys and values"
     return str(hint)
+
+
+def _values_of(hint: Any) -> Any:
+    """The type of the values in the mapping that a type holds."""
+    for inner in (hint, *get_args(hint)):
+        if get_origin(inner) is dict:
+            return get_args(inner)[1]
+    return hint
 
 
 def holds_mapping(hint: Any) -> bool:

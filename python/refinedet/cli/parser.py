@@ -14,13 +14,14 @@ from refinedet_ext import __version__
 
 from .. import commands
 from ..engine.config import RunConfig
-from .arguments import checked, import_modules, read_arguments
+from .arguments import OF_RUNS, checked, import_modules, read_arguments
 from .messages import explain, holds_mapping
 from .names import OptionNames, did_you_mean
 from .usage import UsageError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": commands.train,
+    "find_lr": commands.find_lr,
     "eval": commands.evaluate,
     "predict": commands.predict,
     "export": commands.export,
@@ -40,6 +41,7 @@ RENAMED = {"convert": {"from": "source"}}
 """By command: options whose names are keywords of Python, and the parameters that they fill."""
 WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
+    "find_lr": "YAML file, or the name of a shipped one, as for train",
     "eval": "YAML file with these options, or the config.yaml of a run, which says data, metrics and best.safetensors",
     "data": "YAML file with these options",
 }
@@ -91,7 +93,7 @@ def build_parser(name: str) -> ArgumentParser:
     )
     if name in WITH_CONFIG:
         parser.add_argument("--config", action="config", help=WITH_CONFIG[name])
-    if name == "train":
+    if name in OF_RUNS:
         parser.add_class_arguments(RunConfig)
         return parser
     told = {param.arg_name: param.description for param in parse_docstring(function.__doc__ or "").params}

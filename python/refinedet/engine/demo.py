@@ -14,14 +14,13 @@ import cv2
 from ..data import COCODetection
 from ..data.synthetic import render_dataset
 from ..evaluation import format_table
-from ..folders import check_folder, make_folder
+from ..folders import check_folder, make_folder, numbered
 from ..predictor import Predictor
 from ..visualize import draw_detections, draw_grid
 from ..weights import load_model
 from .checkpoints import FILE
 from .config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, SplitConfig, TrainConfig
 from .evaluate import RESULTS, evaluate
-from .run_folder import numbered
 from .stopping import Interrupted
 from .train import train
 

@@ -10,8 +10,8 @@ from typing import cast
 from lightning.pytorch.tuner import Tuner
 from matplotlib.figure import Figure
 
+from ..folders import free_folder
 from .config import RunConfig
-from .run_folder import free_folder
 from .setup import set_up
 from .start import with_model, with_precision
 from .trainer import build_trainer, quiet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..folders import check_folder, make_folder
 from ..inference.drawing import DrawnFiles
 from ..inference.output_names import LABELS, VIDEO_SUFFIX, check_outputs, output_names
 from ..inference.selection import ScoreThreshold
@@ -44,8 +46,9 @@ def plan_outputs(
     csv: bool = False,
     overwrite: bool = False,
 ) -> OutputPlan:
-    """The plan for some sources; ValueError if it would replace one of them, or any file unless overwrite."""
-    plan = OutputPlan(Path(folder), output_names(sources), images, txt, coco, csv)
+    """The plan for some sources; ValueError if it would replace one of them, or any file unless overwrite;
+    OSError if there can be no such folder."""
+    plan = OutputPlan(check_folder(folder), output_names(sources), images, txt, coco, csv)
     if coco:
         _check_coco_ids(plan.names)
     files = [DETECTIONS, *([COCO_RESULTS] if coco else ()), *([CSV] if csv else ())]
@@ -88,15 +91,13 @@ def predict(
         nonlocal failed
         failed += 1
         report.add_failure(str(source), error)
-        tqdm.write(f"refinedet: left out: {error}", file=sys.stderr)
+        _say(f"left out: {error}")
 
     predictions = predictor.stream(sources, score_threshold=score_threshold, classes=classes, on_error=tell)
-    try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"output: {plan.folder} cannot be made: {error.strerror}") from error
+    make_folder(plan.folder)
     report = DetectionsFile(plan.folder / DETECTIONS, predictor.class_names, plan.names if plan.images else None)
-    with ExitStack() as stack:
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _say(str(message))  # such as of a video that was cut off
         writers = [_closed_by(stack, report)]
         if plan.images:
             writers.append(_closed_by(stack, DrawnFiles(plan.folder, plan.names)))
@@ -116,6 +117,10 @@ def predict(
             images, detections = images + 1, detections + len(prediction)
             bar.update()
     return Summary(images, detections, failed)
+
+
+def _say(text: str) -> None:
+    tqdm.write(f"refinedet: {text}", file=sys.stderr)  # above the bar
 
 
 def _closed_by(stack: ExitStack, writer: Writer) -> Writer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,20 +12,6 @@ from ..folders import make_folder
 from .checkpoints import FILE
 
 LOCK = ".running"
-
-
-def numbered(usual: str | Path) -> Iterator[Path]:
-    """`usual`, usual-2, usual-3 and so on."""
-    yield Path(usual)
-    for number in itertools.count(2):
-        yield Path(f"{usual}-{number}")
-
-
-def free_folder(usual: str | Path) -> Path:
-    """The first of the numbered folders with nothing in it."""
-    return next(
-        folder for folder in numbered(usual) if not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    )
 
 
 def check_free(folder: Path) -> None:

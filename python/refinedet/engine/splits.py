@@ -182,7 +182,8 @@ def _open(
         folder = base / expand_home(given["image_dir"]) if "image_dir" in given else None
         return CSVDetection(file, folder, classes=names or "auto", **common)
     if "image_dir" not in given:
-        given = {**given, "image_dir": str(find_image_dir(base, file, coco_file_names(file), part).absolute())}
+        of = "train" if source.holdout is not None else part  # held-out images lie among those to train on
+        given = {**given, "image_dir": str(find_image_dir(base, file, coco_file_names(file), of).absolute())}
     return build_dataset(
         "coco",
         root=base,

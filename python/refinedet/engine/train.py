@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from ..data.dataset import DetectionDataset
 from ..data.summary import describe
 from ..evaluation import format_table, plot_training_curves, write_metrics
+from ..folders import free_folder
 from .callbacks import SaveModels, ValidationImages
 from .checkpoints import FILE, Checkpoints
 from .checks import check_run
@@ -25,7 +26,7 @@ from .config import RunConfig
 from .ema import WeightAverage
 from .progress import Progress
 from .resume import check_model, read_checkpoint
-from .run_folder import check_free, claimed, free_folder, is_main_process
+from .run_folder import check_free, claimed, is_main_process
 from .setup import Setup, set_up
 from .splits import write_holdout
 from .start import with_model, with_precision

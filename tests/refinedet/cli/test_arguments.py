@@ -101,6 +101,11 @@ def test_two_lengths_are_refused(refused):
         (["train", "--train.clip_norm", "x"], "train.clip_norm: expected a number or null, got x"),
         (["train", "--data.format", "vocc"], "data.format: expected one of auto, voc, coco, yolo, csv, got vocc"),
         (["train", "--optim.milestones", "[a]"], "optim.milestones: expected a list, each an integer, got a"),
+        (["predict", "--score_threshold.RBC", "x", "a.jpg"], "score_threshold.RBC: expected a number, got x"),
+        (
+            ["predict", "--score_threshold", "x", "a.jpg"],
+            "score_threshold: expected a number or keys and values, got x",
+        ),
         (["train", "--model.options", "3"], "model.options: expected keys and values, got 3"),
         (["train", "--model", '{"name": [3]}'], "model.name: expected text or null, got [3]"),
         (["train", "--optim.momentum", "2"], "optim.momentum: expected a number from 0 to 1.0, got 2.0"),

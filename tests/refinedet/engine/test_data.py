@@ -363,3 +363,10 @@ def test_a_training_says_once_what_it_trains_on_and_what_is_wrong_with_it(
     assert lines[0].split() == ["train", "val"]
     assert lines[1].split() == (["images", "9", "3"] if held_out else ["images", "12", "4"])
     assert sum("disc" in line for line in lines[:12]) == 1
+
+
+def test_images_held_out_of_a_coco_file_lie_in_the_folder_of_the_training_part(rendered):
+    config = DataConfig(root=str(rendered), val_fraction=0.25)
+    train_set, val_set = (open_split(config, part) for part in ("train", "val"))
+    assert (len(train_set), len(val_set)) == (9, 3)
+    assert {Path(val_set[0].path).parent, Path(train_set[0].path).parent} == {rendered / "train"}

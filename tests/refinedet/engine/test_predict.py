@@ -170,12 +170,20 @@ def test_nothing_is_replaced_unless_asked(run, photos, tmp_path, capsys):
     assert (tmp_path / "out/detections.json").read_bytes() != before
 
 
+def test_a_free_folder_is_taken_by_default(weights, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/predict", "runs/predict-2"):
+        assert main(["predict", "--weights", str(weights), str(photos / "a.jpg")]) == 0
+        assert files(tmp_path / folder) == ["a.jpg", "detections.json"] and f" {folder}/," in capsys.readouterr().out
+    assert main(["predict", "--weights", str(weights), "--overwrite=true", str(photos / "a.jpg")]) == 1
+    assert "output: expected the folder whose results overwrite is to replace" in capsys.readouterr().err
+
+
 def test_an_output_that_is_a_file_or_cannot_be_made_is_refused(run, photos, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
-    assert run(photos, output="file") == 1
-    assert "output: expected a folder, got the file" in capsys.readouterr().err
-    assert run(photos, output="file/out") == 1
-    assert "cannot be made: Not a directory" in capsys.readouterr().err
+    for output in ("file", "file/out"):
+        assert run(photos, output=output) == 1
+        assert f"output: expected a folder, {tmp_path / 'file'} is none" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -193,6 +201,17 @@ def test_a_video(run, tmp_path):
     assert len(frames) == 11 and frames[0].pixels.shape == (48, 64, 3) and frames[0].pixels.max() > 100
     assert json.loads((out / "coco_results.json").read_text())[0]["image_id"] == "clip/000000"
     assert run(clip, "--save_txt=true") == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_video_that_was_cut_off_is_named(run, tmp_path, capsys):
+    clip = write_video(tmp_path / "clip.avi", frames=40)
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) // 2])
+    assert run(clip) == 0
+    count = len(read(tmp_path)["images"])
+    line = f"refinedet: {clip}: {count} frames can be read, it states 40"
+    assert 0 < count < 40 and capsys.readouterr().err.splitlines() == [line]
 
 
 def test_videos_and_images_in_one_call(run, photos, tmp_path):
