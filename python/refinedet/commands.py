@@ -278,7 +278,7 @@ def inspect_dataset(
     import dataclasses
 
     from .engine.inspection import inspect_data
-    from .engine.run_folder import free_folder
+    from .folders import free_folder
 
     folder = free_folder("runs/data") if output is None else Path(output).expanduser()
     if root is not None:
