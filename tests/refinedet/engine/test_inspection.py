@@ -102,3 +102,12 @@ def test_every_class_is_early_in_the_sheet() -> None:
     )
     order = sheet_order(table)
     assert set(order[:2]) == {2, 3} and sorted(order) == list(range(6))
+
+
+def test_the_usual_folder_is_a_free_one(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/data", "runs/data-2"):
+        assert main(["data", str(root), "--data.classes=[car, dog]", "--model=refinedet192_small"]) == 0
+        assert f"written to {folder}/" in capsys.readouterr().out and (tmp_path / folder / "data.json").is_file()
