@@ -106,13 +106,18 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     """
     header, state = read_header(path), read_state_dict(path)
     spec = header["model"]
+    model = outline(spec["name"], spec["num_classes"], spec["options"], source=str(path))
+    check_fits(model, state, model.state_dict(), source=str(path))
+    return header, state
+
+
+def outline(name: str, num_classes: int, options: Mapping[str, Any], *, source: str) -> Detector:
+    """The model that a file describes, without values: on torch's meta device. ValueError if there is no such model."""
     try:
         with torch.device("meta"):
-            outline = create_model(spec["name"], spec["num_classes"], **spec["options"])
+            return create_model(name, num_classes, **options)
     except (ValueError, RuntimeError) as error:  # torch's word for shapes beyond any memory
-        raise ValueError(f"weights: {path} describes a model that cannot be built: {error}") from None
-    check_fits(outline, state, outline.state_dict(), source=str(path))
-    return header, state
+        raise ValueError(f"weights: {source} describes a model that cannot be built: {error}") from None
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -7,29 +7,32 @@ import struct
 import zipfile
 from pathlib import Path
 
+MAGIC = b"PK\x03\x04"  # by which torch.load tells archives from the files that torch.save wrote until 2020
+
 _DAMAGED = (zipfile.BadZipFile, EOFError, ValueError, OverflowError, struct.error, NotImplementedError)
 """What zipfile raises over bytes that are no archive."""
 
 
 def check_intact(file: Path, what: str) -> None:
-    """ValueError, beginning with `what` and the file, for an archive with a wrong checksum.
+    """ValueError, beginning with `what` and the file, for an archive that is cut off or has a wrong checksum.
 
-    The same for one that holds more than its own size, which `torch.save` never writes. Files that are no archives, as
-    torch.save wrote them until 2020, pass: they have no checksums.
+    The same for one that holds more than its own size, which `torch.save` never writes. Files that are no archives
+    pass: they have no checksums.
     """
-    if not zipfile.is_zipfile(file):
-        return
+    with open(file, "rb") as content:
+        if content.read(len(MAGIC)) != MAGIC:
+            return
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             packed = any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries)
-            if packed or sum(entry.file_size for entry in entries) > file.stat().st_size:
-                raise ValueError(f"{what}: {file} is not as torch.save writes files: expected plain entries, no others")
-            wrong = archive.testzip()
+            unlike = packed or sum(entry.file_size for entry in entries) > file.stat().st_size
+            wrong = None if unlike else archive.testzip()
     except (*_DAMAGED, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the file's beginning
             raise
-        text = str(error)
-        raise ValueError(text if str(file) in text else f"{what}: {file} is damaged: {text}") from None
+        raise ValueError(f"{what}: {file} is cut off or damaged: {error}") from None
+    if unlike:
+        raise ValueError(f"{what}: {file} is not as torch.save writes files: expected entries as they are, got packed")
     if wrong is not None:
-        raise ValueError(f"{what}: {file} is damaged: the checksum of {wrong} in it is wrong")
+        raise ValueError(f"{what}: {file} is cut off or damaged: the checksum of {wrong} in it is wrong")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 
 from ..data import to_coco_dict
 from ..data.dataset import DetectionDataset
 from ..detectors import Detector
 from ..evaluation import Evaluator
 from ..registry import create_model
+from ..weights import outline
 from .checkpoints import describe_run
 from .checks import check_batch_size
 from .class_weights import with_class_weights
@@ -66,8 +66,8 @@ def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
         model = build_model(config, names)
     else:  # without the weights that the run began with
         spec = resumed.run["model"]
-        with torch.device("meta"):  # weights that the file does not have take no memory
-            resumed.check_weights(create_model(spec["name"], len(resumed.run["class_names"]) + 1, **spec["options"]))
+        classes = len(resumed.run["class_names"]) + 1
+        resumed.check_weights(outline(spec["name"], classes, spec["options"], source=str(resumed.file)))
         model = create_model(spec["name"], len(names) + 1, **spec["options"]).train()
     check_batch_size(model, config.data.batch_size, settings.frozen)
     assert model.spec is not None  # both ways of building a model leave it
