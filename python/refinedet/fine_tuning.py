@@ -189,7 +189,7 @@ def start_from(
 
 
 def _fits(own: Tensor, source: Tensor) -> bool:
-    return source.shape == own.shape and source.is_floating_point() == own.is_floating_point()
+    return source.shape == own.shape and source.is_floating_point() >= own.is_floating_point()
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from . import tensor_file
 from .backbones import backbone_file
-from .backbones.checkpoint import check_fits, load_strict, read_state_dict
+from .backbones.checkpoint import check_fits, load_strict, read_safetensors
 from .checks import check_class_names, check_integer
 from .detectors.registration import ENTRIES
 from .inference.finite import check_finite_weights
@@ -104,7 +104,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
 
     Options that stand for more weights than the file has take no memory.
     """
-    header, state = read_header(path), read_state_dict(path)
+    header, state = read_header(path), read_safetensors(Path(path))
     spec = header["model"]
     model = outline(spec["name"], spec["num_classes"], spec["options"], source=str(path))
     check_fits(model, state, model.state_dict(), source=str(path))

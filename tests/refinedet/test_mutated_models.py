@@ -193,3 +193,23 @@ def test_what_a_backbone_file_may_set(tmp_path: Path, options: dict[str, Any], m
     path = save_backbone(backbone.state_dict(), tmp_path / "b.safetensors", Origin("mine", options))
     with pytest.raises(ValueError, match=f"{path}.* {message}"):
         refinedet.create_model(NAME, 2, backbone_weights=path)
+
+
+def test_the_name_of_a_model_file_does_not_matter(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    path.write_bytes(file.read_bytes())
+    assert refinedet.load_model(path).class_names == NAMES
+
+
+def test_exported_files_are_no_models(tmp_path: Path) -> None:
+    """Nothing here reads what `refinedet export` writes; it is refused by name as any other file."""
+    for name, data in (("m.pt2", b"PK\x03\x04" + bytes(100)), ("m.onnx", b"\x08\x0a\x12\x07pytorch" + bytes(100))):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ValueError, match=f"weights: {tmp_path / name} is not a safetensors file"):
+            refinedet.load_model(tmp_path / name)
+
+
+def test_no_file_is_advised_to_run_code(tmp_path: Path) -> None:
+    torch.save({"a": Path("x")}, tmp_path / "m.pth")
+    with pytest.raises(ValueError, match="it is damaged, or holds more than tensors and plain values$"):
+        read_state_dict(tmp_path / "m.pth")

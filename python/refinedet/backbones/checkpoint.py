@@ -42,16 +42,12 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not file.is_file():
         raise FileNotFoundError(f"weights: no file {file}")
     if file.suffix == ".safetensors":
-        try:
-            return load_file(file)
-        except SafetensorError as error:
-            raise ValueError(f"weights: {file} is not a safetensors file: {error}") from None
+        return read_safetensors(file)
     check_intact(file, "weights")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except DAMAGED as error:
-        first = str(error).strip().split("\n")[0]
-        raise ValueError(f"weights: {file} is not a file of plain tensors: {type(error).__name__}: {first}") from None
+        raise ValueError(f"weights: {file} is not a file of plain tensors: {describe_damage(error)}") from None
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -61,6 +57,21 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if wrong:
         raise ValueError(f"weights: expected only tensors with names in {file}, but not: {named(wrong)}")
     return dict(content)
+
+
+def read_safetensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file of any name; ValueError if it is none."""
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"weights: {file} is not a safetensors file: {error}") from None
+
+
+def describe_damage(error: Exception) -> str:
+    """One of `DAMAGED` in a line, without torch's advice to let the file run code."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is damaged, or holds more than tensors and plain values"
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
@@ -75,7 +86,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 def check_fits(module: nn.Module, state: Mapping[str, Tensor], own: Mapping[str, Tensor], *, source: str) -> None:
     """ValueError unless `state` has the names and shapes of `own`, the state dict of `module` or a part of it.
 
-    Floats may be of another precision, but not integers.
+    Floats may be of another precision; integers in the place of floats are those of a damaged file.
     """
     problems = []
     missing = [key for key in own if key not in state]
@@ -94,7 +105,7 @@ def check_fits(module: nn.Module, state: Mapping[str, Tensor], own: Mapping[str,
     kinds = [
         f"{key} (expected {own[key].dtype}, got {state[key].dtype})"
         for key in own
-        if key in state and own[key].is_floating_point() != state[key].is_floating_point()
+        if key in state and own[key].is_floating_point() and not state[key].is_floating_point()
     ]
     if kinds:
         problems.append(f"dtypes differ: {named(kinds)}")

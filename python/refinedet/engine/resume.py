@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..backbones.archive import check_intact
 from ..backbones.backbone_file import same_option
-from ..backbones.checkpoint import DAMAGED, check_fits
+from ..backbones.checkpoint import DAMAGED, check_fits, describe_damage
 from ..checks import check_class_names
 from ..registry import check_options
 from .checkpoints import FILE, RUN
@@ -111,8 +111,7 @@ def read_checkpoint(path: str) -> Resumed:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except DAMAGED as error:
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
-        raise ValueError(f"train.resume: {file} is cut off or no checkpoint: {reason}") from None
+        raise ValueError(f"train.resume: {file} is cut off or no checkpoint: {describe_damage(error)}") from None
     if not isinstance(content, dict) or RUN not in content:
         raise ValueError(f"train.resume: {file} was not written by refinedet train")
     for part, kind in PARTS.items():
