@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,10 @@ def check_choice(value: object, name: str, choices: Sequence[object]) -> None:
 
 def check_range(value: Any, name: str, low: float, high: float) -> float:
     """The number, Python's own; ValueError unless it is one (of any kind, NumPy's too) from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= float(value) <= high:
+    number = _float(value)
+    if not low <= number <= high:
         raise ValueError(f"{name}: expected a number from {low} to {high}, got {value!r}")
-    return float(value)
+    return number
 
 
 def check_integer(value: Any, name: str, least: int, most: int = INT64) -> int:
@@ -72,7 +74,7 @@ def check_class_names(classes: Sequence[str], name: str = "classes") -> list[str
             raise ValueError(f"{name}: expected names, got an empty one")
         if not is_text(one):
             raise ValueError(f"{name}: expected names, got half a character in {one!r}")
-    twice = sorted({one for one in names if names.count(one) > 1})
+    twice = sorted(one for one, count in Counter(names).items() if count > 1)
     if twice:
         raise ValueError(f"{name}: expected distinct names, got {twice[0]!r} twice")
     return names
@@ -87,9 +89,19 @@ def check_std(value: Any, name: str) -> None:
     """ValueError unless `value` can be a standard deviation of first weights; None is some other way to make them."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:
+    if not 0 <= _float(value) < math.inf:
         raise ValueError(f"{name}: expected a number of at least 0 or None, got {value!r}")
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    return math.isfinite(_float(value))
+
+
+def _float(value: object) -> float:
+    """The number; NaN for what is none, and for an integer that no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from .user_modules import is_file_name
+from .yaml_size import check_expanded
 
 CONFIGS = Path(__file__).parent / "configs"
 SUFFIXES = (".yaml", ".yml")
 OWN_DATA = "own_data"
+MAX_LENGTH = 1_000_000
+"""Characters of a file: PyYAML takes about ten seconds for so many."""
 ALTERNATIVES = (("train.iterations", "train.epochs"), ("optim.warmup_iterations", "optim.warmup_epochs"))
 """Two ways to say one thing: who changes a configuration by one of them takes the other one out."""
 
@@ -49,8 +52,17 @@ def load_config(name: str | Path) -> dict[str, Any]:
 
 def parse_config(text: str, name: str) -> dict[str, Any]:
     """The mapping that a text in YAML (or JSON) holds; ValueError if it holds none. name: where it comes from."""
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"config: expected at most {MAX_LENGTH:,} characters in {name}, got {len(text):,}")
     try:
-        content = yaml.load(text, Loader=_Loader)
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                check_expanded(node)
+            content = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise ValueError(f"config: {name} is not YAML{line}: {error.problem}") from None
@@ -101,6 +113,10 @@ def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     resolved = path.resolve()
     if resolved in above:
         raise ValueError(f"base: goes round in a circle, {' -> '.join(str(file) for file in (*above, resolved))}")
+    if path.stat().st_size > 4 * MAX_LENGTH:
+        raise ValueError(
+            f"config: expected at most {MAX_LENGTH:,} characters in {path}, got {path.stat().st_size:,} bytes"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -184,10 +200,14 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # which may be given again
-        keys = [self.construct_object(key, deep=True) for key in own]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", own[place].start_mark)
+        seen: set[Any] = set()
+        for place in own:
+            key = self.construct_object(place, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # which the next line says
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", place.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
 

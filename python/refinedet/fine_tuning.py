@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from . import tensor_file
-from .backbones.backbone_file import FORMAT as BACKBONE_FORMAT
 from .backbones.backbone_file import same_option
 from .backbones.checkpoint import named, read_state_dict
+from .inference.finite import check_finite_weights
 from .registry import create_model
-from .weights import FORMAT, read_header
+from .weights import read_header, read_model
 
 if TYPE_CHECKING:
     from .detectors import Detector
@@ -86,7 +86,7 @@ def file_spec(weights: str | os.PathLike[str]) -> dict[str, Any] | None:
         header = tensor_file.read_header(file)
     except SafetensorError as error:
         raise ValueError(f"model.weights: {file} is not a safetensors file: {error}") from None
-    return read_header(file) if header.get("format") in (FORMAT, BACKBONE_FORMAT) else None
+    return read_header(file) if header else None
 
 
 def check_agrees(weights: str | os.PathLike[str], name: str | None, options: Mapping[str, Any]) -> None:
@@ -138,7 +138,7 @@ def start_from(
     given = dict(options or {})
     check_agrees(weights, name, given)
     header = file_spec(weights)
-    state = _without_prefix(read_state_dict(weights))
+    state = read_model(weights)[1] if header is not None else _without_prefix(read_state_dict(weights))
     old_names: list[str] | None = None
     if header is not None:
         old_names = header["class_names"]
@@ -155,7 +155,7 @@ def start_from(
         source = state.get(key)
         if source is not None and key in by_class and old_names is not None:
             source = _rows(value, source, old_names, class_names)
-        if source is None or source.shape != value.shape:
+        if source is None or not _fits(value, source):
             new.append(key)
             continue
         taken[key] = source
@@ -184,7 +184,12 @@ def start_from(
             f"{named(list(state))}"
         )
     model.load_state_dict({**own, **taken})
+    check_finite_weights(model, f"model.weights: {weights}")
     return start
+
+
+def _fits(own: Tensor, source: Tensor) -> bool:
+    return source.shape == own.shape and source.is_floating_point() == own.is_floating_point()
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:

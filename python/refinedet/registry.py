@@ -11,6 +11,7 @@ from typing import Any
 from .checks import check_integer
 from .detectors import Detector
 from .detectors.registration import ENTRIES, ModelEntry, ModelSpec, register_model
+from .inference.finite import check_finite_weights
 from .pretrained import backbone_options, load_backbone
 
 __all__ = ["ModelEntry", "ModelSpec", "create_model", "list_models", "model_entry", "register_model"]
@@ -52,13 +53,24 @@ def create_model(
     check_options(name, options)
     entry = model_entry(name)
     if backbone_weights is not None:
-        options = backbone_options(backbone_weights, entry.options, options)
+        options = _options_of_weights(backbone_weights, entry, options)
     config = entry.config.with_options(**options)
     model = entry.build(config, num_classes)
     model.spec = ModelSpec(name, num_classes, config.to_dict())
     if backbone_weights is not None:
         load_backbone(model.backbone, backbone_weights)
+        check_finite_weights(model.backbone, f"backbone_weights: {backbone_weights}")
     return model
+
+
+def _options_of_weights(weights: str | os.PathLike[str], entry: ModelEntry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with those that the backbone's weights set; ValueError that names the weights if they are wrong."""
+    options = backbone_options(weights, entry.options, given)
+    try:
+        entry.config.with_options(**options)
+    except ValueError as error:
+        raise ValueError(f"backbone_weights: {weights} sets an option that does not hold: {error}") from None
+    return options
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -14,14 +14,16 @@ from safetensors import SafetensorError
 
 from . import tensor_file
 from .backbones import backbone_file
-from .backbones.checkpoint import load_strict, read_state_dict
-from .checks import check_class_names
+from .backbones.checkpoint import check_fits, load_strict, read_state_dict
+from .checks import check_class_names, check_integer
 from .detectors.registration import ENTRIES
 from .inference.finite import check_finite_weights
-from .registry import create_model, model_entry
+from .registry import check_options, create_model, model_entry
 from .tensor_file import check_header, check_suffix, write_tensors
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .detectors import Detector
 
 FORMAT = "refinedet-model"
@@ -88,13 +90,34 @@ def load_model(
 
     FileNotFoundError without the file; ValueError if it is something else, or its weights do not fit or are not finite.
     """
-    header = read_header(path)
+    header, state = read_model(path)
     spec = header["model"]
     model = create_model(spec["name"], spec["num_classes"], **{**spec["options"], **options})
-    load_strict(model, read_state_dict(path), source=str(path))
+    load_strict(model, state, source=str(path))
     check_finite_weights(model, f"weights: {path}")
     model.to(device).eval()
     return Checkpoint(model, header["class_names"], header["info"])
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a model file, which fit each other: ValueError before a model is made that they do not fit.
+
+    Options that stand for more weights than the file has take no memory.
+    """
+    header, state = read_header(path), read_state_dict(path)
+    spec = header["model"]
+    model = outline(spec["name"], spec["num_classes"], spec["options"], source=str(path))
+    check_fits(model, state, model.state_dict(), source=str(path))
+    return header, state
+
+
+def outline(name: str, num_classes: int, options: Mapping[str, Any], *, source: str) -> Detector:
+    """The model that a file describes, without values: on torch's meta device. ValueError if there is no such model."""
+    try:
+        with torch.device("meta"):
+            return create_model(name, num_classes, **options)
+    except (ValueError, RuntimeError) as error:  # torch's word for shapes beyond any memory
+        raise ValueError(f"weights: {source} describes a model that cannot be built: {error}") from None
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -113,13 +136,20 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     check_header(header, file, {"model.name": str, "model.num_classes": int, "model.options": dict, "info": dict})
     if header["version"] > VERSION:
         raise ValueError(f"weights: {file} has format version {header['version']}, this package reads up to {VERSION}")
-    names = header.setdefault("class_names", None)
+    names, spec = header.setdefault("class_names", None), header["model"]
     if names is not None:
         try:
-            check_names(check_class_names(names), header["model"]["num_classes"])
+            if not isinstance(names, list):
+                raise TypeError(f"class_names: expected a list of names, got {names!r:.80}")
+            check_names(check_class_names(names), spec["num_classes"])
         except (TypeError, ValueError) as error:
             raise ValueError(f"weights: the header of {file} is damaged: {error}") from None
     _check_registered(header, file)
+    try:
+        check_integer(spec["num_classes"], "num_classes", 2)
+        check_options(spec["name"], spec["options"])
+    except ValueError as error:
+        raise ValueError(f"weights: {file} describes a model that cannot be built: {error}") from None
     return header
 
 

@@ -17,6 +17,9 @@ from ..tensor_file import SUFFIX, check_header, check_suffix, read_header, write
 
 FORMAT = "refinedet-backbone"
 VERSION = 1
+OWN = "backbone_"
+SHARED = ("cardinality", "group_width", "pixel_mean", "pixel_std", "channel_order")
+"""Options of a detector that weights of a backbone may set, beside those whose names begin with `OWN`."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,9 @@ def read_origin(path: str | os.PathLike[str]) -> Origin | None:
     check_header(header, file, {"source": str, "options": dict})
     if header["version"] > VERSION:
         raise ValueError(f"weights: {file} has format version {header['version']}, this package reads up to {VERSION}")
+    for name in header["options"]:
+        if not name.startswith(OWN) and name not in SHARED:
+            raise ValueError(f"weights: {file} sets {name}, which is none of the options that weights expect")
     return Origin(header["source"], header["options"])
 
 

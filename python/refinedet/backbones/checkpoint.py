@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .archive import check_intact
+
 MAX_NAMED = 8
 DAMAGED = (
     pickle.UnpicklingError,
@@ -44,6 +46,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             return load_file(file)
         except SafetensorError as error:
             raise ValueError(f"weights: {file} is not a safetensors file: {error}") from None
+    check_intact(file, "weights")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except DAMAGED as error:
@@ -70,7 +73,10 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 
 
 def check_fits(module: nn.Module, state: Mapping[str, Tensor], own: Mapping[str, Tensor], *, source: str) -> None:
-    """ValueError unless `state` has the names and shapes of `own`, the state dict of `module` or a part of it."""
+    """ValueError unless `state` has the names and shapes of `own`, the state dict of `module` or a part of it.
+
+    Floats may be of another precision, but not integers.
+    """
     problems = []
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
@@ -85,6 +91,13 @@ def check_fits(module: nn.Module, state: Mapping[str, Tensor], own: Mapping[str,
     ]
     if shapes:
         problems.append(f"shapes differ: {named(shapes)}")
+    kinds = [
+        f"{key} (expected {own[key].dtype}, got {state[key].dtype})"
+        for key in own
+        if key in state and own[key].is_floating_point() != state[key].is_floating_point()
+    ]
+    if kinds:
+        problems.append(f"dtypes differ: {named(kinds)}")
     if problems:
         raise ValueError(f"weights: {source} does not fit {type(module).__name__}; " + "; ".join(problems))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..yaml_size import check_expanded
 from .text import read_text
 
 NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -55,7 +56,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises FileNotFoundError; ValueError naming the file.
     """
     try:
-        content = yaml.load(read_text(path), _Loader)
+        loader = _Loader(read_text(path))
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                check_expanded(node)
+            content = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
     except FileNotFoundError:
         raise FileNotFoundError(f"root: no such file: {path}") from None
     except yaml.YAMLError as error:

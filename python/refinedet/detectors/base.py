@@ -15,7 +15,7 @@ from ..backbones.base import Backbone
 from ..checks import check_integer, check_shape
 from ..losses import MultiBoxLoss
 from ..outputs import HeadOutputs
-from .config import DetectorConfig, NMSConfig, resolve_nms
+from .config import MAX_SIDE, DetectorConfig, NMSConfig, resolve_nms
 from .per_class import limit_per_class
 from .registration import ModelSpec
 from .soft_after_hard import soft_after_hard
@@ -125,7 +125,7 @@ class Detector(nn.Module, ABC):
 
     def input_side(self, input_size: int | None = None) -> int:
         """Side of a square input in pixels: the one asked for, or the model's own; ValueError if it does not fit."""
-        side = check_integer(self.config.input_size if input_size is None else input_size, "input_size", 1)
+        side = check_integer(self.config.input_size if input_size is None else input_size, "input_size", 1, MAX_SIDE)
         if side % self.size_multiple:
             raise ValueError(f"input_size: expected a multiple of {self.size_multiple}, got {side}")
         return side

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 LOSS_OPTIONS = tuple(field.name for field in dataclasses.fields(LossConfig))
+MAX_SIDE = 16_384
+"""Of an input, in pixels: as many pixels as an image may have."""
 NMS_METHODS = ("hard", "linear", "gaussian")
 
 
@@ -138,7 +140,9 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
-        check_integer(self.input_size, "input_size", 1)
+            if isinstance(field.default, bool):
+                check_choice(getattr(self, field.name), field.name, (True, False))
+        check_integer(self.input_size, "input_size", 1, MAX_SIDE)
         check_range(self.theta, "theta", 0, 1)
         check_numbers(self.anchor_sizes, "anchor_sizes", positive=True)
         if self.anchor_max_sizes is not None:
@@ -150,6 +154,7 @@ class DetectorConfig:
         check_numbers(self.pixel_mean, "pixel_mean", 3)
         check_numbers(self.pixel_std, "pixel_std", 3, positive=True)
         check_choice(self.channel_order, "channel_order", ("bgr", "rgb"))
+        check_range(self.anchor_offset, "anchor_offset", -1, 1)
         resolve_nms(self.nms)  # this and the next two are called for their checks
         self.normalization()
         self.anchor_levels((1,) * len(self.anchor_sizes))

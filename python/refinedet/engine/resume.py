@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
-import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from ..backbones.archive import check_intact
 from ..backbones.backbone_file import same_option
+from ..backbones.checkpoint import DAMAGED, check_fits
+from ..checks import check_class_names
+from ..registry import check_options
 from .checkpoints import FILE, RUN
-from .config import RunConfig
+from .config import ModelConfig, RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +33,70 @@ FIXED = (
     "train.seed",
 )
 """Settings without which the rest of a run would not be that of the same run."""
+MODEL = "model."
+"""What Lightning puts before the names of the weights."""
 FREE = ("output", "train.resume", "train.save_minutes", "train.loggers", "data.workers", "data.root")
 """Settings that have no part in what comes out, and need no mention."""
 
 
-def read_checkpoint(path: str) -> tuple[Path, dict[str, Any]]:
-    """The file of a checkpoint, given by itself or by the folder of its run, and what it says about the run.
+PARTS: dict[str, type] = {
+    "epoch": int,
+    "global_step": int,
+    "state_dict": dict,
+    "loops.fit_loop": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    f"{RUN}.model.name": str,
+    f"{RUN}.model.options": dict,
+    f"{RUN}.class_names": list,
+    f"{RUN}.images": int,
+    f"{RUN}.processes": int,
+    f"{RUN}.config.model": dict,
+    f"{RUN}.evaluation_due": bool,
+}
+"""What every checkpoint holds."""
 
-    FileNotFoundError without one; ValueError for a file that is damaged or something else.
+
+@dataclass(frozen=True)
+class Resumed:
+    """A checkpoint. run: what it says about its run, see `describe_run`. state: the weights, by their names in the
+    model. loop: where the training loop stood."""
+
+    file: Path
+    run: dict[str, Any]
+    state: dict[str, Tensor]
+    loop: dict[str, Any]
+
+    def check_weights(self, model: nn.Module) -> None:
+        """ValueError unless the weights are those of such a model."""
+        try:
+            check_fits(model, self.state, model.state_dict(), source=str(self.file))
+        except ValueError as error:
+            raise ValueError(f"train.resume: {error}") from None
+
+    def check_loop(self, fresh: Mapping[str, Any]) -> None:
+        """ValueError unless what is said of the loop has all the parts of one that is new."""
+        _check_alike(self.loop, fresh, f"train.resume: {self.file} is damaged: loops.fit_loop")
+
+
+def _check_alike(given: Any, like: Any, where: str) -> None:
+    if isinstance(like, Mapping):
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{where}: expected keys and values, got {type(given).__name__}")
+        for key, value in like.items():
+            if key not in given:
+                raise ValueError(f"{where}.{key}: missing")
+            _check_alike(given[key], value, f"{where}.{key}")
+    elif isinstance(like, int) and (not isinstance(given, type(like)) or given < 0):
+        raise ValueError(f"{where}: expected {type(like).__name__} of at least 0, got {given!r:.80}")
+
+
+def read_checkpoint(path: str) -> Resumed:
+    """A checkpoint, given by itself or by the folder of its run.
+
+    FileNotFoundError without one; ValueError for a file that is damaged or something else, and for one whose parts were
+    changed to what no run writes.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -45,14 +107,36 @@ def read_checkpoint(path: str) -> tuple[Path, dict[str, Any]]:
         raise ValueError(
             f"train.resume: {file} is a model, for model.weights; a run goes on from its checkpoints/{FILE}"
         )
+    check_intact(file, "train.resume")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        reason = (str(error).splitlines() or [""])[0][:200]
+    except DAMAGED as error:
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
         raise ValueError(f"train.resume: {file} is cut off or no checkpoint: {reason}") from None
     if not isinstance(content, dict) or RUN not in content:
         raise ValueError(f"train.resume: {file} was not written by refinedet train")
-    return file, content[RUN]
+    for part, kind in PARTS.items():
+        value: Any = content
+        for key in part.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(
+                f"train.resume: {file} is damaged: {part}: expected {kind.__name__}, got {type(value).__name__}"
+            )
+    run = content[RUN]
+    try:
+        check_class_names(run["class_names"], "class_names")
+        check_options(run["model"]["name"], run["model"]["options"])
+        ModelConfig(**run["config"]["model"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"train.resume: {file} describes a run that cannot go on: {error}") from None
+    state = content["state_dict"]
+    wrong = [key for key, value in state.items() if not str(key).startswith(MODEL) or not isinstance(value, Tensor)]
+    if wrong:
+        raise ValueError(f"train.resume: {file} is damaged: state_dict: expected weights of a model, got {wrong[0]!r}")
+    return Resumed(
+        file, run, {key.removeprefix(MODEL): value for key, value in state.items()}, content["loops"]["fit_loop"]
+    )
 
 
 def check_model(run: dict[str, Any], config: RunConfig) -> None:

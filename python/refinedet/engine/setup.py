@@ -13,6 +13,7 @@ from ..data.dataset import DetectionDataset
 from ..detectors import Detector
 from ..evaluation import Evaluator
 from ..registry import create_model
+from ..weights import outline
 from .checkpoints import describe_run
 from .checks import check_batch_size
 from .class_weights import with_class_weights
@@ -20,7 +21,7 @@ from .config import RunConfig
 from .data import DetectionData
 from .gradient_checkpointing import checkpoint_activations
 from .module import DetectionModule
-from .resume import check_resumable
+from .resume import Resumed, check_resumable
 from .splits import open_training
 from .start import build_model, with_backbone_options, with_length
 from .stopping import TimeLimit
@@ -50,8 +51,8 @@ class Setup:
         return self.module.model
 
 
-def set_up(config: RunConfig, resumed: dict[str, Any] | None = None) -> Setup:
-    """Open the data and build the model. resumed: the run that goes on, as its checkpoint describes it.
+def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
+    """Open the data and build the model. resumed: the checkpoint of the run that goes on.
 
     ValueError for what does not hold together, or has changed since in a way that a run cannot go on with.
     """
@@ -64,14 +65,16 @@ def set_up(config: RunConfig, resumed: dict[str, Any] | None = None) -> Setup:
         config = with_class_weights(with_backbone_options(config), train_set)
         model = build_model(config, names)
     else:  # without the weights that the run began with
-        spec = resumed["model"]
+        spec = resumed.run["model"]
+        classes = len(resumed.run["class_names"]) + 1
+        resumed.check_weights(outline(spec["name"], classes, spec["options"], source=str(resumed.file)))
         model = create_model(spec["name"], len(names) + 1, **spec["options"]).train()
     check_batch_size(model, config.data.batch_size, settings.frozen)
     assert model.spec is not None  # both ways of building a model leave it
     processes = process_count(settings.devices)
     run = describe_run(config, model.spec, names, images=len(train_set), processes=processes)
     if resumed is not None:
-        for line in check_resumable(resumed, run):
+        for line in check_resumable(resumed.run, run):
             logger.warning("train.resume: %s", line)
     data = DetectionData(
         config.data,

@@ -25,7 +25,7 @@ from .checks import check_run
 from .config import RunConfig
 from .ema import WeightAverage
 from .progress import Progress
-from .resume import check_model, read_checkpoint
+from .resume import Resumed, check_model, read_checkpoint
 from .run_folder import check_free, claimed, is_main_process
 from .setup import Setup, set_up
 from .splits import write_holdout
@@ -68,14 +68,14 @@ def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: 
     config.train.check_length()
     check_run(config)
     config = with_precision(config)
-    resumed: dict[str, Any] | None = None
-    checkpoint: Path | None = None
+    resumed: Resumed | None = None
     if config.train.resume is not None:
-        checkpoint, resumed = read_checkpoint(config.train.resume)
-        check_model(resumed, config)
-        config = _with_model_of(resumed, config)
+        resumed = read_checkpoint(config.train.resume)
+        check_model(resumed.run, config)
+        config = _with_model_of(resumed.run, config)
     else:
         config = with_model(config)
+    checkpoint = None if resumed is None else resumed.file
     goes_on = checkpoint is not None and (config.output is None or _same(checkpoint, Path(config.output)))
     if config.output is not None and not goes_on:
         check_free(Path(config.output))
@@ -85,16 +85,17 @@ def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: 
         output = _output(config, checkpoint)
         if is_main_process():
             stack.enter_context(claimed(output))
-        return _run(setup, output, checkpoint, callbacks, loggers)
+        return _run(setup, output, resumed, callbacks, loggers)
 
 
 def _run(
     setup: Setup,
     output: Path,
-    checkpoint: Path | None,
+    resumed: Resumed | None,
     callbacks: Sequence[pl.Callback],
     loggers: Sequence[Logger],
 ) -> TrainResult:
+    checkpoint = None if resumed is None else resumed.file
     config, module = dataclasses.replace(setup.config, output=str(output)), setup.module
     settings, metric = config.train, config.evaluation.main_metric
     save = SaveModels(output, setup.class_names, metric)
@@ -115,6 +116,8 @@ def _run(
         loggers=[*build_loggers(settings.loggers, output), *loggers],
         steps=len(setup.train_set) // (config.data.batch_size * process_count(settings.devices)),
     )
+    if resumed is not None:
+        resumed.check_loop(trainer.fit_loop.state_dict())
     if trainer.is_global_zero:
         print(describe({"train": setup.train_set, "val": setup.val_set}, setup.model.config.input_size), flush=True)
         write_config(config, output / "config.yaml")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .schema import ImageId, ResultsError, check_bbox, check_id, is_finite, is_int, read_json
+from ..checks import is_text
+from .schema import ImageId, ResultsError, check_bbox, check_id, is_finite, is_int, read_json, shown
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def _from_coco(source: Any, class_names: Sequence[str] | None, name: str) -> Gro
             f"{name}: expected an object with images, annotations and categories, got {type(source).__name__}"
         )
     for key in ("images", "annotations", "categories"):
-        if not isinstance(source.get(key), Sequence):
-            raise ResultsError(f"{name}: expected a list under {key!r}, has {sorted(source)}")
+        if not isinstance(source.get(key), Sequence) or isinstance(source[key], str | bytes):
+            raise ResultsError(f"{name}: expected a list under {key!r}, has {shown(sorted(source, key=str))}")
     image_ids = _unique_ids(source["images"], f"{name}: images")
     names, category_ids = _classes(source["categories"], class_names, name)
     image_of = {image_id: i for i, image_id in enumerate(image_ids)}
@@ -102,10 +103,10 @@ def _from_coco(source: Any, class_names: Sequence[str] | None, name: str) -> Gro
     for i, entry in enumerate(entries):
         where = f"{name}: annotations[{i}]"
         _require(entry, ("image_id", "category_id", "bbox"), where)
-        if entry["image_id"] not in image_of:
-            raise ResultsError(f"{where}: image_id: no such image {entry['image_id']!r}")
-        if entry["category_id"] not in label_of:
-            raise ResultsError(f"{where}: category_id: no such class {entry['category_id']!r}")
+        if not isinstance(entry["image_id"], Hashable) or entry["image_id"] not in image_of:
+            raise ResultsError(f"{where}: image_id: no such image {shown(entry['image_id'])}")
+        if not isinstance(entry["category_id"], Hashable) or entry["category_id"] not in label_of:
+            raise ResultsError(f"{where}: category_id: no such class {shown(entry['category_id'])}")
         check_bbox(entry["bbox"], f"{where}: bbox")
         x, y, w, h = entry["bbox"]
         image_index[i] = image_of[entry["image_id"]]
@@ -113,7 +114,7 @@ def _from_coco(source: Any, class_names: Sequence[str] | None, name: str) -> Gro
         boxes[i] = (x, y, x + w, y + h)
         size = entry.get("area", w * h)
         if not (is_finite(size) and size >= 0):
-            raise ResultsError(f"{where}: area: expected a number >= 0, got {size!r}")
+            raise ResultsError(f"{where}: area: expected a number >= 0, got {shown(size)}")
         area[i] = size
         crowd[i] = _flag(entry, "iscrowd", where)
         difficult[i] = _flag(entry, "difficult", where)
@@ -126,11 +127,13 @@ def _classes(categories: Sequence[Any], class_names: Sequence[str] | None, name:
     for i, category in enumerate(categories):
         _require(category, ("name",), f"{name}: categories[{i}]")
         if not is_int(category["id"]):
-            raise ResultsError(f"{name}: categories[{i}]: id: expected an integer, got {category['id']!r}")
-        listed.append(str(category["name"]))
+            raise ResultsError(f"{name}: categories[{i}]: id: expected an integer, got {shown(category['id'])}")
+        listed.append(_class_name(category["name"], f"{name}: categories[{i}]: name"))
+    seen: set[str] = set()
     for i, class_name in enumerate(listed):
-        if class_name in listed[:i]:
-            raise ResultsError(f"{name}: categories[{i}]: name {class_name!r} comes twice")
+        if class_name in seen:
+            raise ResultsError(f"{name}: categories[{i}]: name {shown(class_name)} comes twice")
+        seen.add(class_name)
     if class_names is None:
         return listed, [int(category) for category in ids]
     wanted = list(class_names)
@@ -138,8 +141,14 @@ def _classes(categories: Sequence[Any], class_names: Sequence[str] | None, name:
         raise ResultsError(f"class_names: expected distinct names, got {wanted}")
     missing = [class_name for class_name in wanted if class_name not in listed]
     if missing:
-        raise ResultsError(f"{name}: no category named {missing[0]!r}, has {listed}")
+        raise ResultsError(f"{name}: no category named {missing[0]!r}, has {shown(listed)}")
     return wanted, [int(ids[listed.index(class_name)]) for class_name in wanted]
+
+
+def _class_name(value: Any, where: str) -> str:
+    if not (is_int(value) or isinstance(value, str)) or not is_text(str(value)):
+        raise ResultsError(f"{where}: expected text, got {shown(value)}")
+    return str(value)
 
 
 def _unique_ids(entries: Sequence[Any], where: str) -> list[Any]:
@@ -148,7 +157,7 @@ def _unique_ids(entries: Sequence[Any], where: str) -> list[Any]:
         _require(entry, ("id",), f"{where}[{i}]")
         check_id(entry["id"], f"{where}[{i}]: id")
         if entry["id"] in seen:
-            raise ResultsError(f"{where}[{i}]: id {entry['id']!r} comes twice, first at {seen[entry['id']]}")
+            raise ResultsError(f"{where}[{i}]: id {shown(entry['id'])} comes twice, first at {seen[entry['id']]}")
         seen[entry["id"]] = i
     return list(seen)
 
@@ -158,11 +167,11 @@ def _require(entry: Any, keys: Sequence[str], where: str) -> None:
         raise ResultsError(f"{where}: expected an object, got {type(entry).__name__}")
     missing = [key for key in keys if key not in entry]
     if missing:
-        raise ResultsError(f"{where}: {', '.join(missing)} missing, has {sorted(entry)}")
+        raise ResultsError(f"{where}: {', '.join(missing)} missing, has {shown(sorted(entry, key=str))}")
 
 
 def _flag(entry: Mapping[str, Any], key: str, where: str) -> bool:
     value = entry.get(key, 0)
     if value not in (0, 1):
-        raise ResultsError(f"{where}: {key}: expected 0 or 1, got {value!r}")
+        raise ResultsError(f"{where}: {key}: expected 0 or 1, got {shown(value)}")
     return bool(value)

@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from .schema import ImageId, ResultsError, check_results, is_finite, read_json
+from .schema import ImageId, ResultsError, check_results, is_finite, read_json, shown
+
+MAX_LABEL = 2**53
+"""The largest integers that float64 tells apart."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class ImageDetections:
         scores = as_array(self.scores, np.float64)
         where = f"detections of image {self.image_id!r}"
         numbers = as_array(self.labels, np.float64)
-        if (numbers != np.floor(numbers)).any():
-            raise ResultsError(f"{where}: labels: expected integers, got {numbers.tolist()}")
+        if (numbers != np.floor(numbers)).any() or (abs(numbers) > MAX_LABEL).any():
+            raise ResultsError(f"{where}: labels: expected integers, got {shown(numbers.tolist())}")
         labels = numbers.astype(np.int64)
         if boxes.size == 0:
             boxes = boxes.reshape(0, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -40,13 +41,13 @@ def check_results(
             raise ResultsError(f"{where}: expected an object, got {_kind(entry)}")
         missing = [k for k in ("image_id", "category_id", "bbox", "score") if k not in entry]
         if missing:
-            raise ResultsError(f"{where}: {', '.join(missing)} missing, has {sorted(entry)}")
+            raise ResultsError(f"{where}: {', '.join(missing)} missing, has {shown(sorted(entry, key=str))}")
         check_id(entry["image_id"], f"{where}: image_id")
         if not is_int(entry["category_id"]):
-            raise ResultsError(f"{where}: category_id: expected an integer, got {entry['category_id']!r}")
+            raise ResultsError(f"{where}: category_id: expected an integer, got {shown(entry['category_id'])}")
         check_bbox(entry["bbox"], f"{where}: bbox")
         if not is_finite(entry["score"]):
-            raise ResultsError(f"{where}: score: expected a finite number, got {entry['score']!r}")
+            raise ResultsError(f"{where}: score: expected a finite number, got {shown(entry['score'])}")
         if known_images is not None and entry["image_id"] not in known_images:
             raise ResultsError(f"{where}: image_id: no such image {entry['image_id']!r}")
         if known_categories is not None and entry["category_id"] not in known_categories:
@@ -56,7 +57,7 @@ def check_results(
 def check_id(value: Any, where: str) -> None:
     """Raises ResultsError, starting with `where`, unless value is an integer or a string."""
     if not (is_int(value) or isinstance(value, str)):
-        raise ResultsError(f"{where}: expected an integer or a string, got {value!r}")
+        raise ResultsError(f"{where}: expected an integer or a string, got {shown(value)}")
 
 
 def check_bbox(value: Any, where: str) -> None:
@@ -67,15 +68,16 @@ def check_bbox(value: Any, where: str) -> None:
         or not all(is_finite(v) for v in value)
         or value[2] < 0
         or value[3] < 0
+        or not (is_finite(value[0] + value[2]) and is_finite(value[1] + value[3]))
     ):
-        raise ResultsError(f"{where}: expected [x, y, w, h], finite numbers with w >= 0 and h >= 0, got {value!r}")
+        raise ResultsError(f"{where}: expected [x, y, w, h], finite numbers with w >= 0 and h >= 0, got {shown(value)}")
 
 
 def read_json(path: str | Path) -> Any:
     """The content of a JSON file; ResultsError with path and line where it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # text in other encodings, endless numbers, great depth
         raise ResultsError(f"{path}: not a JSON file: {error}") from error
 
 
@@ -86,7 +88,17 @@ def is_int(value: Any) -> bool:
 
 def is_finite(value: Any) -> bool:
     """A finite real number of Python or NumPy; a bool is none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
+
+
+def shown(value: Any) -> str:
+    """A value for a message, cut to a length that can be read."""
+    return reprlib.repr(value)
 
 
 def _kind(value: Any) -> str:

@@ -202,7 +202,7 @@ def test_files_that_are_no_checkpoint(config: RunConfig, tmp_path: Path) -> None
         train(replace(config, train=replace(config.train, resume=str(tmp_path / name))))
 
     for length in (0, 10, len(whole) // 2, len(whole) - 100):
-        with pytest.raises(ValueError, match="train.resume: .*cut.ckpt is cut off or no checkpoint"):
+        with pytest.raises(ValueError, match="train.resume: .*cut.ckpt is cut off or "):
             resume(whole[:length], "cut.ckpt")
     with pytest.raises(ValueError, match="train.resume: .*last.safetensors is a model, for model.weights"):
         resume(result.last.read_bytes(), "last.safetensors")

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from refinedet.inference.video import read_frames, stated_frames, stated_rate
 
+from ..mutations import EDITS, edited
 from .makers import Camera, write_video
 
 
@@ -65,3 +68,24 @@ def test_a_frame_of_another_size_is_named(monkeypatch):
     monkeypatch.setattr("cv2.VideoCapture", Growing)
     with pytest.raises(OSError, match="camera 0: frame 1 is of 64 x 96, the first of 64 x 48 pixels"):
         list(read_frames(0))
+
+
+@pytest.mark.filterwarnings("ignore:.*frames can be read, it states:UserWarning")
+def test_mutated_videos_are_frames_or_a_named_error(tmp_path, capfd):
+    path = write_video(tmp_path / "clip.avi")
+    good = path.read_bytes()
+
+    @settings(derandomize=True, deadline=None, max_examples=150)
+    @given(EDITS, st.booleans(), st.floats(0, 5))
+    def check(edits, in_head, kept):
+        data = edited(good[:400], edits) + good[400:] if in_head else edited(good, edits)
+        path.write_bytes(data[: round(kept * len(data))])
+        try:
+            frames = [frame.pixels.shape for frame in read_frames(str(path))]
+        except OSError as error:
+            assert str(path) in str(error)
+        else:
+            assert 0 < len(frames) <= 6 and len(set(frames)) == 1
+
+    check()
+    capfd.readouterr()  # what FFmpeg writes of each

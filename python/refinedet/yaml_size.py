@@ -1,0 +1,41 @@
+"""YAML whose aliases, depth or numbers would fill the memory is refused before anything is made of it."""
+
+from __future__ import annotations
+
+import yaml
+
+MAX_NODES = 100_000
+MAX_DEPTH = 50
+MAX_DIGITS = 100
+
+
+def check_expanded(node: yaml.Node) -> None:
+    """MarkedYAMLError for a tree with too many nodes when every alias stands for all of what it names, for one that is
+    nested too deeply or contains itself, and for endless whole numbers."""
+    _count(node, {}, [])
+
+
+def _count(node: yaml.Node, counts: dict[int, int | None], above: list[yaml.Node]) -> int:
+    """Nodes in all. counts: those of the nodes that are known, None for those that are being counted."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+            raise _refusal(f"a whole number of {len(node.value)} digits", node)
+        return 1
+    known = counts.get(id(node), 0)
+    if known is None:
+        raise _refusal("something that contains itself", node)
+    if known:
+        return known
+    if len(above) >= MAX_DEPTH:
+        raise _refusal(f"more than {MAX_DEPTH} levels, one in the other", node)
+    counts[id(node)] = None
+    pairs = node.value if isinstance(node, yaml.MappingNode) else [(child,) for child in node.value]
+    total = 1 + sum(_count(child, counts, [*above, node]) for pair in pairs for child in pair)
+    if total > MAX_NODES:
+        raise _refusal(f"more than {MAX_NODES:,} values, aliases written out", node)
+    counts[id(node)] = total
+    return total
+
+
+def _refusal(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=f"it has {what}", problem_mark=node.start_mark)
