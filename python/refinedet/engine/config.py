@@ -206,7 +206,7 @@ class TrainConfig:
     Args:
         iterations: the length of the run in steps; on the command line it replaces the epochs of a configuration.
         epochs: the length of the run in passes over the training images; auto goes by how many there are: about
-            24,000 images altogether, in 12 to 300 epochs. One of the two is given, or max_minutes.
+            20,000 images altogether, in 12 to 300 epochs. One of the two is given, or max_minutes.
         max_minutes: end after that time, the last evaluation included; where the length is longer, or none is given,
             the schedule is planned so that it is complete then.
         accumulate: steps per update of the weights.

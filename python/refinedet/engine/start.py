@@ -19,13 +19,13 @@ from .config import RunConfig
 
 logger = logging.getLogger(__name__)
 
-SEEN = 24_000
+SEEN = 20_000
 """Images, counted as often as they are seen, that a run of "auto" length aims at."""
 FEWEST_EPOCHS, MOST_EPOCHS = 12, 300
 
 
 def automatic_epochs(images: int) -> int:
-    """Epochs for a data set of so many training images: about 24,000 images altogether, in 12 to 300 epochs."""
+    """Epochs for a data set of so many training images: about 20,000 images altogether, in 12 to 300 epochs."""
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(SEEN / images)))
 
 

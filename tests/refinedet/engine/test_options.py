@@ -125,7 +125,7 @@ def test_schedule_by_time() -> None:
 
 
 def test_automatic_length() -> None:
-    assert [automatic_epochs(n) for n in (1, 205, 2000, 100_000)] == [300, 117, 12, 12]
+    assert [automatic_epochs(n) for n in (1, 205, 2000, 100_000)] == [300, 98, 12, 12]
 
 
 @pytest.mark.parametrize(
