@@ -27,7 +27,8 @@ class TransferConnectionBlock(nn.Module):
     top: True builds the block of the top level, without a deconvolution.
     deconv_kernel: 2 (stride 2, no padding: the released code) or 4 (stride 2, padding 1: the paper's figure).
     norm: "none" (biases, as with VGG-16) or "batch" (batch norm after every convolution and the deconvolution,
-        which then have no bias, as with ResNet-101).
+        which then have no bias, as with ResNet-101). Where the deconvolution gives a row or column more than `source`
+        has, that is cut off before the norm, so that it has no part in the statistics of training.
 
     source (B, in_channels, h, w), above (B, channels, H, W) with h in {2H-1, 2H} and w in {2W-1, 2W};
     returns (B, channels, h, w). Deconvolution, bias, sum and ReLU are one op, `refinedet_ext.deconv_sum`, for the

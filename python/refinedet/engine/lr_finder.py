@@ -10,7 +10,7 @@ from typing import cast
 from lightning.pytorch.tuner import Tuner
 from matplotlib.figure import Figure
 
-from ..folders import free_folder
+from ..folders import check_folder, free_folder, make_folder
 from .config import RunConfig
 from .setup import set_up
 from .start import with_model, with_precision
@@ -36,7 +36,7 @@ def find_lr(config: RunConfig, *, lowest: float = 1e-6, highest: float = 1.0, st
     """
     if not 0 < lowest < highest:
         raise ValueError(f"lowest, highest: expected 0 < lowest < highest, got {lowest} and {highest}")
-    output = free_folder("runs/find_lr") if config.output is None else Path(config.output)
+    output = free_folder("runs/find_lr") if config.output is None else check_folder(config.output)
     plot = output / "lr_finder.png"
     if plot.exists():
         raise ValueError(f"output: {plot} exists; give another folder")
@@ -44,7 +44,7 @@ def find_lr(config: RunConfig, *, lowest: float = 1e-6, highest: float = 1.0, st
     config = with_model(with_precision(dataclasses.replace(config, train=settings)))
     with quiet():
         setup = set_up(config)
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         trainer = build_trainer(setup.config, output, callbacks=[], loggers=[], steps=steps)
         found = Tuner(trainer).lr_find(
             setup.module, datamodule=setup.data, min_lr=lowest, max_lr=highest, num_training=steps, update_attr=False

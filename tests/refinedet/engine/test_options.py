@@ -23,10 +23,11 @@ from refinedet.engine.gradient_checkpointing import checkpoint_activations
 from refinedet.engine.lr_finder import find_lr
 from refinedet.engine.module import DetectionModule
 from refinedet.engine.optim import lr_factor
-from refinedet.engine.run_folder import claimed, free_folder
+from refinedet.engine.run_folder import claimed
 from refinedet.engine.start import automatic_epochs
 from refinedet.engine.train import train
 from refinedet.evaluation import Evaluator
+from refinedet.folders import free_folder
 from refinedet.registry import create_model
 from refinedet.weights import load_model
 
@@ -257,3 +258,9 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(config: RunConfig, monkeyp
     resumed = train(replace(config, train=TrainConfig(**CPU, epochs=2, resume=config.output)))
     assert json.loads((resumed.output / "metrics.json").read_text())["last"]["step"] == 6
     assert os.path.exists(resumed.best) and np.isfinite(resumed.best_metric or 0)
+
+
+def test_the_folder_of_the_rate_finder_is_looked_at_first(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="output: expected a folder, .*file is none"):
+        find_lr(replace(config, output=str(tmp_path / "file/x"), data=replace(config.data, root="nowhere")))
