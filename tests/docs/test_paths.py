@@ -11,7 +11,7 @@ import refinedet_ext as rx
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md")
-FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()}
+FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"runs"}  # what commands leave there comes and goes
 KINDS = ("py", "h", "cpp", "cu", "md", "toml", "txt", "yaml", "sh")
 PLACEHOLDER = r"<(op|family)>"
 

@@ -13,8 +13,9 @@ import refinedet
 from refinedet.api import run_config
 from refinedet.cli import main
 from refinedet.cli.parser import resolve_run
+from refinedet.config_files import load_config
 from refinedet.data.synthetic import render_dataset
-from refinedet.engine import DataConfig, OptimConfig, RunConfig, TrainConfig
+from refinedet.engine import DataConfig, RunConfig, TrainConfig
 
 TINY = {"name": "refinedet192_small", "options": {"input_size": 64, "tcb_channels": 16}}
 PARTS = {
@@ -43,7 +44,7 @@ def test_train_and_evaluate_in_a_few_lines(rendered, tmp_path, capsys):
     assert 0 <= metrics["AP"] <= 1 and (tmp_path / "eval" / "metrics.json").is_file()
     assert refinedet.Predictor.from_file(result.best).class_names[0] == "disc"
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert written["data"]["root"] == str(rendered) and written["optim"]["lr"] == OptimConfig().lr
+    assert written["data"]["root"] == str(rendered) and written["optim"]["lr"] == load_config("own_data")["optim"]["lr"]
 
 
 def test_the_configuration_of_a_run_is_enough_to_measure_it(rendered, tmp_path, monkeypatch, capsys):
