@@ -238,7 +238,7 @@ def export(
 
 
 def demo(
-    output: str | None = None, train_pictures: int = 400, test_pictures: int = 100, epochs: int = 30, seed: int = 0
+    output: str | None = None, train_pictures: int = 1200, test_pictures: int = 100, epochs: int = 7, seed: int = 0
 ) -> None:
     """Render a data set, train a small RefineDet on it from scratch, evaluate, draw.
 
