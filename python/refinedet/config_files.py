@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .strict_yaml import StrictLoader, check_expanded
 from .user_modules import is_file_name
-from .yaml_size import check_expanded
 
 CONFIGS = Path(__file__).parent / "configs"
 SUFFIXES = (".yaml", ".yml")
@@ -86,12 +86,25 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def starting_point(changes: Mapping[str, Any]) -> dict[str, Any]:
     """What a run begins with that names no configuration: the recipe `own_data`, without its model where `changes` ask
-    for one; nothing where they go on with another run.
+    for one; where they go on with another run, that run's config.yaml.
     """
-    if _value(changes, "train.resume") is not None:
-        return {}
+    resume = _value(changes, "train.resume")
+    if resume is not None:
+        return _config_of_run(Path(str(resume)).expanduser())
     recipe = load_config(OWN_DATA)
     return without(recipe, "model") if changes.get("model") else recipe
+
+
+def _config_of_run(checkpoint: Path) -> dict[str, Any]:
+    """What stands beside a checkpoint, given by its file or by its run's folder. FileNotFoundError without it."""
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
+    file = folder / "config.yaml"
+    if not checkpoint.exists():
+        raise FileNotFoundError(f"train.resume: no file {checkpoint}")
+    if not file.is_file():
+        raise FileNotFoundError(f"train.resume: no config.yaml in {folder}; give the run's configuration by config")
+    content = load_config(file)
+    return without(content, "output")  # a run goes on in its folder, wherever that is now
 
 
 def without(content: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -195,20 +208,8 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-class _Loader(yaml.SafeLoader):
-    """Scalars as the command line reads them: 1e-3 is a number, and 2026-01-01 is text. No key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # which may be given again
-        seen: set[Any] = set()
-        for place in own:
-            key = self.construct_object(place, deep=True)
-            if not isinstance(key, Hashable):
-                continue  # which the next line says
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", place.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+class _Loader(StrictLoader):
+    """Scalars as the command line reads them: 1e-3 is a number, and 2026-01-01 is text."""
 
 
 class _Dumper(yaml.SafeDumper):

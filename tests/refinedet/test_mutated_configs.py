@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from refinedet.cli import main
 from refinedet.config_files import CONFIGS, dump_config, load_config, parse_config
-from refinedet.yaml_size import MAX_NODES
+from refinedet.strict_yaml import MAX_NODES
 
 from .mutations import EDITS, Edits, edited
 

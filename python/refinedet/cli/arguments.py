@@ -39,7 +39,7 @@ class _Typed:
     words: list[str] = field(default_factory=list)
 
     def sketch(self) -> dict[str, Any]:
-        """What is given, by section and name, whatever its value."""
+        """What is given, by section and name, as it was typed."""
         found: dict[str, Any] = {}
         for config, _ in self.configs:
             found = merge(found, config)
@@ -47,8 +47,18 @@ class _Typed:
             section, _, rest = name.partition(".")
             found.setdefault(section, {})
             if isinstance(found[section], dict):
-                found[section][rest] = True
+                found[section][rest] = self._value(name)
         return found
+
+    def _value(self, name: str) -> str | None:
+        """The last one that was typed for an option."""
+        value = None
+        for word, following in zip(self.words, [*self.words[1:], None], strict=True):
+            if word == f"--{name}":
+                value = following
+            elif word.startswith(f"--{name}="):
+                value = word.partition("=")[2]
+        return value
 
 
 def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> list[str]:

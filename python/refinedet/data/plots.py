@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from ..figures import INK, clean, new_figure
 from .statistics import SIZE_LIMITS, Statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_INK = "#333333"
 _COLORS = ("#3366aa", "#dd7722", "#2a9d55")
 _MOST_CLASSES = 60
 _GRID = 64  # cells a side of the map of positions
@@ -30,7 +29,7 @@ def plot_classes(parts: Mapping[str, Statistics], names: Sequence[str], path: st
     total = sum(one.per_class for one in parts.values())
     order = np.argsort(-np.asarray(total), kind="stable")
     shown = order if len(order) <= _MOST_CLASSES else np.concatenate([order[:30], order[-30:]])
-    figure = _figure(8.0, 1.3 + 0.26 * len(shown))
+    figure = new_figure(8.0, 1.3 + 0.26 * len(shown))
     axes = figure.add_subplot()
     rows = np.arange(len(shown))
     left = np.zeros(len(shown))
@@ -43,21 +42,21 @@ def plot_classes(parts: Mapping[str, Statistics], names: Sequence[str], path: st
     for row, position in zip(rows, shown, strict=True):
         _write_name(axes, names[position], float(row))
     if len(shown) < len(order):
-        axes.axhline(29.5, color=_INK, linewidth=0.8, linestyle=":")
+        axes.axhline(29.5, color=INK, linewidth=0.8, linestyle=":")
     axes.set(xlabel="objects", ylim=(len(shown) - 0.4, -0.6), xlim=(0, max(1.0, left.max()) * 1.12))
     title = "Objects of every class"
     if len(shown) < len(order):
         title += f"\nthe 30 most and the 30 least frequent of {len(order)}"
-    axes.set_title(title, loc="left", color=_INK)
+    axes.set_title(title, loc="left", color=INK)
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(parts), borderaxespad=0)
-    _clean(axes)
+    clean(axes)
     figure.savefig(path, facecolor="white")
 
 
 def plot_boxes(parts: Mapping[str, Statistics], input_size: int, path: str | Path) -> None:
     """Draws the boxes' sizes in pixels of the network's input, their aspect ratios, where they lie, and how many an
     image has."""
-    figure = _figure(10.0, 7.6)
+    figure = new_figure(10.0, 7.6)
     sides, ratios, positions, counts = figure.subplots(2, 2).ravel()
     for axes, name, unit in ((sides, "sides", 16.0), (ratios, "ratios", 1.0)):
         values = {part: getattr(one, name) for part, one in parts.items()}
@@ -72,21 +71,21 @@ def plot_boxes(parts: Mapping[str, Statistics], input_size: int, path: str | Pat
         axes.set_ylabel("% of the boxes")
         axes.legend(frameon=False, fontsize=8)
     for limit, text in zip(SIZE_LIMITS, ("medium from here", "large from here"), strict=True):
-        sides.axvline(limit, color=_INK, linewidth=0.8, linestyle=":")
+        sides.axvline(limit, color=INK, linewidth=0.8, linestyle=":")
         sides.annotate(
             text, (limit, 1), (2, -3), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
             rotation=90, va="top",
         )  # fmt: skip
     sides.set_xlabel(f"side of a square as large as the box, pixels of an input of {input_size}")
-    sides.set_title("Sizes", loc="left", color=_INK)
-    ratios.axvline(1, color=_INK, linewidth=0.8, linestyle=":")
+    sides.set_title("Sizes", loc="left", color=INK)
+    ratios.axvline(1, color=INK, linewidth=0.8, linestyle=":")
     ratios.set_xlabel("width / height, as the network sees it")
-    ratios.set_title("Aspect ratios", loc="left", color=_INK)
+    ratios.set_title("Aspect ratios", loc="left", color=INK)
     heat = position_map(np.concatenate([one.boxes for one in parts.values()]) / input_size)
     shown = positions.imshow(heat, extent=(0, 1, 1, 0), cmap="viridis", vmin=0, aspect="auto")
     figure.colorbar(shown, ax=positions, label="boxes that cover a point")
     positions.set(xlabel="across the image", ylabel="down the image")
-    positions.set_title("Positions", loc="left", color=_INK)
+    positions.set_title("Positions", loc="left", color=INK)
     most = max((int(one.per_image.max(initial=0)) for one in parts.values()), default=0)
     edges = np.linspace(-0.5, most + 0.5, min(most + 2, 61))
     for (part, one), color in zip(parts.items(), _COLORS, strict=False):
@@ -95,10 +94,10 @@ def plot_boxes(parts: Mapping[str, Statistics], input_size: int, path: str | Pat
             one.per_image, edges, weights=weights, histtype="step", color=color, linewidth=1.6, label=part
         )  # fmt: skip
     counts.set(xlabel="objects in an image", ylabel="% of the images")
-    counts.set_title("Objects per image", loc="left", color=_INK)
+    counts.set_title("Objects per image", loc="left", color=INK)
     counts.legend(frameon=False, fontsize=8)
     for axes in (sides, ratios, counts):
-        _clean(axes)
+        clean(axes)
     figure.savefig(path, facecolor="white")
 
 
@@ -119,7 +118,7 @@ def _write_name(axes: Axes, name: str, row: float) -> None:
     place: Any = {"xycoords": axes.get_yaxis_transform(), "annotation_clip": False}
     if _has_glyphs(shown):
         axes.annotate(
-            shown, (0, row), (-6, 0), textcoords="offset points", ha="right", va="center", fontsize=9, color=_INK,
+            shown, (0, row), (-6, 0), textcoords="offset points", ha="right", va="center", fontsize=9, color=INK,
             parse_math=False, **place,
         )  # fmt: skip
         return
@@ -142,21 +141,3 @@ def _has_glyphs(text: str) -> bool:
 
     font = get_font(findfont("DejaVu Sans"))
     return all(char.isspace() or font.get_char_index(ord(char)) for char in text)
-
-
-def _figure(width: float, height: float) -> Figure:
-    # A Figure of its own with the Agg canvas: pyplot would keep state and look for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _clean(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(colors=_INK, labelsize=9)
-    axes.grid(color="#e3e3e3", linewidth=0.8)
-    axes.set_axisbelow(True)

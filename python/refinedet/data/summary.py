@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ..text_table import align
 from .dataset import DetectionDataset
 from .report import AnnotationReport
 from .statistics import SIZE_LIMITS, Statistics, measure
@@ -64,25 +64,6 @@ def describe(
         if details:
             lines += [f"{part}: {report.source}", *details]
     return "\n".join(lines)
-
-
-def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the first column to the left and the others to the right; wide characters, as Chinese has them, take
-    two places."""
-    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        first = row[0] + " " * (widths[0] - display_width(row[0]))
-        rest = (" " * (width - display_width(cell)) + cell for cell, width in zip(row[1:], widths[1:], strict=True))
-        lines.append("  ".join([first, *rest]).rstrip())
-    return lines
-
-
-def display_width(text: str) -> int:
-    """Columns that a text takes in a terminal."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
 
 
 def _image_sizes(one: Statistics) -> str:

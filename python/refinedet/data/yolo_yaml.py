@@ -8,26 +8,15 @@ from typing import Any
 
 import yaml
 
-from ..yaml_size import check_expanded
+from ..strict_yaml import StrictLoader, check_expanded
 from .text import read_text
 
 NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
-class _Loader(yaml.SafeLoader):
-    """Gives every scalar as the string that stands there, and refuses a key that comes twice.
-
-    YAML 1.1 would make `True` of a class called yes, 7 of 007 and 5400 of 1:30:00.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+class _Loader(StrictLoader):
+    """Gives every scalar as the string that stands there: YAML 1.1 would make `True` of a class called yes, 7 of 007
+    and 5400 of 1:30:00."""
 
 
 _Loader.yaml_implicit_resolvers = {

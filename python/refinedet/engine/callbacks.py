@@ -86,9 +86,15 @@ class ValidationImages(pl.Callback):
         if batch_idx > 0 or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
         writers = [log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)]
-        records = from_padded(outputs, batch.original_sizes, batch.image_ids)
+        lost = {one.image_id for one in batch.unreadable}
+        records = [
+            record
+            for record in from_padded(outputs, batch.original_sizes, batch.image_ids)
+            if record.image_id not in lost
+        ]
+        places = {image_id: index for index, image_id in enumerate(self.dataset.image_ids)}
         for place, record in enumerate(records[: self.COUNT]):
-            image = self.dataset[self.dataset.image_ids.index(record.image_id)].image
+            image = self.dataset[places[record.image_id]].image
             shown = record.scores >= self.SCORE
             drawn = draw_detections(
                 image, record.boxes[shown], record.labels[shown], record.scores[shown], self.dataset.class_names

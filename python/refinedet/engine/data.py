@@ -13,9 +13,6 @@ from ..data.dataset import DetectionDataset
 from ..structures import Batch, Normalization
 from .config import DataConfig
 from .epoch_loader import EpochLoader
-from .splits import open_split, open_training, write_holdout
-
-__all__ = ["DetectionData", "augment_options", "eval_pipeline", "open_split", "open_training", "write_holdout"]
 
 logger = logging.getLogger(__name__)
 

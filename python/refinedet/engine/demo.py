@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from ..data import COCODetection
+from ..data.image_io import write_image
 from ..data.synthetic import render_dataset
 from ..evaluation import format_table
 from ..folders import check_folder, make_folder, numbered
@@ -167,10 +166,10 @@ def draw_images(predictor: Predictor, dataset: COCODetection, folder: Path, coun
         drawn = draw_detections(sample.image, found.boxes, found.labels, found.scores, predictor.class_names)
         truth = draw_detections(sample.image, sample.boxes, sample.labels, None, predictor.class_names)
         path = folder / f"{Path(sample.path).stem}.png"
-        cv2.imwrite(str(path), drawn)
+        write_image(path, drawn)
         paths.append(path)
         found_tiles.append(drawn)
         truth_tiles.append(truth)
     sheet = folder / "sheet.png"
-    cv2.imwrite(str(sheet), draw_grid(found_tiles, beside=truth_tiles, columns=2))
+    write_image(sheet, draw_grid(found_tiles, beside=truth_tiles, columns=2))
     return [*paths, sheet]

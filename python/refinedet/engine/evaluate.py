@@ -26,7 +26,8 @@ from ..inference import MultiScale, multi_scale_detections
 from ..optimize import optimize_for_inference
 from ..weights import load_model
 from .config import DataConfig
-from .data import eval_pipeline, open_split
+from .data import eval_pipeline
+from .splits import open_split
 
 logger = logging.getLogger(__name__)
 

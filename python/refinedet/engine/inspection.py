@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -19,12 +18,14 @@ from ..coverage import GOOD_IOU, Choice, anchors_of, better_choices, cover
 from ..data.annotations import AnnotationTable
 from ..data.dataset import DetectionDataset
 from ..data.duplicates import Duplicates, Fingerprint, copies_between, find_duplicates, fingerprint
+from ..data.image_io import write_image
 from ..data.pipeline_dataset import UNREADABLE
 from ..data.plots import plot_boxes, plot_classes
 from ..data.report import counted
 from ..data.statistics import measure
-from ..data.summary import align, describe
+from ..data.summary import describe
 from ..folders import check_folder, make_folder
+from ..text_table import align
 from ..visualize import draw_detections, draw_grid
 from .config import DEFAULT_MODEL, DataConfig
 from .splits import open_parts
@@ -80,9 +81,9 @@ def inspect_data(
     make_folder(folder)
     plot_classes(found, names, folder / "classes.png")
     plot_boxes(found, side, folder / "boxes.png")
-    _write_image(folder / "sheet.png", draw_sheet(parts))
+    write_image(folder / "sheet.png", draw_sheet(parts))
     if duplicates.exact or duplicates.near:
-        _write_image(folder / "duplicates.png", _draw_pairs(parts, duplicates, where))
+        write_image(folder / "duplicates.png", _draw_pairs(parts, duplicates, where))
     summary = "\n".join(text)
     (folder / "summary.txt").write_text(summary + "\n", encoding="utf-8")
     content = {
@@ -233,8 +234,3 @@ def _choice_numbers(choice: Choice) -> dict[str, Any]:
 
     coverage = {k: {n: plain(v) for n, v in dataclasses.asdict(c).items()} for k, c in choice.coverage.items()}
     return {"model": choice.model, "input_size": choice.input_size, "coverage": coverage}
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f"output: {path} could not be written")

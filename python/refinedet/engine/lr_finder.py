@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+import numpy as np
 from lightning.pytorch.tuner import Tuner
-from matplotlib.figure import Figure
 
+from ..figures import INK, clean, new_figure
 from ..folders import check_folder, free_folder, make_folder
 from .config import RunConfig
 from .setup import set_up
 from .start import with_model, with_precision
 from .trainer import build_trainer, quiet
 
+SETTLED = 10
+"""Steps after which the smoothed loss means something."""
+
 
 @dataclass(frozen=True)
 class LearningRates:
-    """rates, losses: of every step, the losses smoothed. suggested: where the loss falls steepest; None where no rate
+    """rates, losses: of every step but the first ten and the last, the losses smoothed. suggested: where the loss falls steepest; None where no rate
     made it fall. plot: the picture of it."""
 
     rates: list[float]
@@ -50,6 +54,32 @@ def find_lr(config: RunConfig, *, lowest: float = 1e-6, highest: float = 1.0, st
             setup.module, datamodule=setup.data, min_lr=lowest, max_lr=highest, num_training=steps, update_attr=False
         )
     assert found is not None
-    suggested = found.suggestion()
-    cast(Figure, found.plot(suggest=suggested is not None)).savefig(plot)
-    return LearningRates(found.results["lr"], found.results["loss"], suggested, plot)
+    # the finder's mean begins with too few losses to say anything
+    rates, losses = (found.results[name][SETTLED:-1] for name in ("lr", "loss"))
+    suggested = steepest(rates, losses)
+    _draw(rates, losses, suggested, plot)
+    return LearningRates(rates, losses, suggested, plot)
+
+
+def steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """The rate at which the loss falls most for a growth of the rate by a factor; None where it never falls.
+
+    Lightning's own suggestion is where it falls most for a growth by an amount, which is mostly among the lowest.
+    """
+    if len(rates) < 2:
+        return None
+    slope = np.gradient(np.asarray(losses), np.log(rates))
+    place = int(np.argmin(slope))
+    return float(rates[place]) if slope[place] < 0 else None
+
+
+def _draw(rates: Sequence[float], losses: Sequence[float], suggested: float | None, path: Path) -> None:
+    figure = new_figure(8.0, 4.5)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color="#3366aa", linewidth=1.6)
+    if suggested is not None:
+        axes.axvline(suggested, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_title(f"the loss falls steepest at a rate of {suggested:.2g}", loc="left", color=INK)
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
+    clean(axes)
+    figure.savefig(path, facecolor="white")

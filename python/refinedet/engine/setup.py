@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Setup:
-    """config: with nothing left open. run: what it is by its nature, see `describe_run`. steps: batches of an epoch."""
+    """config: with nothing left open. limit: where the run has one. run: what it is by its nature, see
+    `describe_run`."""
 
     config: RunConfig
     train_set: DetectionDataset

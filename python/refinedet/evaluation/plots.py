@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..figures import INK, clean, new_figure
 from .voc import PrecisionRecall, average_precision
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK = "#333333"
-_GRID = "#e3e3e3"
 # Ten colors told apart also by most color-blind readers; a line style is added beyond ten classes.
 _COLORS = (
     "#3366aa",
@@ -46,7 +44,7 @@ def plot_precision_recall(
     area in the legend, the best class first. Classes without objects are named there as such.
     Beyond 24 classes the legend shows the 12 best and the 12 worst.
     """
-    figure = _figure(8.0, 5.0)
+    figure = new_figure(8.0, 5.0)
     axes = figure.add_subplot()
     entries: list[tuple[float, str, Any]] = []
     for i, (name, curve) in enumerate(curves.items()):
@@ -87,10 +85,10 @@ def plot_precision_recall(
             title_fontsize=9,
             alignment="left",
         )
-        legend.get_title().set_color(_INK)
+        legend.get_title().set_color(INK)
     axes.set(xlim=(0, 1.005), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    axes.set_title(title, loc="left", color=_INK)
-    _clean(axes)
+    axes.set_title(title, loc="left", color=INK)
+    clean(axes)
     _save(figure, path)
 
 
@@ -121,7 +119,7 @@ def plot_training_curves(
     used = {panel: names for panel, names in panels.items() if names}
     if not used:
         raise ValueError(f"{log}: no numbers to draw beside {x!r}, has {list(table)}")
-    figure = _figure(8.0, 0.6 + 2.6 * len(used))
+    figure = new_figure(8.0, 0.6 + 2.6 * len(used))
     for row, (panel, names) in enumerate(used.items(), start=1):
         first = figure.axes[0] if figure.axes else None
         axes = figure.add_subplot(len(used), 1, row, sharex=first)
@@ -143,7 +141,7 @@ def plot_training_curves(
             axes.set_xlabel(x)
             if x in ("step", "epoch"):
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _clean(axes)
+        clean(axes)
     _save(figure, path)
 
 
@@ -202,28 +200,6 @@ def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
     kernel = np.ones(min(width, len(values)))
     total = np.convolve(values, kernel, mode="same")
     return total / np.convolve(np.ones(len(values)), kernel, mode="same")
-
-
-def _figure(width: float, height: float) -> Figure:
-    # A Figure of its own with the Agg canvas: pyplot would keep state and look for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _clean(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_INK)
-    axes.tick_params(colors=_INK, labelsize=9)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
 
 
 def _save(figure: Figure, path: str | Path) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..text_table import align
+
 # Columns of the per-class table: key, heading. Those that no class has are left out.
 _COLUMNS = (
     ("AP", "AP"),
@@ -41,7 +43,7 @@ def format_table(metrics: Mapping[str, Any]) -> str:
         else:
             last.append(str(sum(values)))
     rows.append(last)
-    lines = _align(rows)
+    lines = align(rows)
     rule = "-" * max(len(line) for line in lines)
     text = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
 
@@ -49,7 +51,7 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     if summary:
         text += [
             "",
-            *_align([[key for key, _ in summary], [_cell("AP", v) for _, v in summary]], 0),
+            *align([[key for key, _ in summary], [_cell("AP", v) for _, v in summary]], 0),
             "in percent",
         ]
     return "\n".join(text)
@@ -86,15 +88,3 @@ def _cell(key: str, value: Any) -> str:
     if value is None:
         return "-"
     return f"{100 * value:.1f}" if key in ("AP", "AP50") else str(value)
-
-
-def _align(rows: list[list[str]], left: int = 1) -> list[str]:
-    """Rows of equal length as lines, the first `left` columns flush left, the rest flush right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -176,4 +176,18 @@ def test_a_run_without_a_configuration_begins_with_the_recipe_for_own_data(print
     assert other["train"]["iterations"] == 5 and other["train"]["epochs"] is None
     named = printed("--config", "refinedet320_vgg16_voc07", "--data.root", "voc")
     assert named["optim"]["optimizer"] == "sgd" and named["train"]["ema"] is None
-    assert printed("--train.resume", "runs/train")["optim"]["optimizer"] == "sgd"
+
+
+def test_a_run_that_goes_on_has_its_own_configuration(printed, tmp_path, capsys):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    assert main(["train", "--train.resume", str(run)]) == 2
+    assert f"train.resume: no config.yaml in {run}" in capsys.readouterr().err
+    (run / "config.yaml").write_text("optim: {lr: 0.25}\ntrain: {epochs: 7}\noutput: elsewhere\n")
+    (run / "checkpoints/last.ckpt").touch()
+    for words in (["--train.resume", str(run)], [f"--train.resume={run / 'checkpoints/last.ckpt'}"]):
+        config = printed(*words, "--data.workers", "0")
+        assert config["optim"]["lr"] == 0.25 and config["train"]["epochs"] == 7 and config["data"]["workers"] == 0
+        assert config["output"] is None and config["optim"]["optimizer"] == "sgd"
+    assert main(["train", "--train.resume", str(tmp_path / "none")]) == 2
+    assert "train.resume: no file" in capsys.readouterr().err

@@ -270,8 +270,8 @@ def test_yolo_names_are_what_stands_there(tmp_path: Path, names: str, expected: 
     [
         ("names: [a, b]\nnc: 3", "data.yaml: nc: expected 2, as there are so many names, got 3"),
         ("names: [a, b]\nnc: many", "nc: expected the number of classes, got 'many'"),
-        ("names: [a]\nnames: [b]", "data.yaml is not YAML: .*the key 'names' twice.*line 3"),
-        ("names: {0: a, 0: b}", "the key '0' twice"),
+        ("names: [a]\nnames: [b]", "data.yaml is not YAML: .*'names' is given twice.*line 3"),
+        ("names: {0: a, 0: b}", "'0' is given twice"),
         ("names: {1: a, 2: b}", "names: expected the numbers 0, 1, ... as keys"),
         ("names: [[a], b]", r"names: expected a list of names, got \['a'\] in it"),
         ("names: " + "[" * 5000, "is not YAML"),
@@ -290,5 +290,5 @@ def test_yolo_yaml_that_would_fill_the_memory(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
     make_yolo(tmp_path, {"train/a": None}, "\n".join([*lines, "names: [*a19]", "train: [*a19]"]))
-    with pytest.raises(ValueError, match="names: expected a list of names"):
+    with pytest.raises(ValueError, match="it has more than 100,000 values, aliases written out"):
         YOLODetection(tmp_path)

@@ -20,8 +20,8 @@ from refinedet import create_model
 from refinedet.data import ImageReadError
 from refinedet.data.synthetic import render_dataset
 from refinedet.engine import RunConfig
-from refinedet.engine.data import open_split
 from refinedet.engine.evaluate import evaluate
+from refinedet.engine.splits import open_split
 from refinedet.engine.train import train
 from refinedet.inference import MultiScale, Pass
 

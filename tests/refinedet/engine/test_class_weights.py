@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from refinedet.engine.class_weights import with_class_weights
-from refinedet.engine.data import open_split
+from refinedet.engine.splits import open_split
 from refinedet.engine.train import train
 from refinedet.losses import class_weights_from_counts
 from refinedet.weights import load_model

@@ -13,7 +13,7 @@ import pytest
 from refinedet.cli import main
 from refinedet.data import COCODetection, CSVDetection, VOCDetection, VOCFolderDetection, YOLODetection
 from refinedet.engine import DataConfig, RunConfig, SplitConfig
-from refinedet.engine.data import open_split
+from refinedet.engine.splits import open_split
 from refinedet.engine.train import train
 
 from ..data.makers import coco_content, coco_object, make_coco, make_voc, voc_object, voc_xml

@@ -1,8 +1,28 @@
-"""YAML whose aliases, depth or numbers would fill the memory is refused before anything is made of it."""
+"""YAML read strictly: what would fill the memory is refused before anything is made of it, as is a key given twice."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import yaml
+
+
+class StrictLoader(yaml.SafeLoader):
+    """No key of a mapping stands twice; PyYAML would take the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # which may be given again
+        seen: set[Any] = set()
+        for place in own:
+            key = self.construct_object(place, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # which the next line says
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", place.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
 
 MAX_NODES = 100_000
 MAX_DEPTH = 50
