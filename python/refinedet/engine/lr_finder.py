@@ -23,8 +23,8 @@ SETTLED = 10
 
 @dataclass(frozen=True)
 class LearningRates:
-    """rates, losses: of every step but the first ten and the last, the losses smoothed. suggested: where the loss falls steepest; None where no rate
-    made it fall. plot: the picture of it."""
+    """rates, losses: of every step but the first ten and the last, the losses smoothed. suggested: where the loss falls
+    steepest; None where no rate made it fall. plot: the picture of it."""
 
     rates: list[float]
     losses: list[float]

@@ -10,7 +10,8 @@ import pytest
 from refinedet.data import VOCDetection, YOLODetection
 from refinedet.data.annotations import AnnotationTable
 from refinedet.data.statistics import measure
-from refinedet.data.summary import align, describe, display_width
+from refinedet.data.summary import describe
+from refinedet.text_table import align, display_width
 
 from .makers import make_voc, voc_object, voc_xml
 from .test_formats import YAML, make_yolo
