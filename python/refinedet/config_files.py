@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from .strict_yaml import StrictLoader, check_expanded
+from .strict_yaml import StrictLoader, parse_yaml
 from .user_modules import is_file_name
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -55,14 +55,7 @@ def parse_config(text: str, name: str) -> dict[str, Any]:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"config: expected at most {MAX_LENGTH:,} characters in {name}, got {len(text):,}")
     try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            if node is not None:
-                check_expanded(node)
-            content = None if node is None else loader.construct_document(node)
-        finally:
-            loader.dispose()
+        content = parse_yaml(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise ValueError(f"config: {name} is not YAML{line}: {error.problem}") from None

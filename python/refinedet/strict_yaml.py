@@ -29,6 +29,20 @@ MAX_DEPTH = 50
 MAX_DIGITS = 100
 
 
+def parse_yaml(text: str, kind: type[StrictLoader]) -> Any:
+    """What a text says, None for one that says nothing. YAMLError for what is no YAML, or refused, see
+    `check_expanded`."""
+    loader = kind(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        check_expanded(node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
 def check_expanded(node: yaml.Node) -> None:
     """MarkedYAMLError for a tree with too many nodes when every alias stands for all of what it names, for one that is
     nested too deeply or contains itself, and for endless whole numbers."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..strict_yaml import StrictLoader, check_expanded
+from ..strict_yaml import StrictLoader, parse_yaml
 from .text import read_text
 
 NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -45,14 +45,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises FileNotFoundError; ValueError naming the file.
     """
     try:
-        loader = _Loader(read_text(path))
-        try:
-            node = loader.get_single_node()
-            if node is not None:
-                check_expanded(node)
-            content = None if node is None else loader.construct_document(node)
-        finally:
-            loader.dispose()
+        content = parse_yaml(read_text(path), _Loader)
     except FileNotFoundError:
         raise FileNotFoundError(f"root: no such file: {path}") from None
     except yaml.YAMLError as error:
