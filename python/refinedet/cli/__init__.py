@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ..allocator import keep_freed_memory
 from ..extras import install_command
 from .threads import set_wait_policy
 
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(top_level().format_help(), end="", file=sys.stderr)
         return 2
     set_wait_policy(os.environ)
+    keep_freed_memory()
     try:
         function, options = parse(argv)
         function(**options)
