@@ -50,8 +50,8 @@ def confusion_matrix(scene: Scene, threshold: float) -> Confusion:
     truth = scene.truth.labels - 1
     found = np.flatnonzero(object_of >= 0)
     np.add.at(counts, (truth[object_of[found]], scene.labels[found] - 1), 1)
-    np.add.at(counts, (size - 1, scene.labels[allowed & (object_of < 0)] - 1), 1)
-    np.add.at(counts, (truth[~scene.ignored & (found_by < 0)], size - 1), 1)
+    counts[-1] += np.bincount(scene.labels[allowed & (object_of < 0)] - 1, minlength=size)
+    counts[:, -1] += np.bincount(truth[~scene.ignored & (found_by < 0)], minlength=size)
     return Confusion(counts, scene.class_names, threshold)
 
 
