@@ -153,7 +153,7 @@ def plot_anchors(study: AnchorStudy, path: str | Path) -> None:
                 np.sort(values), share, color=color, linestyle=style, linewidth=1.8, drawstyle="steps-post", label=name
             )
         axes.set_xscale("symlog", linthresh=10)
-        axes.set(xlim=(0, None), ylim=(0, 101), xlabel="anchors", ylabel="% of the images have at most so many")
+        axes.set(xlim=(0, None), ylim=(0, 101), xlabel="anchors", ylabel="% of the images, summed up")
         axes.set_title(title, loc="left")
     middle = (EDGES[:-1] + EDGES[1:]) / 2
     for number, (name, color) in enumerate(zip((BEFORE, AFTER), colors, strict=True)):

@@ -66,10 +66,12 @@ def error_costs(scene: Scene) -> ErrorCosts:
     target = np.full(len(scene), -1)  # the object that a detection would find if it were mended
     for kind, objects in (("classification", other_object), ("localisation", own_object)):
         target[kinds == KINDS.index(kind)] = objects[kinds == KINDS.index(kind)]
-    aimed = np.flatnonzero((target >= 0) & missed[target])
+    aimed = np.flatnonzero(target >= 0)
+    aimed = aimed[missed[target[aimed]]]
     explained, first = np.unique(target[aimed], return_index=True)
     mends = np.zeros(len(scene), bool)
-    mends[aimed[first]] = True  # detections are ordered by score: the first is the best
+    # Detections are ordered by score: the first is the best. One alone of both kinds mends an object, as in tidecv.
+    mends[aimed[first]] = True
     missed[explained] = False
 
     per_class = np.zeros((len(scene.class_names) + 1, len(KINDS)), np.int64)

@@ -131,6 +131,11 @@ def as_json(trends: dict[str, GroupTrend]) -> dict[str, Any]:
 
 def plot_false_positives(trends: dict[str, GroupTrend], path: str | Path) -> None:
     """Draws each group's detections and, below, its false positives."""
+    if not trends:
+        figure, panels = grid_of_panels(1, width=6.4, height=2.7, most_columns=1)
+        panels[0][0].text(0.5, 0.5, "no objects", ha="center", va="center")
+        save(figure, path)
+        return
     figure, panels = grid_of_panels(len(trends), rows=2, width=3.4, height=2.7, most_columns=4)
     colors = [CORRECT, *(KIND_COLORS[kind] for kind in KINDS[1:])]
     for (group, trend), (upper, lower) in zip(trends.items(), panels, strict=True):
