@@ -76,7 +76,7 @@ def plot_confusion(confusion: Confusion, path: str | Path) -> None:
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="share of the row", shrink=0.5, aspect=25)
     font = 9 if written else 6
     names = [plain(name, 18) for name in confusion.class_names]
     axes.set_xticks(range(size), [*names, MISSED], rotation=90 if size > 6 else 45, fontsize=font)

@@ -107,7 +107,7 @@ def _mix(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The lengths (L,) at which a list of false positives (N,) is looked at, and the shares of the wrong kinds."""
     if not len(kinds):
         return np.zeros(0, np.int64), np.zeros((len(KINDS) - 1, 0))
-    first = min(25, len(kinds))  # shares of fewer say little
+    first = 25 if len(kinds) >= 100 else 1  # of a long list, the shares of the first few say little
     lengths = np.unique(np.round(np.geomspace(first, len(kinds), LENGTHS)).astype(np.int64))
     so_far = np.cumsum(np.eye(len(KINDS), dtype=np.int64)[kinds], axis=0)[:, 1:]
     return lengths, (so_far[lengths - 1] / lengths[:, None]).T
@@ -131,6 +131,8 @@ def as_json(trends: dict[str, GroupTrend]) -> dict[str, Any]:
 
 def plot_false_positives(trends: dict[str, GroupTrend], path: str | Path) -> None:
     """Draws each group's detections and, below, its false positives."""
+    from matplotlib.ticker import MaxNLocator
+
     if not trends:
         figure, panels = grid_of_panels(1, width=6.4, height=2.7, most_columns=1)
         panels[0][0].text(0.5, 0.5, "no objects", ha="center", va="center")
@@ -153,11 +155,16 @@ def plot_false_positives(trends: dict[str, GroupTrend], path: str | Path) -> Non
             lower.set(xticks=[])
             lower.text(0.5, 0.5, "no false positives", transform=lower.transAxes, ha="center", va="center")
             continue
-        lower.stackplot(trend.lengths, 100 * trend.mix, colors=colors[1:], linewidth=0)
-        if trend.lengths[-1] > trend.lengths[0]:
-            lower.set(xlim=(trend.lengths[0], trend.lengths[-1]))
+        x, mix = trend.lengths, trend.mix
+        if len(x) == 1:  # an area needs two ends
+            x, mix = np.array([0, x[0]]), np.repeat(mix, 2, axis=1)
+        lower.stackplot(x, 100 * mix, colors=colors[1:], linewidth=0)
+        lower.set(xlim=(x[0], x[-1]))
+        if x[-1] >= 100:
             lower.set_xscale("log")
             lower.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             lower.xaxis.set_minor_formatter(lambda value, _: "")
+        else:
+            lower.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     legend_below(figure, panels[0][0])
     save(figure, path)
