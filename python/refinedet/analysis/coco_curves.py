@@ -54,40 +54,55 @@ def coco_curves(
 
     max_detections: most detections per image and class.
     """
-    records = as_records(truth, detections)
-    limits = [max_detections]
+    found = _by_class(as_records(truth, detections))
     precision = np.full((len(STEPS), len(RECALLS), len(truth.class_names)), np.nan)
     for label in range(1, len(truth.class_names) + 1):
         own = truth.labels == label
         if not (own & ~truth.crowd).any():
             continue
-        mine = [_of_class(record, label) for record in records]
-        alike = np.isin(truth.labels, np.flatnonzero(groups.similar[label]))
-        alone, found = _restrict(truth, own, mine)
-        strict = run_pycocotools(alone, found, limits, iou_thresholds=[0.75, 0.5, WEAK]).eval["precision"]
-        rows = list(strict[:, :, 0, 0, -1])
-        for others in (alike, ~own):
-            part, found = _restrict(truth, own | others, mine)
-            ignored = others[own | others]
-            # areas do not matter here: the first range is that of all
-            evaluation = run_pycocotools(part, found, limits, iou_thresholds=[WEAK], ignored=ignored)
-            rows.append(evaluation.eval["precision"][0, :, 0, 0, -1])
+        mine: Sequence[ImageDetections] = found.get(label, [])
+        # an image with neither objects nor detections of the class changes nothing, and there are many
+        images = {record.image_id for record in mine} | {truth.image_ids[i] for i in truth.image_index[own].tolist()}
+        part = truth.subset(images)
+        own, alike = part.labels == label, np.isin(part.labels, np.flatnonzero(groups.similar[label]))
+
+        def curves(
+            others: np.ndarray,
+            overlaps: Sequence[float],
+            part: GroundTruth = part,
+            own: np.ndarray = own,
+            mine: Sequence[ImageDetections] = mine,
+        ) -> np.ndarray:
+            """(T, 101): with the others (G,) bool taken for objects of this class that count neither way."""
+            one = _as_one_class(part, own | others)
+            evaluation = run_pycocotools(
+                one, mine, [max_detections], iou_thresholds=overlaps, ignored=others[own | others], by_size=False
+            )
+            rows: np.ndarray = evaluation.eval["precision"][:, :, 0, 0, -1]
+            return rows
+
+        rows = [*curves(np.zeros_like(own), [0.75, 0.5, WEAK]), *curves(alike, [WEAK]), *curves(~own, [WEAK])]
         rows += [(rows[-1] > 0).astype(np.float64), np.ones(len(RECALLS))]
         precision[..., label - 1] = rows
     return CocoCurves(precision, truth.class_names)
 
 
-def _of_class(record: ImageDetections, label: int) -> ImageDetections:
-    mine = record.labels == label
-    return ImageDetections(record.image_id, record.boxes[mine], record.scores[mine], np.ones(int(mine.sum()), np.int64))
+def _by_class(records: Sequence[ImageDetections]) -> dict[int, list[ImageDetections]]:
+    """By label, its detections, as label 1."""
+    found: dict[int, list[ImageDetections]] = {}
+    for record in records:
+        for label in np.unique(record.labels).tolist():
+            mine = record.labels == label
+            one = ImageDetections(
+                record.image_id, record.boxes[mine], record.scores[mine], np.ones(int(mine.sum()), np.int64)
+            )
+            found.setdefault(label, []).append(one)
+    return found
 
 
-def _restrict(
-    truth: GroundTruth, chosen: np.ndarray, records: Sequence[ImageDetections]
-) -> tuple[GroundTruth, list[ImageDetections]]:
-    """Some objects (G,) bool as those of one class. All images stay: what has neither objects nor detections costs
-    pycocotools nothing."""
-    one = dataclasses.replace(
+def _as_one_class(truth: GroundTruth, chosen: np.ndarray) -> GroundTruth:
+    """Some of the objects (G,) bool, all with label 1."""
+    return dataclasses.replace(
         truth,
         class_names=["one"],
         category_ids=[1],
@@ -98,7 +113,6 @@ def _restrict(
         crowd=truth.crowd[chosen],
         difficult=truth.difficult[chosen],
     )
-    return one, [record for record in records if len(record)]
 
 
 def as_json(curves: CocoCurves, groups: Groups) -> dict[str, Any]:

@@ -126,13 +126,14 @@ def run_pycocotools(
     *,
     iou_thresholds: Sequence[float] | None = None,
     ignored: np.ndarray | None = None,
+    by_size: bool = True,
     verbose: bool = False,
 ) -> Any:
     """A `COCOeval` of checked records, evaluated and accumulated; categories are the labels.
 
     limits: most detections per image and class, ascending. iou_thresholds: None is 0.50:0.95. ignored: (G,) bool,
     objects that count neither as found nor as missed; each takes one detection that would else be wrong, where a crowd
-    takes any number.
+    takes any number. by_size: also by the objects' size; False leaves the first range, of all sizes, alone.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -186,6 +187,9 @@ def run_pycocotools(
             sides.append(side)
         evaluation = Evaluation(*sides, iouType="bbox")
         evaluation.params.maxDets = list(limits)
+        if not by_size:
+            evaluation.params.areaRng = evaluation.params.areaRng[:1]
+            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
         if iou_thresholds is not None:
             evaluation.params.iouThrs = np.asarray(iou_thresholds, np.float64)
         evaluation.evaluate()
