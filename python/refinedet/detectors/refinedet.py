@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -40,6 +41,8 @@ class RefineDetConfig(DetectorConfig):
     head_std: standard deviation of the heads' first weights; None is Caffe's xavier. A small one lets the refined
         anchors start at the tiled ones and the scores at even odds, which matters in a short training from scratch.
     """
+
+    FREE: ClassVar[tuple[str, ...]] = ("neck_std", "head_std")
 
     tcb_channels: int = 256
     tcb_norm: str = "none"
