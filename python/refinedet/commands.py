@@ -235,7 +235,8 @@ def export(
     if nms is not None and kind is export_onnx:
         raise ValueError(f"nms: expected nothing for *.onnx, whose outputs are those of the network, got {nms!r}")
     check_file(output)
-    model = load_model(weights, **({} if nms is None else {"nms": nms})).model.eval()
+    options: dict[str, Any] = {} if nms is None else {"nms": nms}
+    model = load_model(weights, **options).model.eval()
     kind(model, output, input_size=input_size, batch_size=batch_size, dynamic_batch=dynamic_batch)
     print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
 

@@ -146,7 +146,8 @@ class RefineDet(Detector):
         sources = [norm(x) for norm, x in zip(self.norms, self.backbone(images), strict=True)]
         anchors = self.anchors_for(sources, images)
         if self.arm is None:
-            return single_stage_outputs(*self.odm(self.tcb(sources)), anchors)
+            logits, deltas = self.odm(self.tcb(sources))
+            return single_stage_outputs(logits, deltas, anchors)
         arm_logits, arm_deltas = self.arm(sources)
         odm_logits, odm_deltas = self.odm(self.tcb(sources))
         return HeadOutputs(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)

@@ -277,7 +277,7 @@ def test_ablation_of_a_single_stage_is_one_set_of_heads_with_one_loss():
     assert losses["arm_cls"] == losses["arm_loc"] == losses["arm_positives"] == losses["filtered"] == 0
     assert losses["odm_positives"] > 0 and losses["total"] == losses["odm_cls"] + losses["odm_loc"]
     losses["total"].backward()
-    assert all(p.grad is not None for p in model.parameters()) and model.odm.loc[0].weight.grad.any()
+    assert all(p.grad is not None for p in model.parameters()) and any(c.weight.grad.any() for c in model.odm.loc)
 
     outputs = type(outputs)(*(t.detach() for t in outputs))
     logits = torch.zeros_like(outputs.odm_logits)
