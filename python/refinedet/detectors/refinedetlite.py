@@ -8,10 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..backbones import Res2NetLite
 from ..backbones.base import Backbone
 from ..backbones.layers import conv_bn
-from ..backbones.res2net_lite import Groups, check_res2net_options
 from ..checks import check_choice, check_integer, check_std
 from ..heads import BoxHeads, LightHead
 from ..init import init_caffe, init_kaiming, init_normal
@@ -19,7 +17,6 @@ from ..necks import BilinearFusion
 from ..outputs import HeadOutputs
 from .base import Detector
 from .config import DetectorConfig
-from .registration import register_model
 
 HEADS = ("light", "conv3x3")
 SIZE_MULTIPLE = 64  # of the input: what lies above stride 64 rounds up
@@ -32,7 +29,6 @@ class RefineDetLiteConfig(DetectorConfig):
     Anchors per cell: 3 as the defaults say; 5 with anchor_ratios (2, 3); 6 with anchor_max_sizes
     (64, 128, 256, 512) besides.
 
-    width, mid_div, groups, block: of the backbone, see `Res2NetLite`; block "residual" is the paper's ablation.
     head: "light", or "conv3x3" for the paper's ablation: 3x3 predictions directly on the maps, as RefineDet has them,
         and 3x3 laterals in the fusion.
     shared_heads: one light head for the scores and the boxes of a level; False gives each its own.
@@ -42,10 +38,6 @@ class RefineDetLiteConfig(DetectorConfig):
 
     FREE: ClassVar[tuple[str, ...]] = ("head_std",)
 
-    width: int = 72
-    mid_div: int = 4
-    groups: Groups = 2
-    block: str = "res2"
     head: str = "light"
     shared_heads: bool = True
     head_channels: int = 256
@@ -54,7 +46,6 @@ class RefineDetLiteConfig(DetectorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_res2net_options(self.width, self.mid_div, self.groups, self.block)
         check_choice(self.head, "head", HEADS)
         check_choice(self.shared_heads, "shared_heads", (True, False))
         check_integer(self.head_channels, "head_channels", 1)
@@ -123,10 +114,3 @@ class RefineDetLite(Detector):
             blocks=[self._features(width) for width in widths],
             loc_blocks=None if self.config.shared_heads else [self._features(width) for width in widths],
         )
-
-
-@register_model("refinedetlite320_res2netlite72", RefineDetLiteConfig(input_size=320))
-def refinedetlite_res2netlite(config: RefineDetLiteConfig, num_classes: int) -> RefineDetLite:
-    """RefineDetLite with Res2NetLite-72, as in the paper; its "++" is a training configuration."""
-    backbone = Res2NetLite(config.width, mid_div=config.mid_div, groups=config.groups, block=config.block)
-    return RefineDetLite(backbone, config, num_classes)
