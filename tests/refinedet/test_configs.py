@@ -65,7 +65,7 @@ TABLES = {
         29.0: "ablations/refinedetlite320_giou_class_weights_iou_guided",
         29.2: "ablations/refinedetlite320_giou_class_weights_multi_task",
         29.3: "ablations/refinedetlite320_giou_iou_guided_multi_task",
-        29.6: f"{LITE}_plusplus",
+        29.6: "ablations/refinedetlite320_all",
     },
     "PADet, parts, COCO": {
         29.6: "ablations/padet384_baseline",

@@ -31,7 +31,8 @@ class RefineDetLiteConfig(DetectorConfig):
     Anchors per cell: 3 as the defaults say; 5 with anchor_ratios (2, 3); 6 with anchor_max_sizes
     (64, 128, 256, 512) besides.
 
-    width, mid_div, groups, block: of the backbone, see `Res2NetLite`; block "residual" is the paper's ablation.
+    width, mid_div, groups, block: of the backbone, see `Res2NetLite`; block "residual", the classical block whose 3x3
+        is dense, is the paper's ablation.
     head: "light", or "conv3x3" for the paper's ablation: 3x3 predictions directly on the maps, as RefineDet has them,
         and 3x3 laterals in the fusion.
     shared_heads: one light head for the scores and the boxes of a level; False gives each its own.
