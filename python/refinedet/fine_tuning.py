@@ -16,6 +16,7 @@ from . import tensor_file
 from .backbones.backbone_file import same_option
 from .backbones.checkpoint import named, read_state_dict
 from .inference.finite import check_finite_weights
+from .model_options import present_options
 from .registry import create_model
 from .weights import read_header, read_model
 
@@ -135,7 +136,7 @@ def start_from(
 
     strict: ValueError unless model and file have the same tensors, and the same classes in the same order.
     """
-    given = dict(options or {})
+    given = present_options(options or {})
     check_agrees(weights, name, given)
     header = file_spec(weights)
     state = read_model(weights)[1] if header is not None else _without_prefix(read_state_dict(weights))

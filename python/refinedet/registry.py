@@ -12,6 +12,7 @@ from .checks import check_integer
 from .detectors import Detector
 from .detectors.registration import ENTRIES, ModelEntry, ModelSpec, register_model
 from .inference.finite import check_finite_weights
+from .model_options import present_options
 from .pretrained import backbone_options, load_backbone
 
 __all__ = ["ModelEntry", "ModelSpec", "create_model", "list_models", "model_entry", "register_model"]
@@ -77,7 +78,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
     """ValueError for a model or an option that there is not, and for a value that the option does not take."""
     entry = model_entry(name)
     known = list(entry.options)
-    for option in options:
+    for option in present_options(options):
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
     entry.config.with_options(**options)

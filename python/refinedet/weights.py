@@ -18,6 +18,7 @@ from .backbones.checkpoint import check_fits, load_strict, read_safetensors
 from .checks import check_class_names, check_integer
 from .detectors.registration import ENTRIES
 from .inference.finite import check_finite_weights
+from .model_options import present_options
 from .registry import check_options, create_model, model_entry
 from .tensor_file import check_header, check_suffix, write_tensors
 
@@ -92,7 +93,7 @@ def load_model(
     """
     header, state = read_model(path)
     spec = header["model"]
-    model = create_model(spec["name"], spec["num_classes"], **{**spec["options"], **options})
+    model = create_model(spec["name"], spec["num_classes"], **{**spec["options"], **present_options(options)})
     load_strict(model, state, source=str(path))
     check_finite_weights(model, f"weights: {path}")
     model.to(device).eval()
@@ -147,6 +148,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     _check_registered(header, file)
     try:
         check_integer(spec["num_classes"], "num_classes", 2)
+        spec["options"] = present_options(spec["options"])
         check_options(spec["name"], spec["options"])
     except ValueError as error:
         raise ValueError(f"weights: {file} describes a model that cannot be built: {error}") from None

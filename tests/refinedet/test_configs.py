@@ -14,10 +14,12 @@ from refinedet.config_files import find_config, list_configs, load_config
 from refinedet.data import TrainPipeline
 from refinedet.engine.config import DataConfig, EvalConfig, OptimConfig, SplitConfig, TrainConfig
 from refinedet.engine.data import augment_options
+from refinedet.engine.optim import parameter_groups
 
 FULL = {"refinedet": "refinedet320_vgg16_voc07", "efgrnet": "efgrnet320_vgg16_voc07"}
 LITE = "refinedetlite320_res2netlite72_coco"
 NO_FILTER = {"theta": 1.0, "filtering": "none"}
+MINED = {"odm_negative_ratio": 3.0}
 # by table: the figure that the paper gives for a row, and the configuration of the row
 TABLES = {
     "RefineDet, parts, VOC07": {
@@ -88,9 +90,9 @@ OPTIONS = {
     "ablations/refinedet320_no_filtering": NO_FILTER,
     "ablations/refinedet320_no_two_step": {**NO_FILTER, "two_step": False},
     "ablations/refinedet320_no_tcb": {**NO_FILTER, "two_step": False, "use_tcb": False},
-    "ablations/padet384_baseline": {**NO_FILTER, "promotion": "none", "alignment": "none"},
+    "ablations/padet384_baseline": {**NO_FILTER, **MINED, "promotion": "none", "alignment": "none"},
     "ablations/padet384_score_only": {"promotion": "score", "alignment": "none"},
-    "ablations/padet384_box_only": {**NO_FILTER, "promotion": "box", "alignment": "none"},
+    "ablations/padet384_box_only": {**NO_FILTER, **MINED, "promotion": "box", "alignment": "none"},
     "ablations/padet384_no_alignment": {"alignment": "none"},
     "ablations/padet384_implicit": {"alignment": "implicit"},
     "ablations/padet384_location": {"alignment": "location"},
@@ -182,6 +184,15 @@ def test_schedules_of_refinedet(name, milestones, iterations, batch):
     assert (optim.milestones, optim.unit) == ([1000 * m for m in milestones], "iterations")
     assert length.iterations == 1000 * iterations and file["data"]["batch_size"] == batch
     assert (optim.warmup_iterations, optim.bias_lr_factor, optim.decay_bias) == (0, 2, False)
+
+
+@pytest.mark.parametrize("name", [n for n in list_configs() if n.removeprefix("ablations/").startswith("padet")])
+def test_padet_is_trained_by_plain_sgd(name):
+    optim = OptimConfig(**load_config(name)["optim"])
+    assert (optim.optimizer, optim.lr, optim.momentum, optim.weight_decay) == ("sgd", 0.002, 0.9, 5e-4)
+    groups = parameter_groups(build(name), optim)
+    decays = {(group["lr"], group["weight_decay"]) for group in groups}
+    assert decays == {(0.002, 5e-4)}, "one rate and one decay for all parameters"
 
 
 @pytest.mark.parametrize("name", [n for n in list_configs() if "mobilenet" in n or "shufflenet" in n])

@@ -15,6 +15,7 @@ from ..backbones.archive import check_intact
 from ..backbones.backbone_file import same_option
 from ..backbones.checkpoint import DAMAGED, check_fits, describe_damage
 from ..checks import check_class_names
+from ..model_options import present_options
 from ..registry import check_options
 from .checkpoints import FILE, RUN
 from .config import ModelConfig, RunConfig
@@ -125,6 +126,7 @@ def read_checkpoint(path: str) -> Resumed:
     run = content[RUN]
     try:
         check_class_names(run["class_names"], "class_names")
+        run["model"]["options"] = present_options(run["model"]["options"])
         check_options(run["model"]["name"], run["model"]["options"])
         ModelConfig(**run["config"]["model"])
     except (TypeError, ValueError) as error:
