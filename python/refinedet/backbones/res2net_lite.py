@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,8 @@ class Res2NetLite(Backbone):
     ablation, dense as He et al. have it. depths: blocks of the three stages. extra_channels: of the last maps.
     """
 
+    own_stages = ("extras.",)
+
     def __init__(
         self,
         width: int = 72,
@@ -138,6 +140,13 @@ class Res2NetLite(Backbone):
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         return maps
+
+    @property
+    def trunk_channels(self) -> int:
+        return self.out_channels[1]
+
+    def trunk_features(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.trunk(images))
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Load a local file with this backbone's state dict, or with its trunk's alone (keys "norm.weight", ...).
