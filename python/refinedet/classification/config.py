@@ -50,7 +50,7 @@ class FolderConfig:
         split_seed: decides which images those are.
         size: side of the network's input in pixels.
         crop_scale: smallest and largest share of an image's area that a training crop has.
-        batch_size: images per process and step.
+        batch_size: images of a step, of all processes together.
         eval_batch_size: images per step in evaluation.
         workers: loader processes; 0 loads in the main process.
         on_error: an image that cannot be read while the network trains is replaced by another, and counts as a

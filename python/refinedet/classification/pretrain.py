@@ -72,6 +72,7 @@ def pretrain(
     """
     config.train.check_length()
     check_machine(config.train)
+    _share(config)
     config = dataclasses.replace(config, train=settled(config.train))
     if config.output is not None:
         check_folder(config.output)
@@ -158,7 +159,7 @@ def _run(
     normalization = detector.normalization
     low, high = config.data.crop_scale
     data = BatchData(
-        config.data,
+        dataclasses.replace(config.data, batch_size=_share(config)),
         train_set,
         val_set,
         RandomPart(config.data.size, normalization, (low, high)),
@@ -181,7 +182,7 @@ def _run(
         output,
         callbacks=[*own, *callbacks],
         loggers=[*build_loggers(settings.loggers, output), *loggers],
-        steps=len(train_set) // (config.data.batch_size * process_count(settings.devices)),
+        steps=len(train_set) // config.data.batch_size,
     )
     checkpoint = None if resumed is None else resumed.file
     if resumed is not None:
@@ -198,6 +199,18 @@ def _run(
     if trainer.is_global_zero:
         _report(save, output, run["model"]["name"])
     return PretrainResult(output, save.best_file, save.last_file, save.best_metrics)
+
+
+def _share(config: PretrainConfig) -> int:
+    """The images of a batch that each process takes, 2 or more; ValueError where there are none such."""
+    processes, size = process_count(config.train.devices), config.data.batch_size
+    share, rest = divmod(size, processes)
+    if rest or share < 2:
+        raise ValueError(
+            f"data.batch_size: expected a multiple of {processes} of at least {2 * processes}, as it is the batch of "
+            f"all {processes} processes together, got {size}"
+        )
+    return share
 
 
 def _module(

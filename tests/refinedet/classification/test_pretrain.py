@@ -148,6 +148,10 @@ def test_images_that_cannot_be_read(config: PretrainConfig, tmp_path: Path) -> N
         ({"model": BackboneConfig("refinedet192_small", {"width": 3})}, "model: refinedet192_small has no option"),
         ({"train": TrainConfig()}, "train.iterations, train.epochs: expected one of them"),
         ({"data": FolderConfig(root="nowhere")}, "data.root: no such folder"),
+        (
+            {"train": TrainConfig(epochs=1, accelerator="cpu", devices=4)},
+            "data.batch_size: expected a multiple of 4 of at least 8, .* got 6",
+        ),
         ({"train": TrainConfig(epochs=1, freeze="neck", accelerator="cpu")}, "train.freeze: "),
     ],
 )
