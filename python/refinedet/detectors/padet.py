@@ -50,6 +50,10 @@ class PADetConfig(DetectorConfig):
         "implicit" or "none", see `FeatureAlignment`. The two coarsest levels have none.
     decoder_channels: of the decoder and the heads.
     head_init: MSRA's first weights of the heads, scaled by their inputs ("fan_in") or by their outputs ("fan_out").
+        The score filters of the promotion are but six, so that by the outputs its first logits have a deviation of
+        6.5, by the inputs of 1. Both train: `padet192_small` at 128 pixels with the paper's SGD on 320 rendered images
+        begins with a promotion loss of 13.9 and 6.6 (tenth step) and ends, after 400 steps, at a whole loss of 12.4
+        and 12.0, at the same AP.
     head_std: if given, standard deviation of the heads' first weights instead.
     """
 
