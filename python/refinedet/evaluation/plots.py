@@ -102,8 +102,8 @@ def plot_training_curves(
     horizontal axis; values that are not finite are left out. columns: those to draw; None: all but
     `epoch` and `step`. Losses (by "loss" in the name), accuracies (top1, top5), average precisions
     (names with AP), average recalls (AR...), learning rates ("lr") and the rest have a panel each.
-    A loss with more than 40 points is drawn faint, with its running mean over it. Raises ValueError where a column is missing
-    or there is nothing to draw.
+    A loss with more than 40 points is drawn faint, with its running mean over it. Raises ValueError
+    where a column is missing or there is nothing to draw.
     """
     from matplotlib.ticker import MaxNLocator
 
