@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,21 +25,22 @@ class Entry(NamedTuple):
 class ImageFolder(Dataset[Sample]):
     """Labelled images. A sample has one object, which fills the image and whose label, from 1 on, is its class.
 
-    paths: of the images. labels: (N,) int64 in 1..C. class_names: the C classes. root: what the image ids are
-    relative to. on_error: see `FolderConfig`.
+    names: paths of the images in the folder `root`. labels: (N,) int64 in 1..C. class_names: the C classes. on_error:
+    see `FolderConfig`.
     """
 
     def __init__(
         self,
-        paths: Sequence[str],
+        names: Sequence[str],
         labels: np.ndarray,
         class_names: Sequence[str],
         *,
         root: Path,
         on_error: Literal["skip", "raise"] = "skip",
     ) -> None:
-        # arrays and not lists: a forked worker would copy the memory of every object that it counts
-        self.paths = np.array(paths, dtype=np.str_)
+        # arrays and not lists: a forked worker would copy the memory of every object that it counts; bytes and not
+        # letters, which take four each
+        self.names = np.array([os.fsencode(name) for name in names])
         self.labels = labels
         self.class_names = list(class_names)
         self.root = root
@@ -49,11 +51,11 @@ class ImageFolder(Dataset[Sample]):
 
     def record(self, index: int) -> Entry:
         """What is known of an image without reading it."""
-        return Entry(Path(str(self.paths[index])).relative_to(self.root).as_posix())
+        return Entry(os.fsdecode(self.names[index]))
 
     def __getitem__(self, index: int) -> Sample:
         """ImageReadError or OSError for a file that cannot be read."""
-        return self._sample(index, read_image(str(self.paths[index]), apply_orientation=True))
+        return self._sample(index, read_image(self._path(index), apply_orientation=True))
 
     def blank(self, index: int) -> Sample:
         """The label of an image on black, for where its file cannot be read."""
@@ -61,8 +63,11 @@ class ImageFolder(Dataset[Sample]):
 
     def subset(self, indices: np.ndarray) -> ImageFolder:
         """Some of the images, in the given order."""
-        paths, labels = self.paths[indices].tolist(), self.labels[indices]
-        return ImageFolder(paths, labels, self.class_names, root=self.root, on_error=self.on_error)
+        names = [os.fsdecode(name) for name in self.names[indices]]
+        return ImageFolder(names, self.labels[indices], self.class_names, root=self.root, on_error=self.on_error)
+
+    def _path(self, index: int) -> Path:
+        return self.root / self.record(index).image_id
 
     def _sample(self, index: int, image: np.ndarray) -> Sample:
         height, width = image.shape[:2]
@@ -73,7 +78,7 @@ class ImageFolder(Dataset[Sample]):
             difficult=np.zeros(1, bool),
             crowd=np.zeros(1, bool),
             image_id=self.record(index).image_id,
-            path=str(self.paths[index]),
+            path=str(self._path(index)),
             original_size=(width, height),
         )
 
@@ -102,18 +107,18 @@ def open_folder(config: FolderConfig) -> tuple[ImageFolder, ImageFolder]:
 
 
 def _read(folder: Path, config: FolderConfig) -> ImageFolder:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(names) < 2:
-        raise ValueError(f"data.root: expected a folder for each of 2 or more classes in {folder}, got {names}")
-    paths: list[str] = []
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(classes) < 2:
+        raise ValueError(f"data.root: expected a folder for each of 2 or more classes in {folder}, got {classes}")
+    names: list[str] = []
     labels: list[int] = []
-    for label, name in enumerate(names, start=1):
-        found = [str(path) for path in walk(folder / name) if is_image_name(path)]
+    for label, name in enumerate(classes, start=1):
+        found = [path.relative_to(folder).as_posix() for path in walk(folder / name) if is_image_name(path)]
         if not found:
             raise ValueError(f"data.root: no image of the class {name!r} in {folder / name}")
-        paths += found
+        names += found
         labels += [label] * len(found)
-    return ImageFolder(paths, np.array(labels, np.int64), names, root=folder, on_error=config.on_error)
+    return ImageFolder(names, np.array(labels, np.int64), classes, root=folder, on_error=config.on_error)
 
 
 def _hold_out(whole: ImageFolder, config: FolderConfig) -> tuple[ImageFolder, ImageFolder]:

@@ -26,10 +26,10 @@ def test_a_share_of_every_class_is_held_out_where_there_are_no_parts(images: Pat
     config = FolderConfig(root=str(images / "train"), val_fraction=0.25)
     train, val = open_folder(config)
     assert np.bincount(val.labels).tolist() == [0, 2, 2, 2] and len(train) == 18
-    assert not set(train.paths) & set(val.paths)
+    assert not set(train.names) & set(val.names)
     again = open_folder(config)[1]
     other = open_folder(FolderConfig(root=str(images / "train"), val_fraction=0.25, split_seed=1))[1]
-    assert again.paths.tolist() == val.paths.tolist() != other.paths.tolist()
+    assert again.names.tolist() == val.names.tolist() != other.names.tolist()
     least = open_folder(FolderConfig(root=str(images / "train"), val_fraction=0.001))[1]
     assert np.bincount(least.labels).tolist() == [0, 1, 1, 1]
 
