@@ -89,7 +89,8 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
 
 def test_a_signal_ends_the_command_and_its_line_goes_on(config: PretrainConfig, tmp_path: Path) -> None:
     file = tmp_path / "long.yaml"
-    write_config(replace(config, train=replace(config.train, epochs=2000, eval_every=1000)), file)
+    settings = replace(config.train, epochs=2000, eval_every=1000, save_minutes=ALWAYS)
+    write_config(replace(config, train=settings), file)
     command = [sys.executable, "-m", "refinedet.cli", "pretrain", "--config", str(file)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     checkpoint = Path(str(config.output)) / "checkpoints/last.ckpt"
