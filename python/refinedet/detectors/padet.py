@@ -41,7 +41,8 @@ class PADetConfig(DetectorConfig):
 
     The promotion's scores are trained on mined negatives, 3 for each positive; the detection stage behind them on all
     negatives that they leave, about 10 for each (odm_negative_ratio). Where nothing filters (promotion "box" or "none")
-    those would be hundreds: the ablations mine there, in the one stage that classifies.
+    those would be hundreds: the ablations mine there, in the one stage that classifies. The registry's small models,
+    for short trainings, mine in both.
 
     promotion: what the anchor promotion module does to the anchors: "both" filters them by score and moves them;
         "score" and "box" have the branch for one of the two alone; "none" leaves the module out (ablations).
@@ -51,9 +52,9 @@ class PADetConfig(DetectorConfig):
     decoder_channels: of the decoder and the heads.
     head_init: MSRA's first weights of the heads, scaled by their inputs ("fan_in") or by their outputs ("fan_out").
         The score filters of the promotion are but six, so that by the outputs its first logits have a deviation of
-        6.5, by the inputs of 1. Both train: `padet192_small` at 128 pixels with the paper's SGD on 320 rendered images
-        begins with a promotion loss of 13.9 and 6.6 (tenth step) and ends, after 400 steps, at a whole loss of 12.4
-        and 12.0, at the same AP.
+        6.5, by the inputs of 1. Both train: `padet192_small` at 128 pixels, half as wide and with all negatives, by
+        the paper's SGD on 320 rendered images, has a promotion loss of 13.9 and 6.6 at the tenth step and a whole loss
+        of 12.4 and 12.0 after 400 steps, at the same AP.
     head_std: if given, standard deviation of the heads' first weights instead.
     """
 

@@ -158,6 +158,14 @@ def test_the_detection_stage_trains_on_all_negatives_that_the_promotion_leaves()
     assert model.loss(outputs._replace(arm_logits=sure), batch)["odm_negatives"] == 0
 
 
+def test_models_of_the_paper_mine_in_the_first_stage_and_small_ones_in_both():
+    for name in refinedet.list_models("padet*"):
+        loss = refinedet.model_entry(name).config.loss
+        mined = name.endswith(("_small", "_efficientnet_lite0"))
+        assert (loss.arm_negative_ratio, loss.odm_negative_ratio) == (3, 3 if mined else "all"), name
+        assert (loss.matching, loss.arm_neg_iou, loss.odm_neg_iou) == ("argmax", 0.3, 0.3)
+
+
 def test_heads_start_by_their_inputs():
     """Logits of a deviation of about 1; by the outputs, of which the scores have but six, about 6.5."""
     x = torch.randn(1, 256, 24, 24).relu()
