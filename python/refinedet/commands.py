@@ -28,6 +28,15 @@ def find_lr(**sections: Any) -> None:
         print(f"the loss falls steepest at --optim.lr {found.suggested:.2g}, see {found.plot}")
 
 
+def pretrain(**sections: Any) -> None:
+    """Train a detector's backbone as a classifier on a folder of images, for --model.backbone_weights."""
+    from .classification.config import PretrainConfig
+    from .classification.pretrain import pretrain as run
+
+    result = run(PretrainConfig(**sections))
+    print(f"best {result.best}\nlast {result.last}\nfor --model.backbone_weights of refinedet train")
+
+
 def evaluate(
     weights: str,
     data: DataConfig,

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from refinedet_ext import __version__
 
 from .. import commands
+from ..classification.config import PretrainConfig
 from ..engine.config import RunConfig
 from .arguments import OF_RUNS, checked, import_modules, read_arguments
 from .messages import explain, holds_mapping
@@ -23,6 +24,7 @@ from .usage import UsageError
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": commands.train,
     "find_lr": commands.find_lr,
+    "pretrain": commands.pretrain,
     "eval": commands.evaluate,
     "analyse": commands.analyse,
     "predict": commands.predict,
@@ -45,6 +47,7 @@ RENAMED = {"convert": {"from": "source"}}
 WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
     "find_lr": "YAML file, or the name of a shipped one, as for train",
+    "pretrain": "YAML file, or the name of a shipped one; pretrain_imagenet by default",
     "eval": "YAML file with these options, or the config.yaml of a run: its data, metrics, nms and best.safetensors",
     "analyse": "YAML file with these options, or the config.yaml of a run, which says data and best.safetensors",
     "data": "YAML file with these options",
@@ -102,7 +105,7 @@ def build_parser(name: str) -> ArgumentParser:
     if name in WITH_CONFIG:
         parser.add_argument("--config", action="config", help=WITH_CONFIG[name])
     if name in OF_RUNS:
-        parser.add_class_arguments(RunConfig)
+        parser.add_class_arguments(PretrainConfig if name == "pretrain" else RunConfig)
         return parser
     told = {param.arg_name: param.description for param in parse_docstring(function.__doc__ or "").params}
     for parameter, count in POSITIONALS.get(name, {}).items():
