@@ -301,7 +301,7 @@ def info(name: str | None = None, table: bool = False) -> None:
 
     from .complexity import markdown_table, measure
     from .config_files import list_configs
-    from .detectors.published import PUBLISHED
+    from .detectors.published_text import published_lines
     from .registry import list_models, model_entry
 
     if table:
@@ -321,13 +321,7 @@ def info(name: str | None = None, table: bool = False) -> None:
         f"{name}: {entry.description}\nparameters with 20 classes and background: {size.parameters:,}\n"
         f"anchors: {size.anchors:,}\nmultiply-adds: {size.macs / 1e9:.1f} G\npublished:"
     )
-    for row in PUBLISHED.get(name, ()):
-        remark = f" {row.remark}" if row.remark else ""
-        print(
-            f"  {row.metric} {row.value:.1f}{remark} on {row.dataset}: {row.paper.name}, {row.table} ({row.paper.url})"
-        )
-    if name not in PUBLISHED:
-        print("  nothing")
+    print("\n".join(f"  {line}" for line in published_lines(name) or ["nothing"]))
     print("\noptions:")
     for key, value in entry.options.items():
         print(f"  {key:20} {value}")
