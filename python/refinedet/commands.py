@@ -289,6 +289,63 @@ def inspect_dataset(
     print(f"\nwritten to {folder}/: summary.txt, data.json, classes.png, boxes.png, sheet.png")
 
 
+def speed(
+    models: list[str] | None = None,
+    device: str = "cpu",
+    batch_sizes: list[int] = [1, 8],  # noqa: B006  (shown in the help, never changed)
+    threads: int | None = None,
+    seconds: float = 10.0,
+    optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    images: list[str] | None = None,
+    num_classes: int | None = None,
+    input_size: int | None = None,
+    json: str | None = None,
+) -> None:
+    """Measure images per second of whole detectors, image in memory to detections, beside the papers' figures.
+
+    Median and quartiles of repeated calls, warm; what else the machine does shows in them. Weights of the registry's
+    models are random, prepared so that as many anchors and scores pass the two thresholds as with a trained detector.
+
+    Args:
+        models: names of the registry, patterns in quotes ('efgrnet*', '*' for all) and model files; by default every
+            model whose paper gives a speed.
+        device: where to run, such as cpu or cuda.
+        batch_sizes: images in one pass of the network.
+        threads: of torch on the CPU; by default as many as torch takes.
+        seconds: to repeat each model and batch size for; at least five repetitions are measured however long they take.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        images: image files, folders, or patterns in quotes, whose first 64 images are used in turn; by default smooth
+            noise, in which a trained model finds little.
+        num_classes: of models of the registry, including background; by default those that the paper's figure was
+            measured with, 21 (VOC) or 81 (COCO), and 21 without one.
+        input_size: side of the input in pixels; each model's own by default.
+        json: file for the same as numbers, which must not be there already.
+    """
+    from json import dumps
+
+    from .folders import check_file
+    from .speed import format_table, measure_speed, plan_speed, to_dict
+
+    file = None if json is None else check_file(json, "json")
+    if file is not None and file.exists():
+        raise FileExistsError(f"json: expected a file that is not there yet, {file} is")
+    contestants = plan_speed(models, num_classes=num_classes, input_size=input_size)
+    report = measure_speed(
+        contestants,
+        device=device,
+        batch_sizes=batch_sizes,
+        threads=threads,
+        seconds=seconds,
+        optimize=optimize,
+        images=images,
+        progress=True,
+    )
+    print(format_table(report))
+    if file is not None:
+        file.write_text(dumps(to_dict(report), indent=2) + "\n", encoding="utf-8")
+        print(f"\nwritten to {file}")
+
+
 def info(name: str | None = None, table: bool = False) -> None:
     """Tell about the build, the models and the configurations, or about one model.
 

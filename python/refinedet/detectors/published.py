@@ -91,7 +91,7 @@ COCO_PARTS = ("AP50", "AP75", "small", "medium", "large")
 _TITAN_MAXWELL = "Titan X (Maxwell), CUDA 8.0, cuDNN 6"
 _TITAN_PASCAL = "Titan X (Pascal), PyTorch 0.4.1"
 _GTX_1080_TI = "GTX 1080 Ti, PyTorch 0.4.1, CUDA 9.0, cuDNN 7"
-_I7_6700 = "one thread of an i7-6700 (3.4 GHz)"
+_I7_6700 = "i7-6700 (3.4 GHz), one thread"
 
 
 def _voc07(figures: str, paper: Paper, **more: Any) -> Published:
