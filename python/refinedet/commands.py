@@ -160,6 +160,53 @@ def predict(
         raise OSError(f"{found.failed} of {len(sources)} files could not be read, as said above; the others are done")
 
 
+def explain(
+    image: str,
+    weights: str,
+    output: str | None = None,
+    score_threshold: float = 0.5,
+    objects: int = 6,
+    input_size: int | None = None,
+    device: str = "cpu",
+    orientation: Literal["auto", "stored"] = "auto",
+) -> None:
+    """Draw what a detector looks at in an image: scores of the first stage, anchors, filter, sampling points.
+
+    Args:
+        image: an image file, or the address of one (http, https).
+        weights: a model file that `refinedet train` wrote.
+        output: folder for the pictures and explain.json, with nothing in it; runs/explain by default, or
+            runs/explain-2 and so on where that is in use.
+        score_threshold: explain detections with such a score or a higher one.
+        objects: how many of them, the best of each class in turn.
+        input_size: side in pixels that the image is resized to; the model's own by default.
+        device: where to run, such as cpu or cuda.
+        orientation: auto turns a photograph as its EXIF tag says, stored takes the pixels as they are stored.
+    """
+    from .explain import explain_file
+    from .folders import free_folder
+
+    explanation, files = explain_file(
+        image,
+        weights,
+        free_folder("runs/explain") if output is None else output,
+        score_threshold=score_threshold,
+        objects=objects,
+        input_size=input_size,
+        device=device,
+        orientation=orientation,
+    )
+    for level, kept in zip(explanation.levels, explanation.kept, strict=True):
+        print(f"stride {level.stride}: {int(kept.sum()):,} of {level.anchors:,} anchors pass the filter")
+    print(
+        f"{len(explanation.objects)} of {explanation.detections} detections with a score of {score_threshold:g} or "
+        f"above are explained"
+    )
+    if not explanation.aligned:
+        print("no sampling points: this detector has no deformable alignment")
+    print(f"written to {files[0].parent}/: {', '.join(file.name for file in files)}")
+
+
 def convert(
     weights: str, output: str, source: str, input_size: int | None = None, class_names: list[str] | None = None
 ) -> None:

@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "find_lr": commands.find_lr,
     "eval": commands.evaluate,
     "predict": commands.predict,
+    "explain": commands.explain,
     "export": commands.export,
     "convert": commands.convert,
     "demo": commands.demo,
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 POSITIONALS: dict[str, dict[str, str | None]] = {
     "predict": {"images": "+"},
+    "explain": {"image": None},
     "convert": {"weights": None, "output": None},
     "data": {"root": "?"},
     "info": {"name": "?"},

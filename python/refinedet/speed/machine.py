@@ -10,6 +10,8 @@ import torch
 
 from refinedet_ext import __version__
 
+from ..data.report import counted
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -37,21 +39,6 @@ class Machine:
         )
 
 
-def resolve_device(device: str) -> torch.device:
-    """ValueError for a device that torch does not know or that is not here."""
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device: expected one such as cpu or cuda, got {device!r}") from None
-    if resolved.type == "cuda":
-        there = torch.cuda.device_count()
-        if (resolved.index or 0) >= there:
-            raise ValueError(
-                f"device: expected one that is here, got {device!r}, and torch sees {counted(there, 'GPU')}"
-            )
-    return resolved
-
-
 def describe_machine(device: torch.device) -> Machine:
     """As things are now."""
     processor = _processor()
@@ -64,10 +51,6 @@ def describe_machine(device: torch.device) -> Machine:
         torch=torch.__version__,
         refinedet_ext=__version__,
     )
-
-
-def counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _processor() -> str:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..checks import check_choice, check_integer, check_range
 from ..detectors import Detector
 from ..detectors.published import PUBLISHED, Published, published_speeds
+from ..devices import resolve_device
 from ..inference.images import load_image
 from ..inference.network import Network, OneSize
 from ..inference.sources import find_sources
@@ -24,7 +25,7 @@ from ..inference.video import is_video_name
 from ..optimize import CHOICES, optimize_for_inference
 from ..registry import create_model, list_models, model_entry
 from ..weights import load_model, outline, read_header
-from .machine import Machine, describe_machine, resolve_device
+from .machine import Machine, describe_machine
 from .timing import time_calls
 from .workload import SEED, make_as_busy_as_trained, noise_images, sized
 

@@ -9,7 +9,17 @@ from ..detectors.published import Published
 from ..text_table import align
 from .measure import SpeedReport, SpeedRow
 
-HEAD = ("model", "paper, batch 1", "input", "classes", "batch", "images/s", "quartiles", "ms/image", "detections")
+HEAD: tuple[str, ...] = (
+    "model",
+    "paper, batch 1",
+    "input",
+    "classes",
+    "batch",
+    "images/s",
+    "quartiles",
+    "ms/image",
+    "detections",
+)
 
 
 def format_table(report: SpeedReport) -> str:
