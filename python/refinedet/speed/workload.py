@@ -21,9 +21,10 @@ from ..detectors import Detector
 from ..structures import to_tensor
 
 ANCHORS_KEPT = 390 / 6375
-"""Share of the anchors that a trained first stage leaves, as in RefineDet's section 9: most are easy background."""
+"""Share of the anchors that a trained first stage leaves; one trained on photographs of blood cells leaves 8%."""
 SCORES_PER_ANCHOR = 3.6
-"""Class scores above the threshold for each of those, before the suppression."""
+"""Class scores above the threshold for each of those, before the suppression, with 20 classes or 80; that one, with 3
+classes, has 0.8."""
 SEED = 0
 _STATISTICS_OF = 2  # images: a map of a single cell has no variance with one
 
