@@ -81,8 +81,7 @@ def draw_filtering(explanation: Explanation) -> Figure:
     total = sum(int(kept.sum()) for kept in explanation.kept)
     anchors = sum(level.anchors for level in explanation.levels)
     figure.suptitle(
-        f"anchors whose background probability is at most {explanation.theta:g}: {total:,} of {anchors:,} "
-        f"({total / anchors:.1%})",
+        f"{total:,} of {anchors:,} anchors ({total / anchors:.1%}) with background at most {explanation.theta:g}",
         color=INK,
         fontsize=11,
     )
