@@ -133,7 +133,7 @@ def measure_speed(
     contestants: as `plan_speed` gives them. device: such as cpu or cuda. batch_sizes: images in a call. threads: of
     torch on the CPU; None leaves their number as it is. seconds: for each detector and batch size. optimize: "off", or
     the dtype of `optimize_for_inference`, on a CPU. images: files, folders or patterns, of which up to 64 are used in
-    turn; None is smooth noise. progress: show on stderr how far it is.
+    turn; None is smooth noise. progress: show on stderr how far it is, where that is a terminal.
 
     Raises ValueError or FileNotFoundError for what does not fit before anything is measured; FloatingPointError for a
     network that overflows.
@@ -150,7 +150,10 @@ def measure_speed(
         check_integer(threads, "threads", 1)
     pixels = None if images is None else _read_images(images)
     rows: list[SpeedRow] = []
-    with _threads(threads), tqdm(total=len(contestants) * len(sizes), disable=not progress, unit="row") as bar:
+    with (
+        _threads(threads),
+        tqdm(total=len(contestants) * len(sizes), disable=None if progress else True, unit="row") as bar,
+    ):
         machine = describe_machine(where)
         for contestant in contestants:
             bar.set_description(contestant.label)
