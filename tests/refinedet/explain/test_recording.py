@@ -28,10 +28,13 @@ def test_outputs_are_those_without_hooks(name):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_cells_lie_where_their_anchors_stand(name):
+@pytest.mark.parametrize(
+    ("name", "height", "width"), [*((name, None, None) for name in NAMES), ("refinedet192_small", 64, 192)]
+)
+def test_cells_lie_where_their_anchors_stand(name, height, width):
     model = tiny(name)
-    recording = record(model, pixels(model))
+    side = model.config.input_size
+    recording = record(model, torch.zeros(1, 3, height or side, width or side, dtype=torch.uint8))
     anchors = recording.outputs.anchors.double().numpy()
     centers = (anchors[:, :2] + anchors[:, 2:]) / 2
     assert sum(level.anchors for level in recording.levels) == len(anchors)
