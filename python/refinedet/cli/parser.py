@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,20 +29,25 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "eval": commands.evaluate,
     "analyse": commands.analyse,
     "predict": commands.predict,
+    "explain": commands.explain,
     "export": commands.export,
     "convert": commands.convert,
     "demo": commands.demo,
     "data": commands.inspect_dataset,
+    "speed": commands.speed,
     "info": commands.info,
 }
 POSITIONALS: dict[str, dict[str, str | None]] = {
     "analyse": {"run": "?"},
     "predict": {"images": "+"},
+    "explain": {"image": None},
     "convert": {"weights": None, "output": None},
     "data": {"root": "?"},
     "info": {"name": "?"},
 }
 """By command: the parameters that are no options, and how many words each takes, as argparse says it."""
+SEVERAL: dict[str, dict[str, type]] = {"speed": {"models": str, "batch_sizes": int, "images": str}}
+"""By command: the options that take one word or more, each of this type."""
 RENAMED = {"convert": {"from": "source"}}
 """By command: options whose names are keywords of Python, and the parameters that they fill."""
 WITH_CONFIG = {
@@ -113,8 +119,11 @@ def build_parser(name: str) -> ArgumentParser:
         parser.add_argument(parameter, type=str, help=told[parameter], **more)
     for option, parameter in RENAMED.get(name, {}).items():
         parser.add_argument(f"--{option}", type=str, required=True, help=told[parameter])
+    for option, kind in SEVERAL.get(name, {}).items():
+        default = inspect.signature(function).parameters[option].default
+        parser.add_argument(f"--{option}", nargs="+", type=kind, default=default, help=told[option])
     parser.add_argument("--import", action="append", metavar="MODULE", help=IMPORT)
-    skipped = {*POSITIONALS.get(name, ()), *RENAMED.get(name, {}).values()}
+    skipped = {*POSITIONALS.get(name, ()), *RENAMED.get(name, {}).values(), *SEVERAL.get(name, ())}
     parser.add_function_arguments(function, as_positional=False, skip=skipped)
     return parser
 
