@@ -13,6 +13,7 @@ from ..data.dataset import DetectionDataset
 from ..structures import Batch, Normalization
 from .config import DataConfig
 from .epoch_loader import EpochLoader
+from .processes import share_of_batch
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,10 @@ def eval_pipeline(size: int | tuple[int, int], normalization: Normalization) -> 
 
 
 class DetectionData(pl.LightningDataModule):
-    """Training and validation loaders for a network with inputs of `size` pixels a side."""
+    """Training and validation loaders for a network with inputs of `size` pixels a side.
+
+    processes: that share a batch. A step of several sees the images that a step of one would see.
+    """
 
     def __init__(
         self,
@@ -33,9 +37,11 @@ class DetectionData(pl.LightningDataModule):
         size: int,
         normalization: Normalization,
         seed: int = 0,
+        processes: int = 1,
     ) -> None:
         super().__init__()
         self.config = config
+        self.share = share_of_batch(config.batch_size, processes)
         self.seed = seed
         self.train_set, self.val_set = train_set, val_set
         self._train_loader: DetectionLoader | None = None
@@ -57,7 +63,7 @@ class DetectionData(pl.LightningDataModule):
         self._train_loader = build_loader(
             self.train_set,
             self.train_pipeline,
-            batch_size=self.config.batch_size,
+            batch_size=self.share,
             shuffle=True,
             seed=self.seed,
             drop_last=True,

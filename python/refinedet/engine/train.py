@@ -30,7 +30,7 @@ from .run_folder import check_free, claimed, is_main_process
 from .setup import Setup, set_up
 from .splits import write_holdout
 from .start import with_model, with_precision
-from .trainer import build_loggers, build_trainer, process_count, quiet
+from .trainer import build_loggers, build_trainer, quiet
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -114,12 +114,18 @@ def _run(
         output,
         callbacks=[*own, *callbacks],
         loggers=[*build_loggers(settings.loggers, output), *loggers],
-        steps=len(setup.train_set) // (config.data.batch_size * process_count(settings.devices)),
+        steps=len(setup.train_set) // config.data.batch_size,
     )
     if resumed is not None:
         resumed.check_loop(trainer.fit_loop.state_dict())
     if trainer.is_global_zero:
         print(describe({"train": setup.train_set, "val": setup.val_set}, setup.model.config.input_size), flush=True)
+        if setup.run["processes"] > 1:
+            print(
+                f"a batch of {config.data.batch_size} images: {setup.data.share} in each of "
+                f"{setup.run['processes']} processes",
+                flush=True,
+            )
         write_config(config, output / "config.yaml")
         write_holdout(setup.train_set, setup.val_set, output / "split.json")
         if checkpoint is not None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from .config import RunConfig
+from .processes import find_processes
 
 _PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -26,10 +25,12 @@ def build_trainer(
     """callbacks, loggers: all of them. steps: batches of an epoch."""
     settings = config.train
     assert settings.epochs != "auto"  # `with_length` has settled it
+    processes = find_processes(settings)
     return pl.Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy="auto" if process_count(settings.devices) == 1 else "ddp",
+        devices=processes.per_node,
+        num_nodes=processes.nodes,
+        strategy="auto" if processes.total == 1 else "ddp",
         precision=_PRECISION[settings.precision],  # type: ignore[arg-type]
         max_steps=-1 if settings.iterations is None else settings.iterations,
         max_epochs=-1 if settings.epochs is None else settings.epochs,
@@ -70,14 +71,6 @@ def build_loggers(names: Sequence[str], output: Path) -> list[Logger]:
                 MLFlowLogger(experiment_name="refinedet", run_name=output.name, save_dir=str(output / "mlruns"))
             )
     return loggers
-
-
-def process_count(devices: int | str) -> int:
-    """How many processes train."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
-    if world > 1:
-        return world
-    return devices if isinstance(devices, int) and devices > 0 else (torch.cuda.device_count() or 1)
 
 
 @contextmanager
