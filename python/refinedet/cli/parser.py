@@ -42,7 +42,7 @@ RENAMED = {"convert": {"from": "source"}}
 WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
     "find_lr": "YAML file, or the name of a shipped one, as for train",
-    "eval": "YAML file with these options, or the config.yaml of a run, which says data, metrics and best.safetensors",
+    "eval": "YAML file with these options, or the config.yaml of a run, which says data, metrics and model",
     "data": "YAML file with these options",
 }
 IMPORT = (

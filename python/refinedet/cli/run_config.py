@@ -10,7 +10,8 @@ from .usage import UsageError
 
 RUN_ALONE = ("model", "optim", "train", "evaluation")
 """Sections that a run's configuration has, and the options of eval have not."""
-BEST = "best.safetensors"
+FILES = {"best": "best.safetensors", "last": "last.safetensors"}
+"""The model of a run by its evaluation.select."""
 
 
 def is_run_config(content: Mapping[str, Any]) -> bool:
@@ -19,7 +20,8 @@ def is_run_config(content: Mapping[str, Any]) -> bool:
 
 
 def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -> dict[str, Any]:
-    """The options of eval that a run's configuration says: its data, its metrics, and the best model that it left.
+    """The options of eval that a run's configuration says: its data, its metrics, and the model that it
+    selected, the best or the last.
 
     file: the configuration; the model lies beside it, or in the folder that it calls its output. has_weights: the model
     is said elsewhere. UsageError if there is none.
@@ -30,9 +32,13 @@ def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -
         options["kind"] = evaluation["kind"]
     if not has_weights and options.get("weights") is None:
         folders = [file.parent, Path(str(content.get("output") or "runs/train"))]
-        found = [folder / BEST for folder in folders if (folder / BEST).is_file()]
+        select = evaluation.get("select") if isinstance(evaluation, Mapping) else None
+        name = FILES.get(str(select or "best"))
+        if name is None:
+            raise UsageError(f"evaluation.select: expected best or last, got {select!r}")
+        found = [folder / name for folder in folders if (folder / name).is_file()]
         if not found:
             looked = " or ".join(dict.fromkeys(str(folder) for folder in folders))
-            raise UsageError(f"--weights: expected a model file, as there is no {BEST} of the run {file} in {looked}")
+            raise UsageError(f"--weights: expected a model file, as there is no {name} of the run {file} in {looked}")
         options["weights"] = str(found[0])
     return options

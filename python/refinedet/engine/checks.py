@@ -26,8 +26,9 @@ FROM_THE_MODEL = ("size", "mean", "std", "order")  # arguments of the pipeline t
 
 
 def check_run(config: RunConfig) -> None:
-    """ValueError or OSError for what this machine does not have, for a batch that its processes cannot share, for options of the model or of the augmentation that
-    there are not or that are out of range, and for an output folder that cannot be written."""
+    """ValueError or OSError for what this machine does not have, for a batch that its processes cannot share, for
+    options of the model or of the augmentation that there are not or that are out of range, and for an output folder
+    that cannot be written."""
     check_machine(config.train)
     share_of_batch(config.data.batch_size, find_processes(config.train).total)
     check_augmentation(config.data.augment)
@@ -81,8 +82,8 @@ def check_batch_size(model: Detector, share: int, frozen: Sequence[str] = ()) ->
         def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             if module.training and inputs[0].numel() == inputs[0].shape[1]:
                 raise ValueError(
-                    f"data.batch_size: expected 2 or more for each process, as the batch norm {name} sees but one value "
-                    f"of each channel in a single image of {side} pixels, got {share}"
+                    f"data.batch_size: expected 2 or more for each process, as the batch norm {name} sees but one "
+                    f"value of each channel in a single image of {side} pixels, got {share}"
                 )
 
         return look

@@ -302,13 +302,17 @@ class EvalConfig:
     Args:
         kind: "coco", "voc07" (11-point) or "voc12" (area).
         monitor: the metric that decides which checkpoint is best; null is the kind's main one, AP or mAP.
+        select: which model is the run's result: "best", by the metric on val, or "last", for which val decides nothing,
+            as the papers have it: they train on all of trainval and choose no model by the images they measure.
     """
 
     kind: Literal["coco", "voc07", "voc12"] = "coco"
     monitor: str | None = None
+    select: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "evaluation.kind", ("coco", "voc07", "voc12"))
+        check_choice(self.select, "evaluation.select", ("best", "last"))
         known = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100") if self.kind == "coco" else ("mAP",)
         check_choice(self.main_metric, "evaluation.monitor", known)
 

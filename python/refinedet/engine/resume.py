@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 FIXED = (
     "data.batch_size",
+    "evaluation.select",
     "optim.optimizer",
     "train.accumulate",
     "train.ema",

@@ -22,6 +22,7 @@ from .config import RunConfig
 from .data import DetectionData
 from .gradient_checkpointing import checkpoint_activations
 from .module import DetectionModule
+from .overlaps import warn_of_overlaps
 from .processes import find_processes, share_of_batch
 from .resume import Resumed, check_resumable
 from .splits import open_training
@@ -33,12 +34,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Setup:
-    """config: with nothing left open. limit: where the run has one. run: what it is by its nature, see
-    `describe_run`."""
+    """config: with nothing left open. val_in_train: images of val that are trained on. limit: where the run has one.
+    run: what it is by its nature, see `describe_run`."""
 
     config: RunConfig
     train_set: DetectionDataset
     val_set: DetectionDataset
+    val_in_train: int
     data: DetectionData
     module: DetectionModule
     limit: TimeLimit | None
@@ -62,6 +64,7 @@ def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
     processes = find_processes(settings).total
     share = share_of_batch(config.data.batch_size, processes)
     train_set, val_set = open_training(config.data)
+    val_in_train = warn_of_overlaps(config, train_set, val_set)
     names = train_set.class_names
     config = with_length(config, len(train_set))
     pl.seed_everything(settings.seed, verbose=False)
@@ -107,4 +110,4 @@ def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
         checkpoint_activations(model.backbone)
     if settings.compile:
         model.compile()
-    return Setup(config, train_set, val_set, data, module, limit, run)
+    return Setup(config, train_set, val_set, val_in_train, data, module, limit, run)
