@@ -92,7 +92,7 @@ def evaluate(
         files = ["metrics.json", "table.txt", *files, "precision_recall.png"]
     else:
         print(f"{metrics['detections']:,} detections in {metrics['images']:,} images")
-        print("nothing to measure: the data has no annotations")
+        print("nothing is measured: there are images without annotations")
     print(f"written to {folder}/: {', '.join(files)}")
 
 
