@@ -88,6 +88,7 @@ def quiet() -> Iterator[None]:
                 ".*isinstance.treespec, LeafSpec.*",
                 ".*your dataloader is not resumable.*",  # it is, in its own way: see EpochLoader
                 ".*ended before the epoch ended.*",
+                ".*It is recommended to use .self.log.*sync_dist=True.*",  # all processes compute the same metrics
             ):
                 warnings.filterwarnings("ignore", message=message)
             yield
