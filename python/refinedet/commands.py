@@ -96,6 +96,52 @@ def evaluate(
     print(f"written to {folder}/: {', '.join(files)}")
 
 
+def analyse(
+    data: DataConfig,
+    run: str | None = None,
+    detections: str | None = None,
+    weights: str | None = None,
+    split: Literal["train", "val", "test"] = "test",
+    groups: dict[str, list[str]] | None = None,
+    output: str | None = None,
+    device: str = "cpu",
+    input_size: int | None = None,
+) -> None:
+    """Find out what a detector does wrong: kinds of errors and what they cost, sensitivity, confusions, thresholds.
+
+    Args:
+        data: the data set, as for train.
+        run: folder of an evaluation, whose detections are looked at, or of a training, whose best model is measured
+            first; it says what the options below leave open.
+        detections: a detections.json of refinedet eval; by default those of the model in weights, which is measured
+            first, as refinedet eval does.
+        weights: a model file that `refinedet train` wrote; adds what its first stage does to the anchors.
+        split: which part of the data the detections are of.
+        groups: classes that are drawn together and that are similar, such as '{"cells": [RBC, WBC]}'; by default COCO's
+            supercategories or the groups of PASCAL VOC, where the data has their classes.
+        output: folder for summary.txt, analysis.json and the pictures, which must not be there already; runs/analyse by
+            default, or runs/analyse-2 and so on where that is in use.
+        device: where to run the model, such as cpu or cuda.
+        input_size: side in pixels that images are resized to for the model; its own by default.
+    """
+    from .engine.analyse import PICTURES, analyse_files
+    from .folders import free_folder
+
+    folder = free_folder("runs/analyse") if output is None else Path(output).expanduser()
+    summary = analyse_files(
+        data,
+        detections=detections,
+        weights=weights,
+        split=split,
+        groups=groups,
+        output=folder,
+        device=device,
+        input_size=input_size,
+    )
+    pictures = [*PICTURES, *([] if weights is None else ["anchors.png"])]
+    print(f"{summary}\n\nwritten to {folder}/: summary.txt, analysis.json, {', '.join(pictures)}")
+
+
 def predict(
     images: list[str],
     weights: str,

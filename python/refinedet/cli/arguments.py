@@ -72,8 +72,10 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
     imports: list[str] = []
     for config, file in typed.configs:
         imports += import_modules(config.pop("imports", None))
-        if command == "eval" and is_run_config(config):
-            config = eval_options(config, Path(file), has_weights="weights" in typed.given)
+        if command in ("eval", "analyse") and is_run_config(config):
+            config = eval_options(config, Path(file), has_weights=bool(typed.given & {"weights", "detections"}))
+            if command == "analyse":
+                config.pop("kind", None)  # it has no metric to choose
         content = merge(content, checked(config, names, file))
     for pair in ALTERNATIVES:
         if typed.given.issuperset(pair):

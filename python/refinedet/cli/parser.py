@@ -17,12 +17,14 @@ from ..engine.config import RunConfig
 from .arguments import OF_RUNS, checked, import_modules, read_arguments
 from .messages import explain, holds_mapping
 from .names import OptionNames, did_you_mean
+from .run_config import analysis_options
 from .usage import UsageError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": commands.train,
     "find_lr": commands.find_lr,
     "eval": commands.evaluate,
+    "analyse": commands.analyse,
     "predict": commands.predict,
     "export": commands.export,
     "convert": commands.convert,
@@ -31,6 +33,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "info": commands.info,
 }
 POSITIONALS: dict[str, dict[str, str | None]] = {
+    "analyse": {"run": "?"},
     "predict": {"images": "+"},
     "convert": {"weights": None, "output": None},
     "data": {"root": "?"},
@@ -43,6 +46,7 @@ WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
     "find_lr": "YAML file, or the name of a shipped one, as for train",
     "eval": "YAML file with these options, or the config.yaml of a run, which says data, metrics and model",
+    "analyse": "YAML file with these options, or the config.yaml of a run, which says data and model",
     "data": "YAML file with these options",
 }
 IMPORT = (
@@ -63,7 +67,11 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     parser = build_parser(name)
     try:
         words = read_arguments(rest, name, option_names(parser))
-        options = instantiate(parser, parser.parse_args(words))
+        namespace = parser.parse_args(words)
+        if name == "analyse" and namespace.run is not None:
+            words = read_arguments([*analysis_options(namespace.run), *rest], name, option_names(parser))
+            namespace = parser.parse_args(words)
+        options = instantiate(parser, namespace)
     except ArgumentError as error:
         raise UsageError(explain(str(error), parser)) from error
     except (ValueError, OSError, ImportError) as error:
