@@ -14,7 +14,9 @@ def train(**sections: Any) -> None:
     from .engine.train import train as run
 
     result = run(RunConfig(**sections))
-    print(f"best {result.best}\nlast {result.last}")
+    if result.best != result.last:
+        print(f"best {result.best}")
+    print(f"last {result.last}")
 
 
 def find_lr(**sections: Any) -> None:
@@ -48,8 +50,14 @@ def evaluate(
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    competition: Literal["comp3", "comp4"] | None = None,
 ) -> None:
-    """Measure a trained detector on a data set.
+    """Measure a trained detector on a data set, or predict on one without annotations for a test server.
+
+    COCO: a file of images without annotations, such as image_info_test-dev2017.json, as data.test.annotation_file gives
+    a detections.json as the server takes it, in a zip archive by the name detections_test-dev2017_NAME_results.json.
+    VOC: a list of images without XML files, with the option competition, gives the folder results that the server takes
+    as an archive (tar czf results.tgz -C OUTPUT results).
 
     Args:
         weights: a model file that `refinedet train` wrote.
@@ -64,6 +72,10 @@ def evaluate(
             default. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        competition: also write VOC's result files, output/results/VOC2012/Main/comp4_det_test_CLASS.txt, with a line
+            for each detection: image, score, x1, y1, x2, y2. The kind voc07 or voc12 says the year. comp3 is for models
+            that saw the data of the challenge alone, comp4 for those with a pretrained backbone. All images of the list
+            are predicted on; where any has no annotations, nothing is measured.
     """
     from .engine.evaluate import evaluate_file
     from .evaluation import format_table
@@ -81,9 +93,16 @@ def evaluate(
         nms=nms,
         multi_scale=multi_scale,
         optimize=optimize,
+        competition=competition,
     )
-    print(format_table(metrics))
-    print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
+    files = ["detections.json"] if competition is None else ["detections.json", "results"]
+    if "per_class" in metrics:
+        print(format_table(metrics) + "\n")
+        files = ["metrics.json", "table.txt", *files, "precision_recall.png"]
+    else:
+        print(f"{metrics['detections']:,} detections in {metrics['images']:,} images")
+        print("nothing is measured: there are images without annotations")
+    print(f"written to {folder}/: {', '.join(files)}")
 
 
 def analyse(

@@ -11,7 +11,8 @@ from .usage import UsageError
 
 RUN_ALONE = ("model", "optim", "train", "evaluation")
 """Sections that a run's configuration has, and the options of eval have not."""
-BEST = "best.safetensors"
+FILES = {"best": "best.safetensors", "last": "last.safetensors"}
+"""The model of a run by its evaluation.select."""
 CONFIG = "config.yaml"
 
 
@@ -22,7 +23,7 @@ def is_run_config(content: Mapping[str, Any]) -> bool:
 
 def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -> dict[str, Any]:
     """The options of eval that a run's configuration says: its data, its metrics, its suppression where it names one,
-    and the best model that it left.
+    and the model that it selected, the best or the last.
 
     file: the configuration; the model lies beside it, or in the folder that it calls its output. has_weights: the model
     is said elsewhere. UsageError if there is none.
@@ -37,10 +38,14 @@ def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -
         options["nms"] = changed["nms"]
     if not has_weights and options.get("weights") is None:
         folders = [file.parent, Path(str(content.get("output") or "runs/train"))]
-        found = [folder / BEST for folder in folders if (folder / BEST).is_file()]
+        select = evaluation.get("select") if isinstance(evaluation, Mapping) else None
+        name = FILES.get(str(select or "best"))
+        if name is None:
+            raise UsageError(f"evaluation.select: expected best or last, got {select!r}")
+        found = [folder / name for folder in folders if (folder / name).is_file()]
         if not found:
             looked = " or ".join(dict.fromkeys(str(folder) for folder in folders))
-            raise UsageError(f"--weights: expected a model file, as there is no {BEST} of the run {file} in {looked}")
+            raise UsageError(f"--weights: expected a model file, as there is no {name} of the run {file} in {looked}")
         options["weights"] = str(found[0])
     return options
 
@@ -49,7 +54,7 @@ def analysis_options(run: str) -> list[str]:
     """What the folder of an evaluation or of a training says, as words of `refinedet analyse`.
 
     An evaluation left its detections, and names the model, beside which the run's configuration lies that says the
-    data. A training left a configuration and the best model. UsageError for another folder.
+    data. A training left a configuration and its model. UsageError for another folder.
     """
     folder = Path(run).expanduser()
     detections, config = folder / "detections.json", folder / CONFIG
@@ -62,8 +67,10 @@ def analysis_options(run: str) -> list[str]:
             if metrics.get("weights") is not None:
                 config = Path(metrics["weights"]).parent / CONFIG
         return [*words, *([f"--config={config}"] if config.is_file() else [])]
-    if config.is_file() and (folder / BEST).is_file():
+    if config.is_file() and any((folder / name).is_file() for name in FILES.values()):
         return [f"--config={config}"]
+    models = " or ".join(FILES.values())
     raise UsageError(
-        f"run: expected the folder of an evaluation (detections.json) or of a training ({CONFIG} and {BEST}), got {run}"
+        f"run: expected the folder of an evaluation (detections.json) or of a training ({CONFIG} and {models}), "
+        f"got {run}"
     )
