@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .extras import explain_missing
 
 if TYPE_CHECKING:
+    from .allocator import keep_freed_memory
     from .anchors import AnchorGenerator, AnchorLevel
     from .api import evaluate, train
     from .detectors import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .weights import Checkpoint, load_model, save_model
 
 _HOMES = {
+    "allocator": ("keep_freed_memory",),
     "api": ("evaluate", "train"),
     "anchors": ("AnchorGenerator", "AnchorLevel"),
     "detectors": (
@@ -91,6 +93,7 @@ __all__ = [
     "Sample",
     "create_model",
     "evaluate",
+    "keep_freed_memory",
     "list_models",
     "load_model",
     "model_entry",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from . import efgrnet_entries, padet_entries, refinedet_entries  # noqa: F401  (they register their models)
+from . import (  # noqa: F401  (they register their models)
+    efgrnet_entries,
+    padet_entries,
+    refinedet_entries,
+    refinedetlite_entries,
+)
 from .base import Detector
 from .config import NMS_PRESETS, DetectorConfig, NMSConfig
 from .efgrnet import EFGRNet, EFGRNetConfig

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..backbones import Res2NetLite
 from ..backbones.base import Backbone
 from ..backbones.layers import conv_bn
-from ..backbones.res2net_lite import Groups, check_res2net_options
 from ..checks import check_choice, check_integer, check_std
 from ..heads import BoxHeads, LightHead
 from ..init import init_caffe, init_kaiming, init_normal
@@ -18,7 +16,6 @@ from ..necks import BilinearFusion
 from ..outputs import HeadOutputs
 from .base import Detector
 from .config import DetectorConfig
-from .registration import register_model
 
 HEADS = ("light", "conv3x3")
 SIZE_MULTIPLE = 64  # of the input: what lies above stride 64 rounds up
@@ -31,7 +28,6 @@ class RefineDetLiteConfig(DetectorConfig):
     Anchors per cell: 3 as the defaults say; 5 with anchor_ratios (2, 3); 6 with anchor_max_sizes
     (64, 128, 256, 512) besides.
 
-    width, mid_div, groups, block: of the backbone, see `Res2NetLite`; block "residual" is the paper's ablation.
     head: "light", or "conv3x3" for the paper's ablation: 3x3 predictions directly on the maps, as RefineDet has them,
         and 3x3 laterals in the fusion.
     shared_heads: one light head for the scores and the boxes of a level; False gives each its own.
@@ -39,10 +35,6 @@ class RefineDetLiteConfig(DetectorConfig):
     head_std: standard deviation of the predictions' first weights; None is Caffe's xavier.
     """
 
-    width: int = 72
-    mid_div: int = 4
-    groups: Groups = 2
-    block: str = "res2"
     head: str = "light"
     shared_heads: bool = True
     head_channels: int = 256
@@ -51,7 +43,6 @@ class RefineDetLiteConfig(DetectorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_res2net_options(self.width, self.mid_div, self.groups, self.block)
         check_choice(self.head, "head", HEADS)
         check_choice(self.shared_heads, "shared_heads", (True, False))
         check_integer(self.head_channels, "head_channels", 1)
@@ -120,10 +111,3 @@ class RefineDetLite(Detector):
             blocks=[self._features(width) for width in widths],
             loc_blocks=None if self.config.shared_heads else [self._features(width) for width in widths],
         )
-
-
-@register_model("refinedetlite320_res2netlite72", RefineDetLiteConfig(input_size=320))
-def refinedetlite_res2netlite(config: RefineDetLiteConfig, num_classes: int) -> RefineDetLite:
-    """RefineDetLite with Res2NetLite-72, as in the paper; its "++" is a training configuration."""
-    backbone = Res2NetLite(config.width, mid_div=config.mid_div, groups=config.groups, block=config.block)
-    return RefineDetLite(backbone, config, num_classes)

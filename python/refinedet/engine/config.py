@@ -227,7 +227,7 @@ class TrainConfig:
         freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or
             any part of it such as backbone.features.0.
         resume: the checkpoints/last.ckpt of a run that was interrupted, or the run's folder.
-        save_minutes: write that file so often within an epoch; it is written at the end of every epoch anyway.
+        save_minutes: write that file so often; it is written before every evaluation anyway.
         loggers: besides the CSV file, which is always written: tensorboard, wandb, mlflow.
     """
 

@@ -166,7 +166,7 @@ def test_names_of_the_training_options():
 
 def test_a_run_without_a_configuration_begins_with_the_recipe_for_own_data(printed):
     config = printed("--data.root", "cells", "--optim.lr", "0.002")
-    assert config["model"]["name"] == "refinedet320_efficientnet_lite0"
+    assert config["model"]["name"] == "refinedetlite320_efficientnet_lite0"
     assert config["model"]["backbone_weights"] == "efficientnet_lite0"
     assert config["optim"]["optimizer"] == "adamw" and config["optim"]["lr"] == 0.002
     assert config["train"]["epochs"] == "auto" and config["train"]["ema"] and config["train"]["iterations"] is None

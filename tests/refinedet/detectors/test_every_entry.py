@@ -84,7 +84,7 @@ class Whole(nn.Module):
 @pytest.fixture(scope="module", autouse=True)
 def shallow():
     with pytest.MonkeyPatch.context() as patch:  # the depths of Res2NetLite are no option
-        patch.setattr("refinedet.detectors.refinedetlite.Res2NetLite", partial(Res2NetLite, depths=(1, 1, 1)))
+        patch.setattr("refinedet.detectors.refinedetlite_entries.Res2NetLite", partial(Res2NetLite, depths=(1, 1, 1)))
         yield
 
 

@@ -10,6 +10,7 @@ from refinedet import HeadOutputs, RefineDetLite, RefineDetLiteConfig
 from refinedet.backbones import Res2NetLite, SmallNet
 from refinedet.backbones.res2net_lite import ResBlock
 from refinedet.complexity import measure
+from refinedet.detectors.refinedetlite_entries import Res2NetRefineDetLiteConfig
 from refinedet.heads import LightHead
 from refinedet.weights import load_model, save_model
 
@@ -36,7 +37,7 @@ def small(**options):
 def shallow(extras=(16, 16), **options):
     """The same with one block a stage, quick everywhere."""
     torch.manual_seed(0)
-    config = RefineDetLiteConfig.from_options(**{**SMALL, **options})
+    config = Res2NetRefineDetLiteConfig.from_options(**{**SMALL, **options})
     backbone = Res2NetLite(8, mid_div=2, block=config.block, depths=(1, 1, 1), extra_channels=extras)
     return RefineDetLite(backbone, config, num_classes=4)
 
