@@ -48,6 +48,33 @@ def test_models_of_shipped_configurations_exist():
         assert set(model.get("options", {})) <= set(entry.options), name
 
 
+def test_eval_takes_the_suppression_of_a_runs_configuration(weights, images, tmp_path, capsys):
+    """What a data set's protocol says is the configuration's, what the weights say is the file's."""
+    data = {"format": "coco", "root": str(images)}
+    data["test"] = {"image_dir": "test", "annotation_file": "annotations/test.json"}
+    run = {
+        "model": {"name": "refinedet192_small", "options": {"nms": {"preset": "coco", "keep_top_k": 3}}},
+        "data": data,
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(run))
+
+    def most(name, *more):
+        """The largest number of detections of an image."""
+        out = tmp_path / name
+        arguments = ["eval", "--config", str(tmp_path / "config.yaml"), "--weights", str(weights), "--output", str(out)]
+        assert main([*arguments, *more]) == 0, capsys.readouterr().err
+        found = [entry["image_id"] for entry in json.loads((out / "detections.json").read_text())]
+        return max(map(found.count, found))
+
+    assert most("named") == 3 and most("typed", "--nms.keep_top_k", "2") == 2 and most("preset", "--nms", "code") > 3
+
+
+def test_options_of_the_model_are_refused_where_there_are_none(weights, capsys):
+    for command in ("eval", "predict", "export"):
+        assert main([command, "--weights", str(weights), "--model.options.nms", "coco"]) == 2
+        assert "did you mean --nms" in capsys.readouterr().err
+
+
 def test_predict_draws_and_lists(weights, images, tmp_path, capsys):
     out = tmp_path / "out"
     status = main(

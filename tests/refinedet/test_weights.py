@@ -139,3 +139,24 @@ def test_a_header_that_is_no_json_is_named(model, tmp_path, text):
     save_file(load_file(path), path, metadata={"refinedet": text})
     with pytest.raises(ValueError, match=f"weights: the header of {path} is damaged: "):
         refinedet.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"tcb_channels": 32},
+            "tcb_channels: expected 16 or nothing, as .*m.safetensors has it.*got 32; what may be an",
+        ),
+        ({"clip_anchors": True}, "clip_anchors: expected False or nothing, as .*m.safetensors has it.*got True"),
+        ({"pixel_mean": [0, 0, 0]}, r"pixel_mean: expected \[104"),
+        ({"nsm": "coco"}, "refinedet192_small has no option 'nsm'; did you mean 'nms'"),
+        ({"nms": "voc"}, "nms: expected one of"),
+    ],
+)
+def test_options_that_belong_to_the_weights_are_refused(options, message, tmp_path):
+    model = refinedet.create_model("refinedet192_small", 3, tcb_channels=16)
+    file = refinedet.save_model(model, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match=message):
+        refinedet.load_model(file, **options)
+    assert refinedet.load_model(file, tcb_channels=16, negative_ratio=1.0).model.config.loss.negative_ratio == 1

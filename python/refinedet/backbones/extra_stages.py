@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -121,8 +121,12 @@ class ExtendedBackbone(Backbone):
             maps.append(stage(maps[-1]))
         return maps[self._first :]
 
+    def own_names(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A checkpoint of the trunk under this class's names; those of others that it knows are changed."""
+        return state
+
     def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Load the trunk from a local ImageNet checkpoint with torchvision's key names, or a state dict of this class.
+        """Load the trunk from a local ImageNet checkpoint, or a state dict of this class, see `own_names`.
 
         Of a checkpoint, the classification layer is left out and the extra stages keep their values.
 
@@ -131,5 +135,6 @@ class ExtendedBackbone(Backbone):
         """
         state = read_state_dict(path)
         if not any(key.startswith(EXTRAS) for key in state):
-            state = convert_torchvision(state, self.state_dict(), classifier=self.classifier_keys, kept=EXTRAS)
+            named = self.own_names(state)
+            state = convert_torchvision(named, self.state_dict(), classifier=self.classifier_keys, kept=EXTRAS)
         load_strict(self, state, source=str(path))

@@ -75,7 +75,8 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
         if command in ("eval", "analyse") and is_run_config(config):
             config = eval_options(config, Path(file), has_weights=bool(typed.given & {"weights", "detections"}))
             if command == "analyse":
-                config.pop("kind", None)  # it has no metric to choose
+                for name in ("kind", "nms"):  # it has no metric to choose, and the model its own suppression
+                    config.pop(name, None)
         content = merge(content, checked(config, names, file))
     for pair in ALTERNATIVES:
         if typed.given.issuperset(pair):

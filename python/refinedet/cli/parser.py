@@ -45,7 +45,7 @@ RENAMED = {"convert": {"from": "source"}}
 WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
     "find_lr": "YAML file, or the name of a shipped one, as for train",
-    "eval": "YAML file with these options, or the config.yaml of a run, which says data, metrics and best.safetensors",
+    "eval": "YAML file with these options, or the config.yaml of a run: its data, metrics, nms and best.safetensors",
     "analyse": "YAML file with these options, or the config.yaml of a run, which says data and best.safetensors",
     "data": "YAML file with these options",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -121,7 +121,12 @@ class DetectorConfig:
     Inference
         nms: a preset ("code", "paper", "coco", "padet", "efgrnet") or a mapping of `NMSConfig` fields. Sides of boxes
             are x2 - x1, where the released code that "coco" and "efgrnet" stand for counts x2 - x1 + 1.
+
+    Most options say what the weights of a model mean, and go with them. Those in `FREE`, of a class and its bases, do
+    not: a model that is loaded may have others than it was trained with, see `free_options`.
     """
+
+    FREE: ClassVar[tuple[str, ...]] = ("input_size", "theta", "nms", *LOSS_OPTIONS)
 
     input_size: int = 320
     anchor_sizes: tuple[float, ...] = (32, 64, 128, 256)
@@ -181,6 +186,15 @@ class DetectorConfig:
 
     def anchor_generator(self, steps: Sequence[float | None]) -> AnchorGenerator:
         return AnchorGenerator(self.anchor_levels(steps), offset=self.anchor_offset, clip=self.clip_anchors)
+
+    @classmethod
+    def free_options(cls) -> frozenset[str]:
+        """Names of the options that neither shape the weights nor say what they mean: rules of the loss and of the
+        inference, first values of new weights, the input's side.
+
+        All others belong to the weights: the network, its pixels, its anchors and their coding.
+        """
+        return frozenset(name for base in cls.__mro__ for name in vars(base).get("FREE", ()))
 
     @classmethod
     def from_options(cls, **options: Any) -> Self:

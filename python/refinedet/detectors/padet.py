@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class PADetConfig(DetectorConfig):
     decoder_channels: of the decoder and the heads.
     head_std: standard deviation of the heads' first weights; None is MSRA's, as for all new layers.
     """
+
+    FREE: ClassVar[tuple[str, ...]] = ("head_std",)
 
     input_size: int = 384
     loss: LossConfig = LossConfig(matching="argmax", arm_neg_iou=0.3, odm_neg_iou=0.3)

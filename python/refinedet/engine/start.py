@@ -13,8 +13,7 @@ from ..detectors import Detector
 from ..fine_tuning import check_agrees, file_spec, start_from
 from ..pretrained import backbone_options
 from ..registry import create_model, model_entry
-from ..transfer import VOC_IN_COCO, subsample_classes
-from ..weights import load_model
+from ..transfer import VOC_IN_COCO
 from .config import RunConfig
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ def with_precision(config: RunConfig) -> RunConfig:
 def with_model(config: RunConfig) -> RunConfig:
     """The run with its model's name where it has none: that of the file `model.weights`, or the default.
 
-    ValueError if name or options contradict the file.
+    ValueError if the name, or an option that belongs to the weights, contradicts the file.
     """
     weights, name = config.model.weights, config.model.registered
     if weights is not None:
@@ -90,17 +89,14 @@ def build_model(config: RunConfig, class_names: list[str]) -> Detector:
     config = with_model(config)
     assert config.model.weights is not None
     same = config.model.subsample_classes
-    if same is not None:
-        checkpoint = load_model(config.model.weights)
-        if checkpoint.class_names is not None:
-            names = VOC_IN_COCO if same == "voc_in_coco" else same
-            return subsample_classes(checkpoint.model, checkpoint.class_names, class_names, same=names).train()
     start = start_from(
         config.model.weights,
         class_names,
         name=config.model.registered,
         options=config.model.options,
         strict=config.model.strict,
+        same=VOC_IN_COCO if same == "voc_in_coco" else same,
     )
-    logger.log(logging.INFO if start.whole else logging.WARNING, "model.weights: %s", start.describe())
+    expected = start.whole or (same is not None and not start.new and not start.left)
+    logger.log(logging.INFO if expected else logging.WARNING, "model.weights: %s", start.describe())
     return start.model.train()

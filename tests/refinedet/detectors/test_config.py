@@ -4,12 +4,14 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 import refinedet
-from refinedet import NMSConfig, RefineDetConfig
+from refinedet import EFGRNetConfig, NMSConfig, RefineDetConfig
 from refinedet.detectors import NMS_PRESETS
-from refinedet.detectors.config import resolve_nms
+from refinedet.detectors.config import DetectorConfig, resolve_nms
 from refinedet.losses import LossConfig
+from refinedet.registry import list_models, model_entry
 
 
 def test_defaults_are_the_rules_of_the_original_code():
@@ -108,3 +110,28 @@ def test_the_loss_is_made_of_the_configs_own():
     assert model.spec.options["filtering"] == "paper" and "loss" not in model.spec.options
     with pytest.raises(ValueError, match="has no option 'loss'"):
         refinedet.create_model("refinedet192_small", 4, loss={"filtering": "paper"})
+
+
+def test_options_are_free_or_belong_to_the_weights():
+    """A new option is the weights' unless it says otherwise, in any detector."""
+    rules = {field.name for field in dataclasses.fields(LossConfig)}
+    expected = {"input_size", "theta", "nms", *rules}
+    assert DetectorConfig.free_options() == expected
+    assert RefineDetConfig.free_options() == expected | {"neck_std", "head_std"}
+    assert EFGRNetConfig.free_options() == expected | {"head_init", "head_std", "peer_compat"}
+    for name in list_models():
+        entry = model_entry(name)
+        assert entry.config.free_options() <= set(entry.options)
+
+
+@pytest.mark.parametrize("name", ["refinedet192_small", "efgrnet192_small", "padet192_small"])
+def test_free_options_leave_the_networks_weights_as_they_are(name):
+    other = {
+        "input_size": 256, "theta": 0.5, "nms": "coco", "matching": "none", "filtering": "none", "head_std": 0.5,
+        "head_init": "kaiming", "peer_compat": False, "box_loss": "giou", "cls_loss": "focal", "neck_std": 0.5,
+    }  # fmt: skip
+    options = {key: value for key, value in other.items() if key in model_entry(name).options}
+    assert set(options) <= model_entry(name).config.free_options()
+    with torch.device("meta"):
+        one, two = (refinedet.create_model(name, 4, **changes).state_dict() for changes in ({}, options))
+    assert {key: value.shape for key, value in one.items()} == {key: value.shape for key, value in two.items()}
