@@ -111,7 +111,7 @@ def analyse(
     detections: str | None = None,
     weights: str | None = None,
     split: Literal["train", "val", "test"] = "test",
-    groups: dict[str, list[str]] | None = None,
+    groups: dict[str, Any] | None = None,
     output: str | None = None,
     device: str = "cpu",
     input_size: int | None = None,

@@ -60,12 +60,11 @@ def analysis_options(run: str) -> list[str]:
     detections, config = folder / "detections.json", folder / CONFIG
     if detections.is_file():
         words = [f"--detections={detections}"]
-        if (folder / "metrics.json").is_file():
-            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-            if metrics.get("split") is not None:
-                words.append(f"--split={metrics['split']}")
-            if metrics.get("weights") is not None:
-                config = Path(metrics["weights"]).parent / CONFIG
+        metrics = _read_metrics(folder / "metrics.json")
+        if metrics.get("split") is not None:
+            words.append(f"--split={metrics['split']}")
+        if metrics.get("weights") is not None:
+            config = Path(str(metrics["weights"])).parent / CONFIG
         return [*words, *([f"--config={config}"] if config.is_file() else [])]
     if config.is_file() and any((folder / name).is_file() for name in FILES.values()):
         return [f"--config={config}"]
@@ -74,3 +73,16 @@ def analysis_options(run: str) -> list[str]:
         f"run: expected the folder of an evaluation (detections.json) or of a training ({CONFIG} and {models}), "
         f"got {run}"
     )
+
+
+def _read_metrics(file: Path) -> dict[str, Any]:
+    """The content of an evaluation's metrics.json; empty without one."""
+    if not file.is_file():
+        return {}
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"run: {file} is not JSON: {error}") from None
+    if not isinstance(metrics, dict):
+        raise UsageError(f"run: expected keys and values in {file}, got {type(metrics).__name__}")
+    return metrics
