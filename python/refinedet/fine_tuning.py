@@ -15,6 +15,7 @@ from torch import Tensor
 from . import tensor_file
 from .backbones.checkpoint import named, read_state_dict
 from .inference.finite import check_finite_weights
+from .model_options import present_options
 from .registry import change_options, create_model
 from .weights import read_header, read_model
 
@@ -130,7 +131,7 @@ def start_from(
     same: the file is to have all classes, and may have more: ValueError if some are missing, also where `strict` is
         False. Names of the file by the names that the classes have here, where those differ, as `VOC_IN_COCO`.
     """
-    given = dict(options or {})
+    given = present_options(options or {})
     header = file_spec(weights)
     old_names: list[str] | None = None
     theirs = [(same or {}).get(c, c) for c in class_names]

@@ -13,6 +13,7 @@ from .checks import check_integer
 from .detectors import Detector
 from .detectors.registration import ENTRIES, ModelEntry, ModelSpec, register_model
 from .inference.finite import check_finite_weights
+from .model_options import present_options
 from .pretrained import backbone_options, load_backbone
 
 __all__ = ["ModelEntry", "ModelSpec", "create_model", "list_models", "model_entry", "register_model"]
@@ -92,6 +93,7 @@ def change_options(
     ValueError for an option that there is not, for one that belongs to the weights (see
     `DetectorConfig.free_options`) and is asked to be another than theirs, and for values that do not hold together.
     """
+    changes = present_options(changes)
     _check_option_names(name, changes)
     before = model_entry(name).config.with_options(**stored)
     after = before.with_options(**changes)
@@ -107,7 +109,7 @@ def change_options(
 
 def _check_option_names(name: str, options: Mapping[str, Any]) -> None:
     known = list(model_entry(name).options)
-    for option in options:
+    for option in present_options(options):
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
 

@@ -18,6 +18,7 @@ from .backbones.checkpoint import check_fits, load_strict, read_safetensors
 from .checks import check_class_names, check_integer
 from .detectors.registration import ENTRIES
 from .inference.finite import check_finite_weights
+from .model_options import present_options
 from .registry import change_options, check_options, create_model, model_entry
 from .tensor_file import check_header, check_suffix, write_tensors
 
@@ -150,6 +151,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     _check_registered(header, file)
     try:
         check_integer(spec["num_classes"], "num_classes", 2)
+        spec["options"] = present_options(spec["options"])
         check_options(spec["name"], spec["options"])
     except ValueError as error:
         raise ValueError(f"weights: {file} describes a model that cannot be built: {error}") from None

@@ -83,6 +83,7 @@ class ExtendedBackbone(Backbone):
     per extra stage, without those finer than asked for; the stages are `extras`.
     """
 
+    own_stages = (EXTRAS,)
     classifier_keys: tuple[str, ...] = ()
     """What a checkpoint of the trunk has beyond it: the layers behind the last map."""
 
@@ -98,6 +99,7 @@ class ExtendedBackbone(Backbone):
 
         finest_stride: maps of smaller strides are not returned; None returns all.
         """
+        self._trunk_channels = channels[-1]
         all_channels, all_strides = list(channels), list(strides)
         extras = nn.ModuleList()
         for stage in stages:
@@ -124,6 +126,13 @@ class ExtendedBackbone(Backbone):
     def own_names(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A checkpoint of the trunk under this class's names; those of others that it knows are changed."""
         return state
+
+    @property
+    def trunk_channels(self) -> int:
+        return self._trunk_channels
+
+    def trunk_features(self, images: Tensor) -> Tensor:
+        return self.trunk_maps(images)[-1]
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Load the trunk from a local ImageNet checkpoint, or a state dict of this class, see `own_names`.

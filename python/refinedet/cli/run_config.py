@@ -1,7 +1,8 @@
-"""The configuration of a run as options of `refinedet eval`."""
+"""The configuration of a run as options of `refinedet eval` and `refinedet analyse`."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from .usage import UsageError
 RUN_ALONE = ("model", "optim", "train", "evaluation")
 """Sections that a run's configuration has, and the options of eval have not."""
 BEST = "best.safetensors"
+CONFIG = "config.yaml"
 
 
 def is_run_config(content: Mapping[str, Any]) -> bool:
@@ -41,3 +43,27 @@ def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -
             raise UsageError(f"--weights: expected a model file, as there is no {BEST} of the run {file} in {looked}")
         options["weights"] = str(found[0])
     return options
+
+
+def analysis_options(run: str) -> list[str]:
+    """What the folder of an evaluation or of a training says, as words of `refinedet analyse`.
+
+    An evaluation left its detections, and names the model, beside which the run's configuration lies that says the
+    data. A training left a configuration and the best model. UsageError for another folder.
+    """
+    folder = Path(run).expanduser()
+    detections, config = folder / "detections.json", folder / CONFIG
+    if detections.is_file():
+        words = [f"--detections={detections}"]
+        if (folder / "metrics.json").is_file():
+            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            if metrics.get("split") is not None:
+                words.append(f"--split={metrics['split']}")
+            if metrics.get("weights") is not None:
+                config = Path(metrics["weights"]).parent / CONFIG
+        return [*words, *([f"--config={config}"] if config.is_file() else [])]
+    if config.is_file() and (folder / BEST).is_file():
+        return [f"--config={config}"]
+    raise UsageError(
+        f"run: expected the folder of an evaluation (detections.json) or of a training ({CONFIG} and {BEST}), got {run}"
+    )

@@ -14,6 +14,7 @@ from refinedet_ext.defaults import VARIANCES
 from ..anchors import AnchorGenerator, AnchorLevel
 from ..checks import check_choice, check_integer, check_numbers, check_range
 from ..losses.config import LossConfig
+from ..model_options import present_options
 from ..structures import CAFFE_MEAN, Normalization
 
 if TYPE_CHECKING:
@@ -202,7 +203,11 @@ class DetectorConfig:
         return cls().with_options(**options)
 
     def with_options(self, **options: Any) -> Self:
-        """This config with some options changed; those of the loss stand beside the others."""
+        """This config with some options changed; those of the loss stand beside the others.
+
+        `negative_ratio`, the name of an option that is now each stage's own, changes both.
+        """
+        options = present_options(options)
         loss = {name: _tuples(options.pop(name)) for name in LOSS_OPTIONS if name in options}
         return dataclasses.replace(self, **options, loss=dataclasses.replace(self.loss, **loss))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..checks import check_choice, check_class_names, check_integer, check_range
+from ..model_options import present_options
 
 DEFAULT_MODEL = "refinedet320_vgg16"
 LOGGERS = ("tensorboard", "wandb", "mlflow")
@@ -41,6 +42,7 @@ class ModelConfig:
     subsample_classes: dict[str, str] | Literal["voc_in_coco"] | None = None
 
     def __post_init__(self) -> None:
+        self.options = present_options(self.options)
         for name in ("strict", "subsample_classes"):
             if getattr(self, name) and self.weights is None:
                 raise ValueError(f"model.{name}: expected model.weights beside it, which it is about, got none")

@@ -14,7 +14,7 @@ from ..fine_tuning import check_agrees, file_spec, start_from
 from ..pretrained import backbone_options
 from ..registry import create_model, model_entry
 from ..transfer import VOC_IN_COCO
-from .config import RunConfig
+from .config import RunConfig, TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +37,22 @@ def with_length(config: RunConfig, images: int) -> RunConfig:
 
 
 def with_precision(config: RunConfig) -> RunConfig:
-    """The run with "auto" settled by what its device multiplies by itself; bfloat16 that a CPU emulates is logged."""
-    settings = config.train
+    """The run with its precision settled, see `settled`."""
+    return dataclasses.replace(config, train=settled(config.train))
+
+
+def settled(settings: TrainConfig) -> TrainConfig:
+    """The precision "auto" as what the device multiplies by itself; bfloat16 that a CPU emulates is logged."""
     if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         fast = multiplies_bfloat16()
     if settings.precision == "auto":
-        return dataclasses.replace(config, train=dataclasses.replace(settings, precision="bf16" if fast else "32"))
+        return dataclasses.replace(settings, precision="bf16" if fast else "32")
     on_cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.accelerator.is_available())
     if settings.precision == "bf16" and on_cpu and not fast:
         logger.warning("train.precision: this CPU has no instructions for bf16 and emulates it slowly; take 32 or auto")
-    return config
+    return settings
 
 
 def with_model(config: RunConfig) -> RunConfig:

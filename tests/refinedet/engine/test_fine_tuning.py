@@ -149,10 +149,10 @@ def test_options_that_leave_the_weights_alone_hold_in_place_of_the_files(tmp_pat
     torch.manual_seed(1)
     model = refinedet.create_model(NAME, 3, **OPTIONS, nms="coco", theta=0.9, filtering="paper", negative_ratio=2.0)
     file = refinedet.save_model(model, tmp_path / "m.safetensors", class_names=["cat", "dog"])
-    asked = {"nms": "code", "theta": 0.95, "negative_ratio": 5.0, "input_size": 128, "head_std": 0.02}
+    asked = {"nms": "code", "theta": 0.95, "odm_negative_ratio": 5.0, "input_size": 128, "head_std": 0.02}
     tuned = start(file, ["dog", "cow"], options=asked).model
     assert tuned.nms == resolve_nms("code") and tuned.config.theta == tuned.criterion.theta == 0.95
-    assert tuned.criterion.config.negative_ratio == 5.0 and tuned.config.input_size == 128
+    assert tuned.criterion.config.odm_negative_ratio == 5.0 and tuned.config.input_size == 128
     assert {key: tuned.spec.options[key] for key in asked} == asked
     assert tuned.criterion.config.filtering == "paper"  # what nobody asked for is the file's
     assert torch.equal(tuned.arm.loc[0].weight, model.arm.loc[0].weight)
