@@ -1,22 +1,29 @@
 """Evaluation of detections: COCO and VOC metrics, result files, tables and plots."""
 
-from .coco import coco_evaluate
-from .evaluator import KINDS, Evaluator
-from .ground_truth import GroundTruth
-from .plots import plot_precision_recall, plot_training_curves
-from .report import format_table, versions, write_metrics
-from .results import (
-    ImageDetections,
-    from_coco_results,
-    from_padded,
-    no_detections,
-    read_results,
-    to_coco_results,
-    to_padded,
-    write_results,
-)
-from .schema import ResultsError, check_results
-from .voc import PrecisionRecall, average_precision, precision_recall_curves, voc_evaluate
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .coco import coco_evaluate
+    from .evaluator import KINDS, Evaluator
+    from .ground_truth import GroundTruth
+    from .plots import plot_precision_recall, plot_training_curves
+    from .report import format_table, versions, write_metrics
+    from .results import (
+        ImageDetections,
+        from_coco_results,
+        from_padded,
+        no_detections,
+        read_results,
+        to_coco_results,
+        to_padded,
+        write_results,
+    )
+    from .schema import ResultsError, check_results
+    from .voc import PrecisionRecall, average_precision, precision_recall_curves, voc_evaluate
 
 __all__ = [
     "KINDS",
@@ -43,3 +50,44 @@ __all__ = [
     "write_metrics",
     "write_results",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        ".coco": ("coco_evaluate",),
+        ".evaluator": (
+            "KINDS",
+            "Evaluator",
+        ),
+        ".ground_truth": ("GroundTruth",),
+        ".plots": (
+            "plot_precision_recall",
+            "plot_training_curves",
+        ),
+        ".report": (
+            "format_table",
+            "versions",
+            "write_metrics",
+        ),
+        ".results": (
+            "ImageDetections",
+            "from_coco_results",
+            "from_padded",
+            "no_detections",
+            "read_results",
+            "to_coco_results",
+            "to_padded",
+            "write_results",
+        ),
+        ".schema": (
+            "ResultsError",
+            "check_results",
+        ),
+        ".voc": (
+            "PrecisionRecall",
+            "average_precision",
+            "precision_recall_curves",
+            "voc_evaluate",
+        ),
+    },
+)
