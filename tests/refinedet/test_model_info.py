@@ -85,7 +85,7 @@ def test_it_needs_no_torch():
     ],
 )
 def test_what_does_not_hold_is_named(changes, message):
-    with pytest.raises(ValueError, match=ff"model.onnx: .*{message}"):
+    with pytest.raises(ValueError, match=f"model.onnx: .*{message}"):
         ModelInfo.from_json(changed(**changes), source="model.onnx")
 
 
