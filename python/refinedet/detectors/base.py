@@ -12,10 +12,11 @@ from torch import Tensor, nn
 import refinedet_ext as rx
 
 from ..backbones.base import Backbone
-from ..checks import check_integer, check_shape
+from ..checks import MAX_SIDE, check_integer, check_shape
 from ..losses import MultiBoxLoss
+from ..nms_config import NMSConfig, resolve_nms
 from ..outputs import HeadOutputs
-from .config import MAX_SIDE, DetectorConfig, NMSConfig, resolve_nms
+from .config import DetectorConfig
 from .per_class import limit_per_class
 from .registration import ModelSpec
 from .soft_after_hard import soft_after_hard

@@ -20,9 +20,10 @@ from ..heads.feature_alignment import ALIGNMENTS
 from ..init import init_kaiming, init_normal
 from ..losses import LossConfig
 from ..necks import EncoderDecoder
+from ..nms_config import NMSConfig
 from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
-from .config import DetectorConfig, NMSConfig
+from .config import DetectorConfig
 
 PROMOTIONS = ("both", "score", "box", "none")
 SCORES = ("sigmoid", "softmax")

@@ -8,8 +8,8 @@ import pytest
 import refinedet
 from refinedet import NMSConfig, RefineDetConfig
 from refinedet.detectors import NMS_PRESETS
-from refinedet.detectors.config import resolve_nms
 from refinedet.losses import LossConfig
+from refinedet.nms_config import resolve_nms
 
 
 def test_defaults_are_the_rules_of_the_original_code():
