@@ -88,6 +88,8 @@ def evaluate(
     nms: str | None = None,
     multi_scale: str | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Measure a trained detector on a data set: `refinedet eval` from Python.
 
@@ -105,6 +107,8 @@ def evaluate(
         nms: suppression preset; None is the model's own.
         multi_scale: a recipe of `refinedet.inference`: several scales with flips and box voting.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision.
+        runtime: what runs the network, as for `Predictor.from_file`.
+        threads: of the network; None is the runtime's own choice.
 
     Returns the metrics by name, as fractions, and "per_class". ValueError or OSError names what is wrong.
     """
@@ -126,6 +130,8 @@ def evaluate(
         nms=nms,
         multi_scale=multi_scale,
         optimize=optimize,
+        runtime=runtime,
+        threads=threads,
     )
 
 

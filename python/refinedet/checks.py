@@ -20,6 +20,7 @@ __all__ = [
     "check_choice",
     "check_class_names",
     "check_integer",
+    "check_names",
     "check_numbers",
     "check_positive",
     "check_range",
@@ -90,6 +91,14 @@ def check_class_names(classes: Sequence[str], name: str = "classes") -> list[str
     if twice:
         raise ValueError(f"{name}: expected distinct names, got {twice[0]!r} twice")
     return names
+
+
+def check_names(class_names: Sequence[str], num_classes: int) -> list[str]:
+    """The names of the foreground classes as a list; ValueError unless there is one for each."""
+    count = len(class_names)
+    if count != num_classes - 1:
+        raise ValueError(f"class_names: expected {num_classes - 1} names, one per foreground class, got {count}")
+    return list(class_names)
 
 
 def is_text(value: str) -> bool:

@@ -39,11 +39,13 @@ def evaluate(
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
+    threads: int | None = None,
 ) -> None:
     """Measure a trained detector on a data set.
 
     Args:
-        weights: a model file that `refinedet train` wrote.
+        weights: a model file that `refinedet train` wrote, or an *.onnx, *.xml or *.pt2 file of `refinedet export`.
         data: the data set, as for train.
         split: which part of it.
         kind: COCO metrics, or VOC's 11-point (voc07) or area (voc12) mAP.
@@ -54,7 +56,12 @@ def evaluate(
         nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
             and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
-        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest. In
+            other runtimes than torch: the precision alone.
+        runtime: what runs the network; auto takes the fastest and says which. By default torch, for *.onnx files
+            onnxruntime and for *.xml files openvino. A model file of `refinedet train` is converted for the others at
+            the first use and kept in the user's cache folder.
+        threads: of the network; the runtime's own choice by default.
     """
     from .engine.evaluate import evaluate_file
     from .evaluation import format_table
@@ -72,6 +79,8 @@ def evaluate(
         nms=nms,
         multi_scale=multi_scale,
         optimize=optimize,
+        runtime=runtime,
+        threads=threads,
     )
     print(format_table(metrics))
     print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
@@ -95,6 +104,8 @@ def predict(
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     orientation: Literal["auto", "stored"] = "auto",
+    runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
+    threads: int | None = None,
 ) -> None:
     """Detect in images and videos: draws the boxes and writes detections.json.
 
@@ -102,7 +113,7 @@ def predict(
         images: image files, video files, folders of them (without their subfolders), patterns in quotes ('photos/**'
             goes through subfolders), addresses of images (http, https), or the number of a camera, which runs until
             Ctrl-C.
-        weights: a model file that `refinedet train` wrote.
+        weights: a model file that `refinedet train` wrote, or an *.onnx, *.xml or *.pt2 file of `refinedet export`.
         output: folder for the drawn images and videos and for detections.json; runs/predict by default, or
             runs/predict-2 and so on where that is in use.
         score_threshold: leave out detections with lower scores; one number, or some by class such as '{"RBC": 0.6}',
@@ -121,18 +132,25 @@ def predict(
         nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
             and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
-        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest. In
+            other runtimes than torch: the precision alone.
         orientation: auto turns photographs as their EXIF tag says, stored takes the pixels as they are stored.
+        runtime: what runs the network; auto takes the fastest and says which. By default torch, for *.onnx files
+            onnxruntime and for *.xml files openvino. A model file of `refinedet train` is converted for the others at
+            the first use and kept in the user's cache folder; torch is then not loaded.
+        threads: of the network; the runtime's own choice by default.
     """
     from .engine.predict import plan_outputs
     from .engine.predict import predict as run
     from .folders import free_folder
     from .inference.sources import find_sources
-    from .optimize import OptimizedDetector
     from .predictor import Predictor
-    from .weights import read_header
+    from .runtimes.files import MODEL, kind_of
 
-    read_header(weights)  # a wrong path is cheap to find out
+    if kind_of(weights) == MODEL and runtime in (None, "torch"):
+        from .weights import read_header
+
+        read_header(weights)  # a wrong path is cheap to find out
     if overwrite and output is None:
         raise ValueError("output: expected the folder whose results overwrite is to replace, got none")
     sources = find_sources(images)
@@ -149,10 +167,12 @@ def predict(
         multi_scale=multi_scale,
         optimize=optimize,
         orientation=orientation,
+        runtime=runtime,
+        threads=threads,
         **options,
     )
-    if isinstance(predictor.model, OptimizedDetector):
-        print(predictor.model.report)
+    if runtime is not None or optimize != "off":
+        print(predictor.about)
     found = run(predictor, sources, plan, score_threshold=score_threshold, classes=classes)
     drawn = f", drawn in {plan.folder}/" if save_images else ""
     print(f"{found.detections} detections in {found.images} images{drawn}, listed in {plan.folder / 'detections.json'}")

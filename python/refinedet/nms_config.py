@@ -10,6 +10,8 @@ from typing import Any
 from .checks import check_choice, check_integer, check_positive, check_range
 
 NMS_METHODS = ("hard", "linear", "gaussian")
+ROWS_BEFORE_LIMIT = 4000
+"""Detections of an image that a limit per class chooses from: 50 of each of COCO's 80."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import refinedet_ext as rx
 from ..backbones.base import Backbone
 from ..checks import MAX_SIDE, check_integer, check_shape
 from ..losses import MultiBoxLoss
-from ..nms_config import NMSConfig, resolve_nms
+from ..nms_config import ROWS_BEFORE_LIMIT, NMSConfig, resolve_nms
 from ..outputs import HeadOutputs
 from .config import DetectorConfig
 from .per_class import limit_per_class
@@ -22,7 +22,6 @@ from .registration import ModelSpec
 from .soft_after_hard import soft_after_hard
 
 MAX_CACHED_ANCHORS = 32
-ROWS_BEFORE_LIMIT = 4000  # detections of an image that a limit per class chooses from: 50 of each of COCO's 80
 
 
 class GroundTruth(Protocol):

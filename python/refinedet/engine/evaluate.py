@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..data import build_loader, to_coco_dict
+from ..data import EvalPipeline, build_loader, to_coco_dict
 from ..data.dataset import DetectionDataset
 from ..data.pipeline_dataset import UNREADABLE
 from ..detectors import Detector
@@ -24,9 +24,9 @@ from ..evaluation import (
 from ..folders import check_folder, make_folder
 from ..inference import MultiScale, multi_scale_detections
 from ..optimize import optimize_for_inference
-from ..weights import load_model
+from ..runtimes import RuntimeModel
+from ..runtimes.load import load_any
 from .config import DataConfig
-from .data import eval_pipeline
 from .splits import open_split
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def check_no_results(folder: str | os.PathLike[str]) -> None:
 
 
 def evaluate(
-    model: Detector,
+    model: Detector | RuntimeModel,
     dataset: DetectionDataset,
     *,
     kind: str = "coco",
@@ -56,6 +56,8 @@ def evaluate(
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
+
+    model: a detector, or one in another runtime, which has neither device nor multi_scale.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
     `table.txt` and `precision_recall.png`, none of which may be there already; None writes nothing. input_size: side
@@ -76,13 +78,16 @@ def evaluate(
             f"dataset: expected {model.num_classes - 1} classes as the model has, got {len(dataset.class_names)}: "
             f"{', '.join(dataset.class_names)}"
         )
+    if isinstance(model, RuntimeModel) and (str(device) != "cpu" or multi_scale is not None):
+        raise ValueError(f"model: in this runtime it has one size, on the CPU, got {device} and {multi_scale}")
     if output is not None:
         check_no_results(output)
     side = model.input_side(input_size)
-    model = model.to(device).eval()
+    if isinstance(model, Detector):
+        model = model.to(device).eval()
     evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
     skip = dataset.on_error == "skip"
-    if multi_scale is not None:
+    if multi_scale is not None and isinstance(model, Detector):
         unreadable = 0
         for index in range(len(dataset)):
             try:
@@ -98,7 +103,7 @@ def evaluate(
     else:
         loader = build_loader(
             dataset,
-            eval_pipeline(side, model.normalization),
+            EvalPipeline(side),  # batches hold 8-bit pixels, which models normalize
             batch_size=batch_size,
             workers=workers,
             persistent_workers=False,
@@ -106,7 +111,9 @@ def evaluate(
         )
         with torch.inference_mode():
             for batch in loader:
-                evaluator.update(model(batch.images.to(device)), batch)
+                images = batch.images
+                found = model(images.to(device)) if isinstance(model, Detector) else model.detect(images.numpy())
+                evaluator.update(found, batch)
         unreadable = len(loader.unreadable)
     metrics = evaluator.compute(kind)
     if output is not None:
@@ -130,25 +137,38 @@ def evaluate_file(
     nms: str | None = None,
     multi_scale: str | None = None,
     optimize: str = "off",
+    runtime: str | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """`evaluate` for a model file on a part of a data set, with what `refinedet eval` offers besides.
 
     nms: another suppression preset. optimize: run a copy of the network that is rewritten for the CPU ("auto",
-    "float32" or "bfloat16"); what was done to it is printed.
+    "float32" or "bfloat16"); what was done to it is printed. runtime, threads: as for `Predictor.from_file`.
 
     ValueError if the data's classes are named, and are others than those that the model's file names.
     """
     if output is not None:
         check_no_results(output)
-    checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
-    known, wanted = checkpoint.class_names, data.classes
+    loaded = load_any(
+        weights,
+        runtime,
+        threads=threads,
+        device=device,
+        input_size=input_size,
+        multi_scale=multi_scale,
+        optimize=optimize,
+        options={} if nms is None else {"nms": nms},
+    )
+    known, wanted = loaded.class_names, data.classes
     if known is not None and isinstance(wanted, list) and wanted != known:
         raise ValueError(f"data.classes: expected nothing, or {known} as in {weights}, got {wanted}")
     dataset = open_split(data, split, known)
-    model = checkpoint.model
-    if optimize != "off":
-        model = optimize_for_inference(model.eval(), dtype=optimize, input_size=input_size)
-        print(model.report)
+    model = loaded.model
+    if isinstance(model, RuntimeModel):
+        print(model.about)
+    elif loaded.optimize != "off":
+        model = optimize_for_inference(model.eval(), dtype=loaded.optimize, input_size=input_size)
+        print(model.report, f"({loaded.reason})" if loaded.reason else "")
     return evaluate(
         model,
         dataset,
@@ -159,5 +179,10 @@ def evaluate_file(
         device=device,
         input_size=input_size,
         multi_scale=multi_scale,
-        extra={"weights": os.fspath(weights), "split": split, "optimize": optimize},
+        extra={
+            "weights": os.fspath(weights),
+            "split": split,
+            "optimize": optimize,
+            "runtime": model.session.runtime if isinstance(model, RuntimeModel) else "torch",
+        },
     )
