@@ -36,6 +36,7 @@ PARTS = ("all layers", "all but the last layers", "all but the first and last la
 FLOAT_OPS = ("DeformableConvolution",)
 """By their types in OpenVINO: they sample between pixels, by offsets that 8 bits would round."""
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
+MANY = 1000  # numbers of a constant that is worth it
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def quantize(network: Any, info: ModelInfo, calibration: Sequence[np.ndarray], p
         floats += last_convolutions(network)
     if part == PARTS[2]:
         floats.append(next(convolutions(network)))
-    return nncf.quantize(
+    small = nncf.quantize(
         network,
         nncf.Dataset(list(calibration), feed),
         preset=nncf.QuantizationPreset.MIXED,
@@ -168,6 +169,25 @@ def quantize(network: Any, info: ModelInfo, calibration: Sequence[np.ndarray], p
         subset_size=len(calibration),
         ignored_scope=nncf.IgnoredScope(names=sorted(set(floats))),
     )
+    store_in_half(small)
+    return small
+
+
+def store_in_half(network: Any) -> None:
+    """Let the weights that are still float32 be stored as float16, whose rounding is a tenth of that to 8 bits, and
+    be turned back when the network is loaded. OpenVINO's own compression leaves quantised networks alone."""
+    from openvino import opset13
+
+    for op in network.get_ordered_ops():
+        if op.get_type_name() != "Constant" or op.data.dtype != np.float32 or op.data.size < MANY:
+            continue
+        users = op.output(0).get_target_inputs()
+        if {user.get_node().get_type_name() for user in users} <= {*CONVOLUTIONS, "Reshape"}:
+            half = opset13.constant(op.data.astype(np.float16))
+            if np.isfinite(half.data).all():
+                back = opset13.convert(half, "f32")
+                for user in users:
+                    user.replace_source_output(back.output(0))
 
 
 def convolutions(network: Any) -> Iterator[str]:

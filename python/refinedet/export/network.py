@@ -11,25 +11,36 @@ import refinedet_ext as rx
 
 from ..detectors import Detector
 from ..model_info import ModelInfo
+from ..outputs import HeadOutputs
 from ..weights import check_names
 
 
 class RawOutputs(nn.Module):
-    """Images to `HeadOutputs`. images: as `ModelInfo.pixels` says."""
+    """Images to `HeadOutputs`, the anchors being constants.
 
-    def __init__(self, model: Detector) -> None:
+    images: an example, as `ModelInfo.pixels` says.
+    """
+
+    anchors: Tensor
+
+    def __init__(self, model: Detector, images: Tensor) -> None:
         super().__init__()
         self.model = model
+        outputs = model.head_outputs(model._normalized(images[:1]))
+        self.register_buffer("anchors", outputs.anchors.clone())
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model.head_outputs(self.model._normalized(images)))
+        return tuple(self.outputs(images))
+
+    def outputs(self, images: Tensor) -> HeadOutputs:
+        return self.model.head_outputs(self.model._normalized(images))._replace(anchors=self.anchors)
 
 
 class DetectionOutputs(RawOutputs):
     """Images to boxes, scores, labels and count."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model.detect(self.model.head_outputs(self.model._normalized(images))))
+        return tuple(self.model.detect(self.outputs(images)))
 
 
 class DetectInOneOp(RawOutputs):
@@ -37,7 +48,7 @@ class DetectInOneOp(RawOutputs):
     class."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.model.head_outputs(self.model._normalized(images))
+        outputs = self.outputs(images)
         if not self.model.two_step:
             outputs = outputs._replace(arm_deltas=torch.zeros_like(outputs.arm_deltas))
         return tuple(rx.detect(*outputs, **self.model.detect_settings()))

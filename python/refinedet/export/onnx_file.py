@@ -99,7 +99,7 @@ def check_hard(model: Detector) -> None:
 
 def _program(model: Detector, images: torch.Tensor, info: ModelInfo, opset: Any) -> Any:
     """An `onnx` program of torch with the description in its metadata."""
-    network = (DetectInOneOp if info.outputs == "detections" else RawOutputs)(model).eval()
+    network = (DetectInOneOp if info.outputs == "detections" else RawOutputs)(model, images).eval()
     shapes = {"images": {0: torch.export.Dim("batch", min=1)}} if info.batch is None else None
     program = torch.onnx.export(
         torch.export.export(network, (images,), dynamic_shapes=shapes),

@@ -89,7 +89,7 @@ def write_program(
 
 def _program(model: Detector, images: torch.Tensor, dynamic_batch: bool) -> ExportedProgram:
     shapes = {"images": {0: Dim("batch", min=1)}} if dynamic_batch else None
-    return torch.export.export(DetectionOutputs(model).eval(), (images,), dynamic_shapes=shapes)
+    return torch.export.export(DetectionOutputs(model, images).eval(), (images,), dynamic_shapes=shapes)
 
 
 class _Reopened:
