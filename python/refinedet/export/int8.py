@@ -37,6 +37,8 @@ FLOAT_OPS = ("DeformableConvolution",)
 """By their types in OpenVINO: they sample between pixels, by offsets that 8 bits would round."""
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 MANY = 1000  # numbers of a constant that is worth it
+WITH_WEIGHTS = {*CONVOLUTIONS, "FakeQuantize", "Multiply", "Reshape", "ShapeOf"}
+"""What stands between weights and their convolution, and not behind anchors and biases."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def store_in_half(network: Any) -> None:
         if op.get_type_name() != "Constant" or op.data.dtype != np.float32 or op.data.size < MANY:
             continue
         users = op.output(0).get_target_inputs()
-        if {user.get_node().get_type_name() for user in users} <= {*CONVOLUTIONS, "Reshape"}:
+        if {user.get_node().get_type_name() for user in users} <= WITH_WEIGHTS:
             half = opset13.constant(op.data.astype(np.float16))
             if np.isfinite(half.data).all():
                 back = opset13.convert(half, "f32")
