@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -226,35 +225,69 @@ def convert(
 
 def export(
     weights: str,
-    output: str,
+    data: DataConfig,
+    output: str | None = None,
+    format: Literal["pt2", "onnx", "openvino"] | None = None,
     input_size: int | None = None,
     batch_size: int = 1,
     dynamic_batch: bool = False,
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+    pixels: Literal["float32", "uint8"] = "float32",
+    end_to_end: bool = False,
+    efficient_nms: bool = False,
+    int8: bool = False,
+    calibration_images: int = 300,
+    max_loss: float = 1.0,
 ) -> None:
-    """Write a model for other runtimes: *.pt2 (torch.export, with the detection) or *.onnx (raw outputs).
+    """Write a model for other runtimes: *.pt2 (torch.export, with the detection), *.onnx or OpenVINO's *.xml.
+
+    The file says itself what it is, so that predict and eval need nothing beside it. It is opened again and compared
+    with the model before it takes its place.
 
     Args:
         weights: a model file that `refinedet train` wrote.
-        output: the file to write; its ending says which kind.
+        data: with int8: the data set, as for train. Its training images say the ranges of the integers, its validation
+            images what they cost.
+        output: the file to write; beside the weights and with their name by default. An older one is replaced.
+        format: what to write; by default what the ending of output says: .pt2, .onnx or .xml (openvino).
         input_size: side of the input in pixels, which is fixed; the model's own by default.
         batch_size: images in a call.
         dynamic_batch: any number of images in a call; needs a batch_size of 2 or more.
-        nms: suppression preset of a *.pt2 file; the model's own by default. A box is x2 - x1 wide, where the released
-            code that coco and efgrnet stand for counts x2 - x1 + 1.
+        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
+            and efgrnet stand for counts x2 - x1 + 1.
+        pixels: what the input holds: float32, normalized as the model wants it, or uint8, 0 to 255 in BGR order.
+        end_to_end: of *.onnx and *.xml, detections in place of raw outputs, for hard suppression alone; a *.pt2 file
+            has them always.
+        efficient_nms: of *.onnx, with end_to_end: TensorRT's plugin EfficientNMS_TRT in place of NonMaxSuppression;
+            TensorRT alone runs such a file.
+        int8: of *.xml, 8-bit integers; prints the average precision before and after.
+        calibration_images: with int8: how many training images to look at.
+        max_loss: with int8: points of average precision that may be lost. Where it is more, the last layers, and then
+            the first one, stay in float; where it still is, nothing is written.
     """
-    from .export import export_onnx, export_program
-    from .folders import check_file
-    from .weights import load_model
+    from .engine.export import ExportOptions
+    from .engine.export import export as run
 
-    kinds: dict[str, Callable[..., object]] = {".pt2": export_program, ".onnx": export_onnx}
-    kind = kinds.get(Path(output).suffix)
-    if kind is None:
-        raise ValueError(f"output: expected a file name that ends in {' or '.join(kinds)}, got {output!r}")
-    check_file(output)
-    model = load_model(weights, **({} if nms is None else {"nms": nms})).model.eval()
-    kind(model, output, input_size=input_size, batch_size=batch_size, dynamic_batch=dynamic_batch)
-    print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
+    print(
+        run(
+            weights,
+            ExportOptions(
+                output=output,
+                format=format,
+                input_size=input_size,
+                batch_size=batch_size,
+                dynamic_batch=dynamic_batch,
+                nms=nms,
+                pixels=pixels,
+                end_to_end=end_to_end,
+                efficient_nms=efficient_nms,
+                int8=int8,
+                calibration_images=calibration_images,
+                max_loss=max_loss,
+            ),
+            data,
+        )
+    )
 
 
 def demo(

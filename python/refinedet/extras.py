@@ -23,6 +23,7 @@ REQUIREMENTS = {
     "onnxscript": "onnxscript>=0.5",
     "onnxruntime": "onnxruntime>=1.20",
     "openvino": "openvino>=2025.0",
+    "nncf": "nncf>=2.14",
 }
 """By the name of the module, what pip installs: as in pyproject.toml, which an installed package does not have."""
 

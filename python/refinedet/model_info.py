@@ -18,7 +18,7 @@ from .nms_config import NMSConfig
 VERSION = 1
 """Of the format; a reader takes this one and older ones."""
 KEY = "refinedet"
-OUTPUTS = ("raw", "detections")
+OUTPUTS = ("raw", "detections", "efficient_nms")
 PIXELS = ("uint8", "float32")
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 MAX_BATCH = 65_536
@@ -37,6 +37,7 @@ class ModelInfo:
     pixel_mean, pixel_std: of the channels in BGR order, in units of 0..255 pixels. channel_order: "bgr" or "rgb".
     outputs: "raw": those of `HeadOutputs` by their names, the anchors among them, which theta, variances, two_step and
         nms turn into detections. "detections": the outputs boxes, scores, labels and count, which they made already.
+        "efficient_nms": those of TensorRT's plugin of this name.
     theta: an anchor with more background confidence than this in the first stage is left out.
     variances: of the box coding. two_step: False: the second stage's deltas move the tiled anchors, and arm_deltas are
         for nothing.
