@@ -144,9 +144,10 @@ def predict(
     from .folders import free_folder
     from .inference.sources import find_sources
     from .predictor import Predictor
-    from .runtimes.files import MODEL, kind_of
+    from .runtimes.files import MODEL, check_runtime, kind_of
 
     if kind_of(weights) == MODEL and runtime in (None, "torch"):
+        check_runtime(weights, "torch")
         from .weights import read_header
 
         read_header(weights)  # a wrong path is cheap to find out

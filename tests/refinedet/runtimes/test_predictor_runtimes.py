@@ -134,9 +134,7 @@ def test_a_file_of_others_is_refused(runtime, onnx_file, tmp_path):
     model = onnx.load(onnx_file)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "other.onnx")
-    with pytest.raises(
-        ValueError, match=r"other\.onnx says nothing about its classes.*not written by refinedet export"
-    ):
+    with pytest.raises(ValueError, match=r"other\.onnx says nothing about its classes.*not written by refinedet"):
         Predictor.from_file(tmp_path / "other.onnx", runtime=runtime)
 
 
