@@ -25,6 +25,7 @@ from .checks import check_path, example_images
 from .onnx_file import SUFFIX as ONNX_SUFFIX
 from .onnx_file import export_onnx
 from .openvino_file import SUFFIX, read_onnx, save, with_precision
+from .quiet import quiet
 from .verify import write_checked
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,6 @@ def quantize(network: Any, info: ModelInfo, calibration: Sequence[np.ndarray], p
     """A quantised copy of an `openvino.Model`. part: which of `PARTS`."""
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
     batch = info.batch or 1
 
     def feed(image: np.ndarray) -> np.ndarray:
@@ -163,14 +163,15 @@ def quantize(network: Any, info: ModelInfo, calibration: Sequence[np.ndarray], p
         floats += last_convolutions(network)
     if part == PARTS[2]:
         floats.append(next(convolutions(network)))
-    small = nncf.quantize(
-        network,
-        nncf.Dataset(list(calibration), feed),
-        preset=nncf.QuantizationPreset.MIXED,
-        target_device=nncf.TargetDevice.CPU,
-        subset_size=len(calibration),
-        ignored_scope=nncf.IgnoredScope(names=sorted(set(floats))),
-    )
+    with quiet():
+        small = nncf.quantize(
+            network,
+            nncf.Dataset(list(calibration), feed),
+            preset=nncf.QuantizationPreset.MIXED,
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=len(calibration),
+            ignored_scope=nncf.IgnoredScope(names=sorted(set(floats))),
+        )
     store_in_half(small)
     return small
 

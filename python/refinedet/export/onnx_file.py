@@ -21,6 +21,7 @@ from ..runtimes.session import output_names
 from .checks import check_path, example_images
 from .network import DetectInOneOp, RawOutputs, describe
 from .onnx_ops import OPSET, translations
+from .quiet import quiet
 from .verify import Check, compare, write_checked
 
 SUFFIX = ".onnx"
@@ -82,7 +83,8 @@ def export_onnx(
     info = describe(model, images, class_names, dynamic_batch=dynamic_batch, outputs=outputs)
 
     def write(made: Path) -> None:
-        _program(model, images, info, opset).save(made, external_data=False)
+        with quiet():
+            _program(model, images, info, opset).save(made, external_data=False)
 
     return write_checked(file, write, lambda made: compare(model, open_session(made, runtime), info))
 

@@ -15,6 +15,7 @@ from ..model_info import KEY, ModelInfo
 from ..runtimes.session import DETECTIONS
 from .checks import check_path, example_images
 from .network import DetectionOutputs, describe
+from .quiet import quiet
 from .verify import Check, compare, write_checked
 
 SUFFIX = ".pt2"
@@ -89,7 +90,8 @@ def write_program(
 
 def _program(model: Detector, images: torch.Tensor, dynamic_batch: bool) -> ExportedProgram:
     shapes = {"images": {0: Dim("batch", min=1)}} if dynamic_batch else None
-    return torch.export.export(DetectionOutputs(model, images).eval(), (images,), dynamic_shapes=shapes)
+    with quiet():
+        return torch.export.export(DetectionOutputs(model, images).eval(), (images,), dynamic_shapes=shapes)
 
 
 class _Reopened:
