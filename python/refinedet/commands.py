@@ -28,6 +28,15 @@ def find_lr(**sections: Any) -> None:
         print(f"the loss falls steepest at --optim.lr {found.suggested:.2g}, see {found.plot}")
 
 
+def pretrain(**sections: Any) -> None:
+    """Train a detector's backbone as a classifier on a folder of images, for --model.backbone_weights."""
+    from .classification.config import PretrainConfig
+    from .classification.pretrain import pretrain as run
+
+    result = run(PretrainConfig(**sections))
+    print(f"best {result.best}\nlast {result.last}\nfor --model.backbone_weights of refinedet train")
+
+
 def evaluate(
     weights: str,
     data: DataConfig,
@@ -36,7 +45,7 @@ def evaluate(
     output: str | None = None,
     device: str = "cpu",
     input_size: int | None = None,
-    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
 ) -> None:
@@ -51,8 +60,8 @@ def evaluate(
             already; runs/eval by default, or runs/eval-2 and so on where that is in use.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
-        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
-            and efgrnet stand for counts x2 - x1 + 1.
+        nms: suppression preset, or what differs from one such as '{preset: coco, keep_top_k: 100}'; the model's own by
+            default. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
@@ -77,6 +86,52 @@ def evaluate(
     print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
 
 
+def analyse(
+    data: DataConfig,
+    run: str | None = None,
+    detections: str | None = None,
+    weights: str | None = None,
+    split: Literal["train", "val", "test"] = "test",
+    groups: dict[str, list[str]] | None = None,
+    output: str | None = None,
+    device: str = "cpu",
+    input_size: int | None = None,
+) -> None:
+    """Find out what a detector does wrong: kinds of errors and what they cost, sensitivity, confusions, thresholds.
+
+    Args:
+        data: the data set, as for train.
+        run: folder of an evaluation, whose detections are looked at, or of a training, whose best model is measured
+            first; it says what the options below leave open.
+        detections: a detections.json of refinedet eval; by default those of the model in weights, which is measured
+            first, as refinedet eval does.
+        weights: a model file that `refinedet train` wrote; adds what its first stage does to the anchors.
+        split: which part of the data the detections are of.
+        groups: classes that are drawn together and that are similar, such as '{"cells": [RBC, WBC]}'; by default COCO's
+            supercategories or the groups of PASCAL VOC, where the data has their classes.
+        output: folder for summary.txt, analysis.json and the pictures, which must not be there already; runs/analyse by
+            default, or runs/analyse-2 and so on where that is in use.
+        device: where to run the model, such as cpu or cuda.
+        input_size: side in pixels that images are resized to for the model; its own by default.
+    """
+    from .engine.analyse import PICTURES, analyse_files
+    from .folders import free_folder
+
+    folder = free_folder("runs/analyse") if output is None else Path(output).expanduser()
+    summary = analyse_files(
+        data,
+        detections=detections,
+        weights=weights,
+        split=split,
+        groups=groups,
+        output=folder,
+        device=device,
+        input_size=input_size,
+    )
+    pictures = [*PICTURES, *([] if weights is None else ["anchors.png"])]
+    print(f"{summary}\n\nwritten to {folder}/: summary.txt, analysis.json, {', '.join(pictures)}")
+
+
 def predict(
     images: list[str],
     weights: str,
@@ -91,7 +146,7 @@ def predict(
     device: str = "cpu",
     input_size: int | None = None,
     batch_size: int = 8,
-    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     orientation: Literal["auto", "stored"] = "auto",
@@ -118,8 +173,8 @@ def predict(
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
         batch_size: images in one pass of the network; a camera has 1.
-        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
-            and efgrnet stand for counts x2 - x1 + 1.
+        nms: suppression preset, or what differs from one such as '{preset: coco, keep_top_k: 100}'; the model's own by
+            default. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
         orientation: auto turns photographs as their EXIF tag says, stored takes the pixels as they are stored.
@@ -257,7 +312,7 @@ def export(
     input_size: int | None = None,
     batch_size: int = 1,
     dynamic_batch: bool = False,
-    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
 ) -> None:
     """Write a model for other runtimes: *.pt2 (torch.export, with the detection) or *.onnx (raw outputs).
 
@@ -267,8 +322,9 @@ def export(
         input_size: side of the input in pixels, which is fixed; the model's own by default.
         batch_size: images in a call.
         dynamic_batch: any number of images in a call; needs a batch_size of 2 or more.
-        nms: suppression preset of a *.pt2 file; the model's own by default. A box is x2 - x1 wide, where the released
-            code that coco and efgrnet stand for counts x2 - x1 + 1.
+        nms: suppression of a *.pt2 file, a preset or what differs from one; the model's own by default. An *.onnx file
+            has none. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts
+            x2 - x1 + 1.
     """
     from .export import export_onnx, export_program
     from .folders import check_file
@@ -278,8 +334,11 @@ def export(
     kind = kinds.get(Path(output).suffix)
     if kind is None:
         raise ValueError(f"output: expected a file name that ends in {' or '.join(kinds)}, got {output!r}")
+    if nms is not None and kind is export_onnx:
+        raise ValueError(f"nms: expected nothing for *.onnx, whose outputs are those of the network, got {nms!r}")
     check_file(output)
-    model = load_model(weights, **({} if nms is None else {"nms": nms})).model.eval()
+    options: dict[str, Any] = {} if nms is None else {"nms": nms}
+    model = load_model(weights, **options).model.eval()
     kind(model, output, input_size=input_size, batch_size=batch_size, dynamic_batch=dynamic_batch)
     print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
 

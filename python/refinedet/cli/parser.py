@@ -14,16 +14,20 @@ from jsonargparse import ArgumentError, ArgumentParser
 from refinedet_ext import __version__
 
 from .. import commands
+from ..classification.config import PretrainConfig
 from ..engine.config import RunConfig
 from .arguments import OF_RUNS, checked, import_modules, read_arguments
 from .messages import explain, holds_mapping
 from .names import OptionNames, did_you_mean
+from .run_config import analysis_options
 from .usage import UsageError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": commands.train,
     "find_lr": commands.find_lr,
+    "pretrain": commands.pretrain,
     "eval": commands.evaluate,
+    "analyse": commands.analyse,
     "predict": commands.predict,
     "explain": commands.explain,
     "export": commands.export,
@@ -34,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "info": commands.info,
 }
 POSITIONALS: dict[str, dict[str, str | None]] = {
+    "analyse": {"run": "?"},
     "predict": {"images": "+"},
     "explain": {"image": None},
     "convert": {"weights": None, "output": None},
@@ -48,7 +53,9 @@ RENAMED = {"convert": {"from": "source"}}
 WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
     "find_lr": "YAML file, or the name of a shipped one, as for train",
-    "eval": "YAML file with these options, or the config.yaml of a run, which says data, metrics and best.safetensors",
+    "pretrain": "YAML file, or the name of a shipped one; pretrain_imagenet by default",
+    "eval": "YAML file with these options, or the config.yaml of a run: its data, metrics, nms and best.safetensors",
+    "analyse": "YAML file with these options, or the config.yaml of a run, which says data and best.safetensors",
     "data": "YAML file with these options",
 }
 IMPORT = (
@@ -69,7 +76,11 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     parser = build_parser(name)
     try:
         words = read_arguments(rest, name, option_names(parser))
-        options = instantiate(parser, parser.parse_args(words))
+        namespace = parser.parse_args(words)
+        if name == "analyse" and namespace.run is not None:
+            words = read_arguments([*analysis_options(namespace.run), *rest], name, option_names(parser))
+            namespace = parser.parse_args(words)
+        options = instantiate(parser, namespace)
     except ArgumentError as error:
         raise UsageError(explain(str(error), parser)) from error
     except (ValueError, OSError, ImportError) as error:
@@ -100,7 +111,7 @@ def build_parser(name: str) -> ArgumentParser:
     if name in WITH_CONFIG:
         parser.add_argument("--config", action="config", help=WITH_CONFIG[name])
     if name in OF_RUNS:
-        parser.add_class_arguments(RunConfig)
+        parser.add_class_arguments(PretrainConfig if name == "pretrain" else RunConfig)
         return parser
     told = {param.arg_name: param.description for param in parse_docstring(function.__doc__ or "").params}
     for parameter, count in POSITIONALS.get(name, {}).items():
