@@ -85,7 +85,7 @@ def evaluate(
     output: PathLike | None = None,
     device: str = "cpu",
     input_size: int | None = None,
-    nms: str | None = None,
+    nms: str | Mapping[str, Any] | None = None,
     multi_scale: str | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     competition: Literal["comp3", "comp4"] | None = None,
@@ -104,7 +104,7 @@ def evaluate(
             where the data has no annotations; None writes nothing.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; None is the model's own.
-        nms: suppression preset; None is the model's own.
+        nms: suppression preset, or a mapping with what differs from one; None is the model's own.
         multi_scale: a recipe of `refinedet.inference`: several scales with flips and box voting.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision.
         competition: write VOC's result files, too, see `refinedet.evaluation.voc_result_files`.

@@ -22,8 +22,8 @@ def is_run_config(content: Mapping[str, Any]) -> bool:
 
 
 def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -> dict[str, Any]:
-    """The options of eval that a run's configuration says: its data, its metrics, and the model that it
-    selected, the best or the last.
+    """The options of eval that a run's configuration says: its data, its metrics, its suppression where it names one,
+    and the model that it selected, the best or the last.
 
     file: the configuration; the model lies beside it, or in the folder that it calls its output. has_weights: the model
     is said elsewhere. UsageError if there is none.
@@ -32,6 +32,10 @@ def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -
     evaluation = content.get("evaluation")
     if isinstance(evaluation, Mapping) and evaluation.get("kind") is not None:
         options["kind"] = evaluation["kind"]
+    model = content.get("model")
+    changed = model.get("options") if isinstance(model, Mapping) else None
+    if isinstance(changed, Mapping) and changed.get("nms") is not None:
+        options["nms"] = changed["nms"]
     if not has_weights and options.get("weights") is None:
         folders = [file.parent, Path(str(content.get("output") or "runs/train"))]
         select = evaluation.get("select") if isinstance(evaluation, Mapping) else None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from ..detectors.registration import ModelSpec
-from .config import RunConfig
 from .stopping import Interrupted, StopRequest
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FILE = "last.ckpt"
 RUN = "refinedet_run"  # key of what the run was, in a checkpoint
@@ -122,7 +124,7 @@ def at_next_epoch(fit_loop: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_run(
-    config: RunConfig, spec: ModelSpec, class_names: list[str], *, images: int, processes: int
+    config: DataclassInstance, spec: ModelSpec, class_names: list[str], *, images: int, processes: int
 ) -> dict[str, Any]:
     """What a run is by its nature, in plain values: what must be the same when it is resumed."""
     return {

@@ -149,7 +149,7 @@ def evaluate_file(
     output: str | os.PathLike[str] | None = None,
     device: torch.device | str = "cpu",
     input_size: int | None = None,
-    nms: str | None = None,
+    nms: str | Mapping[str, Any] | None = None,
     multi_scale: str | None = None,
     optimize: str = "off",
     competition: Competition | None = None,
@@ -157,8 +157,8 @@ def evaluate_file(
     """`evaluate` for a model file on a part of a data set, with what `refinedet eval` offers besides. A data set
     without annotations is predicted on, and so is one of VOC's layout with `competition` where any image has none.
 
-    nms: another suppression preset. optimize: run a copy of the network that is rewritten for the CPU ("auto",
-    "float32" or "bfloat16"); what was done to it is printed.
+    nms: another suppression, a preset's name or what differs from one, see `resolve_nms`. optimize: run a copy of the
+    network that is rewritten for the CPU ("auto", "float32" or "bfloat16"); what was done to it is printed.
 
     ValueError if the data's classes are named, and are others than those that the model's file names.
     """
