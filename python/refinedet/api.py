@@ -85,7 +85,7 @@ def evaluate(
     output: PathLike | None = None,
     device: str = "cpu",
     input_size: int | None = None,
-    nms: str | None = None,
+    nms: str | Mapping[str, Any] | None = None,
     multi_scale: str | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
@@ -104,7 +104,7 @@ def evaluate(
         output: folder for metrics.json, table.txt, detections.json and precision_recall.png; None writes nothing.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; None is the model's own.
-        nms: suppression preset; None is the model's own.
+        nms: suppression preset, or a mapping with what differs from one; None is the model's own.
         multi_scale: a recipe of `refinedet.inference`: several scales with flips and box voting.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision.
         runtime: what runs the network, as for `Predictor.from_file`.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from ..allocator import keep_freed_memory
 from ..extras import install_command
+from .signals import Terminated, sigterm_raises
 from .threads import set_wait_policy
 
 __all__ = ["main"]
@@ -53,11 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     try:
         function, options = parse(argv)
-        function(**options)
+        with sigterm_raises():
+            function(**options)
         return 0
-    except KeyboardInterrupt:
-        print("refinedet: interrupted", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, Terminated) as error:
+        terminated = isinstance(error, Terminated)
+        print(f"refinedet: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        return 143 if terminated else 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -1,7 +1,8 @@
-"""The configuration of a run as options of `refinedet eval`."""
+"""The configuration of a run as options of `refinedet eval` and `refinedet analyse`."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from .usage import UsageError
 RUN_ALONE = ("model", "optim", "train", "evaluation")
 """Sections that a run's configuration has, and the options of eval have not."""
 BEST = "best.safetensors"
+CONFIG = "config.yaml"
 
 
 def is_run_config(content: Mapping[str, Any]) -> bool:
@@ -19,7 +21,8 @@ def is_run_config(content: Mapping[str, Any]) -> bool:
 
 
 def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -> dict[str, Any]:
-    """The options of eval that a run's configuration says: its data, its metrics, and the best model that it left.
+    """The options of eval that a run's configuration says: its data, its metrics, its suppression where it names one,
+    and the best model that it left.
 
     file: the configuration; the model lies beside it, or in the folder that it calls its output. has_weights: the model
     is said elsewhere. UsageError if there is none.
@@ -28,6 +31,10 @@ def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -
     evaluation = content.get("evaluation")
     if isinstance(evaluation, Mapping) and evaluation.get("kind") is not None:
         options["kind"] = evaluation["kind"]
+    model = content.get("model")
+    changed = model.get("options") if isinstance(model, Mapping) else None
+    if isinstance(changed, Mapping) and changed.get("nms") is not None:
+        options["nms"] = changed["nms"]
     if not has_weights and options.get("weights") is None:
         folders = [file.parent, Path(str(content.get("output") or "runs/train"))]
         found = [folder / BEST for folder in folders if (folder / BEST).is_file()]
@@ -36,3 +43,27 @@ def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -
             raise UsageError(f"--weights: expected a model file, as there is no {BEST} of the run {file} in {looked}")
         options["weights"] = str(found[0])
     return options
+
+
+def analysis_options(run: str) -> list[str]:
+    """What the folder of an evaluation or of a training says, as words of `refinedet analyse`.
+
+    An evaluation left its detections, and names the model, beside which the run's configuration lies that says the
+    data. A training left a configuration and the best model. UsageError for another folder.
+    """
+    folder = Path(run).expanduser()
+    detections, config = folder / "detections.json", folder / CONFIG
+    if detections.is_file():
+        words = [f"--detections={detections}"]
+        if (folder / "metrics.json").is_file():
+            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            if metrics.get("split") is not None:
+                words.append(f"--split={metrics['split']}")
+            if metrics.get("weights") is not None:
+                config = Path(metrics["weights"]).parent / CONFIG
+        return [*words, *([f"--config={config}"] if config.is_file() else [])]
+    if config.is_file() and (folder / BEST).is_file():
+        return [f"--config={config}"]
+    raise UsageError(
+        f"run: expected the folder of an evaluation (detections.json) or of a training ({CONFIG} and {BEST}), got {run}"
+    )

@@ -87,6 +87,11 @@ class COCODetection(DetectionDataset):
             cache_images=cache_images,
             quiet=quiet,
         )
+        self.supercategories = {
+            entry["name"]: entry["supercategory"]
+            for entry in content["categories"]
+            if entry["name"] in names and isinstance(entry.get("supercategory"), str)
+        }
 
 
 def read_json(path: Path) -> Any:

@@ -52,6 +52,7 @@ class DetectionDataset(Dataset[Sample]):
         self.on_error = on_error
         self.orientation = orientation
         self.holdout: dict[str, float] | None = None  # how it was cut out of a larger one
+        self.supercategories: dict[str, str] = {}  # by class name, where the data has them
         self._cache: dict[int, np.ndarray] | None = {} if cache_images else None
         report.images, report.objects = len(table), len(table.labels)
         if on_error == "raise" and report.problems:
@@ -94,6 +95,7 @@ class DetectionDataset(Dataset[Sample]):
             quiet=True,
         )
         made.origin = self.origin
+        made.supercategories = self.supercategories
         return made
 
     @property

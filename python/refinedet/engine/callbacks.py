@@ -14,13 +14,14 @@ from ..data.dataset import DetectionDataset
 from ..evaluation.results import from_padded
 from ..visualize import draw_detections
 from ..weights import save_model
-from .module import DetectionModule
+from .base_module import TrainedModule
+from .run_folder import BEST, LAST
 
 
 class SaveModels(pl.Callback):
     """Writes `last.safetensors` after every evaluation, and `best.safetensors` when the metric rose."""
 
-    BEST, LAST = "best.safetensors", "last.safetensors"
+    BEST, LAST = BEST, LAST
 
     def __init__(self, folder: Path, class_names: list[str], metric: str) -> None:
         self.best_file, self.last_file = folder / self.BEST, folder / self.LAST
@@ -37,7 +38,7 @@ class SaveModels(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        module = cast(DetectionModule, pl_module)
+        module = cast(TrainedModule, pl_module)
         self.evaluated_step = self.last_step = trainer.global_step
         self.last_epoch = (trainer.global_step - 1) // module.steps_per_epoch
         self.last_metrics = module.last_metrics
@@ -50,7 +51,11 @@ class SaveModels(pl.Callback):
             return
         info = {"epoch": self.last_epoch, "step": self.last_step, self.metric: value}
         for file in (self.last_file, *([self.best_file] if better else [])):
-            save_model(module.evaluated(), file, class_names=self.class_names, info=info)
+            self.write(module.evaluated(), file, info)
+
+    def write(self, model: Any, file: Path, info: dict[str, Any]) -> None:
+        """Writes one of the files."""
+        save_model(model, file, class_names=self.class_names, info=info)
 
     def state_dict(self) -> dict[str, Any]:
         return {

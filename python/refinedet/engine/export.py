@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class ExportOptions:
     input_size: int | None = None
     batch_size: int = 1
     dynamic_batch: bool = False
-    nms: str | None = None
+    nms: str | Mapping[str, Any] | None = None
     pixels: str = "float32"
     end_to_end: bool = False
     efficient_nms: bool = False
@@ -78,7 +79,8 @@ def export(weights: str | os.PathLike[str], options: ExportOptions, data: DataCo
         raise ValueError("data.root: expected the folder of a data set to calibrate on with int8, got nothing")
     output = Path(weights).with_suffix(SUFFIXES[options.kind]) if options.output is None else Path(options.output)
     output = check_file(output)
-    checkpoint = load_model(weights, **({} if options.nms is None else {"nms": options.nms}))
+    changes: dict[str, Any] = {} if options.nms is None else {"nms": options.nms}
+    checkpoint = load_model(weights, **changes)
     check = _write(checkpoint, output, options, data)
     files = [output, output.with_suffix(".bin")] if options.kind == "openvino" else [output]
     return f"{output}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB, {check}"

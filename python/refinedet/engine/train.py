@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,7 +17,6 @@ from lightning.pytorch.callbacks import EarlyStopping
 from ..data.dataset import DetectionDataset
 from ..data.summary import describe
 from ..evaluation import format_table, plot_training_curves, write_metrics
-from ..folders import free_folder
 from .callbacks import SaveModels, ValidationImages
 from .checkpoints import FILE, Checkpoints
 from .checks import check_run
@@ -26,13 +24,14 @@ from .config import RunConfig
 from .ema import WeightAverage
 from .progress import Progress
 from .resume import Resumed, check_model, read_checkpoint
-from .run_folder import check_free, claimed, is_main_process
+from .run_folder import bring_best, check_output, claimed, is_main_process, run_folder
 from .setup import Setup, set_up
 from .splits import write_holdout
 from .start import with_model, with_precision
 from .trainer import build_loggers, build_trainer, process_count, quiet
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from lightning.pytorch.loggers import Logger
 
 
@@ -71,18 +70,16 @@ def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: 
     resumed: Resumed | None = None
     if config.train.resume is not None:
         resumed = read_checkpoint(config.train.resume)
-        check_model(resumed.run, config)
+        check_model(resumed.run, config.model.name, config.model.options)
         config = _with_model_of(resumed.run, config)
     else:
         config = with_model(config)
     checkpoint = None if resumed is None else resumed.file
-    goes_on = checkpoint is not None and (config.output is None or _same(checkpoint, Path(config.output)))
-    if config.output is not None and not goes_on:
-        check_free(Path(config.output))
+    check_output(config.output, checkpoint)
     with ExitStack() as stack:
         stack.enter_context(quiet())
         setup = set_up(config, resumed)
-        output = _output(config, checkpoint)
+        output = run_folder(config.output, checkpoint, "runs/train")
         if is_main_process():
             stack.enter_context(claimed(output))
         return _run(setup, output, resumed, callbacks, loggers)
@@ -105,12 +102,12 @@ def _run(
         *([] if setup.limit is None else [setup.limit]),
         Progress(metric, setup.data),
         save,
-        *([] if settings.early_stopping is None else [_early_stopping(metric, settings.early_stopping)]),
+        *([] if settings.early_stopping is None else [early_stopping(metric, settings.early_stopping)]),
         *([ValidationImages(setup.val_set)] if "tensorboard" in settings.loggers else []),
         Checkpoints(output / "checkpoints", setup.run, minutes=settings.save_minutes, command=command),
     ]
     trainer = build_trainer(
-        config,
+        config.train,
         output,
         callbacks=[*own, *callbacks],
         loggers=[*build_loggers(settings.loggers, output), *loggers],
@@ -123,7 +120,7 @@ def _run(
         write_config(config, output / "config.yaml")
         write_holdout(setup.train_set, setup.val_set, output / "split.json")
         if checkpoint is not None:
-            _bring_best(checkpoint, output)
+            bring_best(checkpoint, output)
     trainer.fit(module, datamodule=setup.data, ckpt_path=checkpoint, weights_only=True)
     if save.evaluated_step != trainer.global_step:  # the run ended between two evaluations
         trainer.validate(module, datamodule=setup.data, verbose=False)
@@ -141,7 +138,7 @@ def _run(
     )
 
 
-def write_config(config: RunConfig, path: Path) -> None:
+def write_config(config: DataclassInstance, path: Path) -> None:
     path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -151,26 +148,7 @@ def _with_model_of(run: dict[str, Any], config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **before))
 
 
-def _output(config: RunConfig, checkpoint: Path | None) -> Path:
-    if config.output is not None:
-        return Path(config.output).expanduser()
-    if checkpoint is not None:
-        return checkpoint.parent.parent
-    return free_folder("runs/train") if is_main_process() else Path("runs/train")
-
-
-def _same(checkpoint: Path, output: Path) -> bool:
-    return checkpoint.resolve().parent.parent == output.expanduser().resolve()
-
-
-def _bring_best(checkpoint: Path, output: Path) -> None:
-    """The best model of a run that goes on in another folder, which may have no better one."""
-    best = checkpoint.parent.parent / SaveModels.BEST
-    if best.exists() and not (output / SaveModels.BEST).exists():
-        shutil.copyfile(best, output / SaveModels.BEST)
-
-
-def _early_stopping(metric: str, patience: int) -> EarlyStopping:
+def early_stopping(metric: str, patience: int) -> EarlyStopping:
     return EarlyStopping(metric, mode="max", patience=patience, strict=False, check_finite=False)
 
 

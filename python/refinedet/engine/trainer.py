@@ -15,16 +15,15 @@ import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from .config import RunConfig
+from .config import TrainConfig
 
 _PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def build_trainer(
-    config: RunConfig, output: Path, *, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], steps: int
+    settings: TrainConfig, output: Path, *, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], steps: int
 ) -> pl.Trainer:
     """callbacks, loggers: all of them. steps: batches of an epoch."""
-    settings = config.train
     assert settings.epochs != "auto"  # `with_length` has settled it
     return pl.Trainer(
         accelerator=settings.accelerator,

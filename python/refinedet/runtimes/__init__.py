@@ -8,8 +8,8 @@ from ..lazy import lazy_names
 
 if TYPE_CHECKING:
     from .files import RUNTIMES, runtimes_of
+    from .load import open_model
     from .model import RuntimeModel
-    from .open import open_model
     from .session import Session
 
 __all__ = ["RUNTIMES", "RuntimeModel", "Session", "open_model", "runtimes_of"]
@@ -18,8 +18,8 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         ".files": ("RUNTIMES", "runtimes_of"),
+        ".load": ("open_model",),
         ".model": ("RuntimeModel",),
-        ".open": ("open_model",),
         ".session": ("Session",),
     },
 )

@@ -61,19 +61,24 @@ def converted(weights: Path, *, input_size: int | None = None, options: Mapping[
 
 
 def _convert(weights: Path, graph: Path, input_size: int | None, options: Mapping[str, Any]) -> None:
-    import refinedet
-
-    from ..export import export_onnx
+    import refinedet  # whose names say what to install where torch is missing
 
     checkpoint = refinedet.load_model(weights, **options)
-    export_onnx(
-        checkpoint.model,
-        graph,
-        class_names=checkpoint.class_names,
-        input_size=input_size,
-        batch_size=2,
-        dynamic_batch=True,
-    )
+    from torch.onnx import OnnxExporterError
+
+    from .. import export as exports
+
+    try:
+        exports.export_onnx(
+            checkpoint.model,
+            graph,
+            class_names=checkpoint.class_names,
+            input_size=input_size,
+            batch_size=2,
+            dynamic_batch=True,
+        )
+    except (NotImplementedError, OnnxExporterError) as error:
+        raise ValueError(f"weights: {weights} cannot be written as ONNX: {error}; runtime torch runs it") from error
 
 
 def _is_whole(folder: Path) -> bool:

@@ -46,8 +46,9 @@ def check_runtime(path: str | os.PathLike[str], runtime: str) -> None:
             f"runtime: {runtime} does not run {kind_of(path)} files, but {' and '.join(possible)} "
             f"{'does' if len(possible) == 1 else 'do'}, got {os.fspath(path)}"
         )
-    if not is_installed(runtime):
-        raise ImportError(
-            f"runtime {runtime} needs the package {RUNTIMES[runtime]}, which is not installed: "
-            f"{install_command(RUNTIMES[runtime])}"
-        )
+    needed = [RUNTIMES[runtime], *(["safetensors"] if runtime == "torch" and kind_of(path) == MODEL else [])]
+    for module in needed:
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"runtime {runtime} needs the package {module}, which is not installed: {install_command(module)}"
+            )

@@ -257,7 +257,10 @@ def test_an_error_in_the_middle_leaves_what_there_was(weights, photos, tmp_path)
     assert files(tmp_path / "out") == ["a.jpg", "b.png", "detections.csv", "detections.json"]
 
 
-def test_ctrl_c_leaves_valid_results(weights, tmp_path):
+@pytest.mark.parametrize(
+    ("signum", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_an_interruption_leaves_valid_results(weights, tmp_path, signum, status, word):
     photo = write_photo(tmp_path / "photos/0.jpg").read_bytes()
     for i in range(1, 3000):
         (tmp_path / f"photos/{i}.jpg").write_bytes(photo)
@@ -267,9 +270,9 @@ def test_ctrl_c_leaves_valid_results(weights, tmp_path):
     while not (tmp_path / "out/10.jpg").exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == 130 and error.strip() == "refinedet: interrupted"
+    assert process.returncode == status and error.strip() == f"refinedet: {word}"
     content = read(tmp_path)
     assert content["complete"] is False and 0 < len(content["images"]) < 3000
     json.loads((tmp_path / "out/coco_results.json").read_text())
