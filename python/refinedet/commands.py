@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .engine.config import DEFAULT_MODEL, DataConfig, RunConfig
+
+if TYPE_CHECKING:
+    from .engine.predict import OutputPlan, Summary
+    from .inference.sources import Source
 
 
 def train(**sections: Any) -> None:
@@ -57,24 +61,28 @@ def evaluate(
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
     """
     from .engine.evaluate import evaluate_file
+    from .engine.processes import joined
     from .evaluation import format_table
     from .folders import free_folder
 
-    folder = free_folder("runs/eval") if output is None else Path(output).expanduser()
-    metrics = evaluate_file(
-        weights,
-        data,
-        split=split,
-        kind=kind,
-        output=folder,
-        device=device,
-        input_size=input_size,
-        nms=nms,
-        multi_scale=multi_scale,
-        optimize=optimize,
-    )
-    print(format_table(metrics))
-    print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
+    with joined() as processes:
+        folder = processes.from_first(lambda: free_folder("runs/eval") if output is None else Path(output).expanduser())
+        metrics = evaluate_file(
+            weights,
+            data,
+            split=split,
+            kind=kind,
+            output=folder,
+            device=device,
+            input_size=input_size,
+            nms=nms,
+            multi_scale=multi_scale,
+            optimize=optimize,
+            processes=processes,
+        )
+        if processes.is_first:
+            print(format_table(metrics))
+            print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
 
 
 def predict(
@@ -126,38 +134,53 @@ def predict(
     """
     from .engine.predict import plan_outputs
     from .engine.predict import predict as run
+    from .engine.processes import joined
     from .folders import free_folder
     from .inference.sources import find_sources
     from .optimize import OptimizedDetector
     from .predictor import Predictor
     from .weights import read_header
 
-    read_header(weights)  # a wrong path is cheap to find out
-    if overwrite and output is None:
-        raise ValueError("output: expected the folder whose results overwrite is to replace, got none")
-    sources = find_sources(images)
-    folder = free_folder("runs/predict") if output is None else Path(output)
-    plan = plan_outputs(
-        sources, folder, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
-    )
-    options: dict[str, Any] = {} if nms is None else {"nms": nms}
-    predictor = Predictor.from_file(
-        weights,
-        device=device,
-        batch_size=1 if any(isinstance(source, int) for source in sources) else batch_size,
-        input_size=input_size,
-        multi_scale=multi_scale,
-        optimize=optimize,
-        orientation=orientation,
-        **options,
-    )
-    if isinstance(predictor.model, OptimizedDetector):
-        print(predictor.model.report)
-    found = run(predictor, sources, plan, score_threshold=score_threshold, classes=classes)
-    drawn = f", drawn in {plan.folder}/" if save_images else ""
-    print(f"{found.detections} detections in {found.images} images{drawn}, listed in {plan.folder / 'detections.json'}")
+    with joined() as processes:
+
+        def prepare() -> tuple[list[Source], OutputPlan]:
+            read_header(weights)  # a wrong path is cheap to find out
+            if overwrite and output is None:
+                raise ValueError("output: expected the folder whose results overwrite is to replace, got none")
+            sources = find_sources(images)
+            if processes.count > 1 and any(isinstance(source, int) for source in sources):
+                raise ValueError(f"images: expected files for {processes.count} processes, got a camera")
+            folder = free_folder("runs/predict") if output is None else Path(output)
+            plan = plan_outputs(
+                sources, folder, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
+            )
+            return sources, plan
+
+        sources, plan = processes.from_first(prepare)
+        options: dict[str, Any] = {} if nms is None else {"nms": nms}
+        predictor = Predictor.from_file(
+            weights,
+            device=processes.device(device),
+            batch_size=1 if any(isinstance(source, int) for source in sources) else batch_size,
+            input_size=input_size,
+            multi_scale=multi_scale,
+            optimize=optimize,
+            orientation=orientation,
+            **options,
+        )
+        if isinstance(predictor.model, OptimizedDetector) and processes.is_first:
+            print(predictor.model.report)
+        found = run(predictor, sources, plan, score_threshold=score_threshold, classes=classes, processes=processes)
+        if processes.is_first:
+            drawn = f", drawn in {plan.folder}/" if save_images else ""
+            listed = plan.folder / "detections.json"
+            print(f"{found.detections} detections in {found.images} images{drawn}, listed in {listed}")
+        processes.from_first(lambda: _check_all_read(found, len(sources)))
+
+
+def _check_all_read(found: Summary, sources: int) -> None:
     if found.failed:
-        raise OSError(f"{found.failed} of {len(sources)} files could not be read, as said above; the others are done")
+        raise OSError(f"{found.failed} of {sources} files could not be read, as said above; the others are done")
 
 
 def convert(
@@ -211,6 +234,7 @@ def export(
     batch_size: int = 1,
     dynamic_batch: bool = False,
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+    aot: bool = False,
 ) -> None:
     """Write a model for other runtimes: *.pt2 (torch.export, with the detection) or *.onnx (raw outputs).
 
@@ -222,8 +246,10 @@ def export(
         dynamic_batch: any number of images in a call; needs a batch_size of 2 or more.
         nms: suppression preset of a *.pt2 file; the model's own by default. A box is x2 - x1 wide, where the released
             code that coco and efgrnet stand for counts x2 - x1 + 1.
+        aot: compile the *.pt2 file to machine code (AOTInductor), for C++ programs; it takes uint8 images in BGR order.
+            Needs a C++ compiler.
     """
-    from .export import export_onnx, export_program
+    from .export import export_aot, export_onnx, export_program
     from .folders import check_file
     from .weights import load_model
 
@@ -231,8 +257,17 @@ def export(
     kind = kinds.get(Path(output).suffix)
     if kind is None:
         raise ValueError(f"output: expected a file name that ends in {' or '.join(kinds)}, got {output!r}")
+    if aot and kind is not export_program:
+        raise ValueError(f"aot: expected false for a file of this kind, got true for {output}")
+    if aot and dynamic_batch:
+        raise ValueError("dynamic_batch: expected false with aot, got true")
     check_file(output)
-    model = load_model(weights, **({} if nms is None else {"nms": nms})).model.eval()
+    checkpoint = load_model(weights, **({} if nms is None else {"nms": nms}))
+    model = checkpoint.model.eval()
+    if aot:
+        export_aot(model, output, checkpoint.class_names, input_size=input_size, batch_size=batch_size)
+        print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
+        return
     kind(model, output, input_size=input_size, batch_size=batch_size, dynamic_batch=dynamic_batch)
     print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
 
