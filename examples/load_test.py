@@ -36,6 +36,7 @@ def main() -> None:
             response.read()
             seconds.append(time.perf_counter() - start)
             statuses[response.status] += 1
+        connection.close()
 
     clients = [threading.Thread(target=ask) for _ in range(options.clients)]
     for client in clients:

@@ -14,6 +14,7 @@ not trusted belongs behind a proxy that knows who may ask, and how often.
 import argparse
 import asyncio
 import os
+import signal
 from typing import Annotated, Any
 
 import litserve
@@ -108,6 +109,7 @@ def main() -> None:
         restart_workers=True,
     )
     server.app.state.limits = options
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # LitServe ends its processes after Ctrl-C alone
     server.run(host=options.host, port=options.port, generate_client_file=False, log_level="warning")
 
 

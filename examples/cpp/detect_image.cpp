@@ -4,11 +4,13 @@
 //   detect_image model.pt2 refinedet_ext/_torch_ops.so photo.jpg [score_threshold]
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
 #include <dlfcn.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <sstream>
@@ -32,8 +34,14 @@ void run(const std::string& package, const char* ops, const std::string& file, d
   if (dlopen(ops, RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     throw std::runtime_error(dlerror());
   }
+  if (!std::filesystem::is_regular_file(package)) {
+    throw std::runtime_error(package + ": no such file");
+  }
   torch::inductor::AOTIModelPackageLoader model(package);
-  auto metadata = model.get_metadata();
+  const auto metadata = model.get_metadata();
+  if (!metadata.contains("input_size") || !metadata.contains("batch_size") || !metadata.contains("class_names")) {
+    throw std::runtime_error(package + ": expected a package of `refinedet export --aot true`, got another");
+  }
   if (metadata.at("batch_size") != "1") {
     throw std::runtime_error(package + ": expected a batch_size of 1, got " + metadata.at("batch_size"));
   }
@@ -76,6 +84,9 @@ int main(int argc, char** argv) {
   }
   try {
     run(argv[1], argv[2], argv[3], argc == 5 ? std::stod(argv[4]) : 0.5);
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "detect_image: %s\n", error.what_without_backtrace());
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "detect_image: %s\n", error.what());
     return 1;

@@ -26,9 +26,11 @@ def build_trainer(
     """callbacks, loggers: all of them. steps: batches of an epoch."""
     settings = config.train
     assert settings.epochs != "auto"  # `with_length` has settled it
+    here, nodes = torchrun_processes()
     return pl.Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices,
+        devices=here or settings.devices,
+        num_nodes=nodes,
         strategy="auto" if process_count(settings.devices) == 1 else "ddp",
         precision=_PRECISION[settings.precision],  # type: ignore[arg-type]
         max_steps=-1 if settings.iterations is None else settings.iterations,
@@ -78,6 +80,12 @@ def process_count(devices: int | str) -> int:
     if world > 1:
         return world
     return devices if isinstance(devices, int) and devices > 0 else (torch.cuda.device_count() or 1)
+
+
+def torchrun_processes() -> tuple[int, int]:
+    """How many processes torchrun started on this machine, and on how many machines it runs; 0 and 1 without it."""
+    world, here = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+    return (here, world // here) if world > 1 and here else (0, 1)
 
 
 @contextmanager

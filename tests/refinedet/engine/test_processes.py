@@ -62,6 +62,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_two_processes_leave_the_files_of_one(weights, photos, tmp_path):
     write_video(photos / "clip.avi", 3)
     arguments = ["predict", "--weights", weights, "--score_threshold=0", "--batch_size=2", "--save_txt=true"]
@@ -76,6 +77,7 @@ def test_two_processes_leave_the_files_of_one(weights, photos, tmp_path):
     assert contents(tmp_path / "two") == expected
 
 
+@pytest.mark.slow
 def test_what_one_process_cannot_read_ends_all_with_status_1(weights, photos, tmp_path):
     (photos / "3.png").write_bytes(b"no image")
     (photos / "5.png").write_bytes(b"no image either")
@@ -91,6 +93,7 @@ def test_what_one_process_cannot_read_ends_all_with_status_1(weights, photos, tm
     assert contents(tmp_path / "two") == expected
 
 
+@pytest.mark.slow
 def test_what_the_first_process_refuses_is_said_once(weights, tmp_path):
     done, statuses = statuses_of(tmp_path, "predict", "--weights", weights, "--output", tmp_path / "out", "nothing.jpg")
     assert statuses == ["1", "1"] and done.stderr.count("images: no file or folder nothing.jpg") == 1
@@ -111,8 +114,9 @@ def statuses_of(folder: Path, *arguments: object) -> tuple[subprocess.CompletedP
     return done, [(folder / f"status{rank}").read_text() for rank in (0, 1)]
 
 
-@pytest.mark.parametrize(("rank", "signum"), [(0, signal.SIGKILL), (1, signal.SIGKILL)])
-def test_a_killed_process_ends_the_others(weights, photos, tmp_path, rank, signum):
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_the_others(weights, photos, tmp_path, rank):
     photo = (photos / "0.png").read_bytes()
     for i in range(10, 4000):
         (photos / f"{i}.png").write_bytes(photo)
@@ -120,7 +124,7 @@ def test_a_killed_process_ends_the_others(weights, photos, tmp_path, rank, signu
     while len(list((tmp_path / "out").glob("*.png"))) < 20:
         assert run.poll() is None, run.communicate()[1][-2000:]
         time.sleep(0.05)
-    os.kill(worker(run.pid, rank), signum)
+    os.kill(worker(run.pid, rank), signal.SIGKILL)
     _, error = run.communicate(timeout=100)
     assert run.returncode == 1 and "Signal 9 (SIGKILL)" in error
     if rank == 1:  # the first process leaves what there is
@@ -140,6 +144,7 @@ def worker(parent: int, rank: int) -> int:
     raise AssertionError(f"no process of rank {rank}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [None, "320_voc"])
 def test_two_processes_measure_as_one(rendered, tmp_path, recipe):
     model = refinedet.create_model("refinedet192_small", 7, input_size=64, tcb_channels=16)
