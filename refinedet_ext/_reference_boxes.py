@@ -59,7 +59,7 @@ def center_and_half(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 def apply_deltas(deltas: Tensor, anchors: Tensor, variances: tuple[float, ...]) -> Tensor:
     center, half = center_and_half(anchors)
-    variance = torch.tensor(variances, dtype=deltas.dtype)
+    variance = torch.tensor(variances, dtype=deltas.dtype, device=deltas.device)
     limit = torch.finfo(deltas.dtype).max
     shift = (deltas[..., :2] * variance[:2]).clamp(-MAX_SHIFT, MAX_SHIFT)
     scale = (deltas[..., 2:] * variance[2:]).clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE)
@@ -71,5 +71,5 @@ def apply_deltas(deltas: Tensor, anchors: Tensor, variances: tuple[float, ...]) 
 def clip(boxes: Tensor, clip_to: tuple[float, float] | None) -> Tensor:
     if clip_to is None:
         return boxes
-    limit = torch.tensor([*clip_to, *clip_to], dtype=boxes.dtype)
+    limit = torch.tensor([*clip_to, *clip_to], dtype=boxes.dtype, device=boxes.device)
     return torch.minimum(boxes.clamp(min=0), limit)

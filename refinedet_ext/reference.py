@@ -56,24 +56,26 @@ def match_anchors(
     batch = gt_offsets.numel() - 1
     shared = anchors.dim() == 2
     count = anchors.shape[-2]
-    labels = torch.zeros(batch, count, dtype=torch.int64)
-    gt_index = torch.full((batch, count), -1, dtype=torch.int64)
-    best_iou = torch.zeros(batch, count, dtype=torch.float32)
+    device = anchors.device
+    labels = torch.zeros(batch, count, dtype=torch.int64, device=device)
+    gt_index = torch.full((batch, count), -1, dtype=torch.int64, device=device)
+    best_iou = torch.zeros(batch, count, dtype=torch.float32, device=device)
     for b in range(batch):
         first, last = int(gt_offsets[b]), int(gt_offsets[b + 1])
         boxes = anchors.float() if shared else anchors[b].float()
-        ignore = torch.zeros(last - first, dtype=torch.bool) if gt_ignore is None else gt_ignore[first:last].bool()
-        rows = torch.arange(first, last)[~ignore]
+        nothing = torch.zeros(last - first, dtype=torch.bool, device=device)
+        ignore = nothing if gt_ignore is None else gt_ignore[first:last].bool()
+        rows = torch.arange(first, last, device=device)[~ignore]
         crowd = gt_boxes[first:last][ignore].float()
         overlaps = box_iou(boxes, gt_boxes[rows].float())
-        match = torch.full((count,), -1, dtype=torch.int64)
-        best = torch.zeros(count)
+        match = torch.full((count,), -1, dtype=torch.int64, device=device)
+        best = torch.zeros(count, device=device)
         if rows.numel() and count:
             best, which = overlaps.max(dim=1)
             which = (overlaps == best[:, None]).int().argmax(dim=1)  # the lowest row among equals
             match = torch.where(best.double() >= positive_iou, which, match)
             match = _force(overlaps, match, force_match)
-        on_crowd = torch.zeros(count, dtype=torch.bool)
+        on_crowd = torch.zeros(count, dtype=torch.bool, device=device)
         if crowd.numel() and count:
             share = (intersection(boxes[:, None], crowd) / box_area(boxes)[:, None]).nan_to_num(nan=0.0)
             on_crowd = (share.double() >= ignore_iof).any(dim=1)
@@ -126,7 +128,7 @@ def filter_anchors_mask(arm_logits: Tensor, theta: float = 0.99) -> Tensor:
 
 def filter_anchors(arm_logits: Tensor, theta: float = 0.99) -> KeptAnchors:
     mask = filter_anchors_mask(arm_logits, theta)
-    index = torch.full(mask.shape, -1, dtype=torch.int64)
+    index = torch.full(mask.shape, -1, dtype=torch.int64, device=mask.device)
     for row, kept in zip(index, mask, strict=True):
         where = kept.nonzero().flatten()
         row[: where.numel()] = where
@@ -141,7 +143,7 @@ def mine_hard_negatives(
     min_negatives: int = 0,
     eligible: Tensor | None = None,
 ) -> Tensor:
-    chosen = torch.zeros(labels.shape, dtype=torch.bool)
+    chosen = torch.zeros(labels.shape, dtype=torch.bool, device=labels.device)
     candidates = labels == 0 if eligible is None else (labels == 0) & eligible.bool()
     for b in range(labels.shape[0]):
         where = candidates[b].nonzero().flatten()
@@ -172,7 +174,7 @@ def encode_boxes(boxes: Tensor, anchors: Tensor, variances: tuple[float, float, 
     center, half = center_and_half(boxes.to(dtype))
     anchor_center, anchor_half = center_and_half(anchors.to(dtype))
     half, anchor_half = half.clamp(min=MIN_SIDE / 2), anchor_half.clamp(min=MIN_SIDE / 2)
-    variance = torch.tensor(variances, dtype=dtype)
+    variance = torch.tensor(variances, dtype=dtype, device=boxes.device)
     shift = ((center * 0.5 - anchor_center * 0.5) / anchor_half).clamp(-MAX_SHIFT, MAX_SHIFT) / variance[:2]
     scale = (half / anchor_half).log().clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE) / variance[2:]
     return store(torch.cat([shift, scale], dim=-1), result(boxes, anchors))
@@ -190,7 +192,7 @@ def decode_cascade(
     refined = apply_deltas(arm_deltas.to(dtype), anchors.to(dtype), variances)
     boxes = apply_deltas(odm_deltas.to(dtype), refined, variances)
     if kept is not None:
-        mask = torch.zeros(boxes.shape[:2], dtype=torch.bool)
+        mask = torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
         for b, row in enumerate(kept.index):
             mask[b, row[: int(kept.count[b])]] = True
         boxes = torch.where(mask[..., None], boxes, torch.zeros_like(boxes))
@@ -286,8 +288,8 @@ def deform_align(
         total = total + offset.to(dtype).reshape(batch, offset_groups, taps, 2, out_h, out_w)
     if center is not None:
         total = total + center.to(dtype).reshape(batch, offset_groups, 1, 2, out_h, out_w)
-    base_y = torch.arange(out_h, dtype=dtype)[:, None] * stride_y - pad_y
-    base_x = torch.arange(out_w, dtype=dtype)[None, :] * stride_x - pad_x
+    base_y = torch.arange(out_h, dtype=dtype, device=input.device)[:, None] * stride_y - pad_y
+    base_x = torch.arange(out_w, dtype=dtype, device=input.device)[None, :] * stride_x - pad_x
     columns = []
     for tap in range(taps):
         row, col = divmod(tap, kernel_w)
@@ -321,7 +323,7 @@ def _bilinear(part: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     order = scores.to(working(scores)).sort(descending=True, stable=True).indices  # NaN counts as the largest
-    alive = torch.ones(order.numel(), dtype=torch.bool)
+    alive = torch.ones(order.numel(), dtype=torch.bool, device=scores.device)
     keep = []
     for position, row in enumerate(order.tolist()):
         if not alive[position]:
@@ -329,11 +331,11 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         keep.append(row)
         overlap = box_iou(boxes[row : row + 1], boxes[order[position + 1 :]])[0]
         alive[position + 1 :] &= ~(overlap.double() > iou_threshold)
-    return torch.tensor(keep, dtype=torch.int64)
+    return torch.tensor(keep, dtype=torch.int64, device=scores.device)
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
-    kept = torch.zeros(scores.numel(), dtype=torch.bool)
+    kept = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
     for group in idxs.unique():
         rows = (idxs == group).nonzero().flatten()
         kept[rows[nms(boxes[rows], scores[rows], iou_threshold)]] = True
@@ -343,8 +345,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
 
 def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
     kept = batched_nms(boxes, scores, idxs, iou_threshold)
-    padding = torch.full((scores.numel() - kept.numel(),), -1)
-    return KeptBoxes(torch.cat([kept, padding]), torch.tensor(kept.numel()))
+    padding = kept.new_full((scores.numel() - kept.numel(),), -1)
+    return KeptBoxes(torch.cat([kept, padding]), torch.tensor(kept.numel(), device=scores.device))
 
 
 def soft_nms(
@@ -368,7 +370,8 @@ def soft_nms(
         else:
             weight = (-(overlap * overlap) / sigma).exp()
         scores[left] = scores[left] * weight
-    return torch.tensor(rows, dtype=torch.int64), torch.stack(picked) if picked else scores[:0]
+    index = torch.tensor(rows, dtype=torch.int64, device=scores.device)
+    return index, torch.stack(picked) if picked else scores[:0]
 
 
 def multiclass_nms(
@@ -387,8 +390,8 @@ def multiclass_nms(
     batch, _, classes = scores.shape
     out_boxes = boxes.new_zeros(batch, keep_top_k, 4)
     out_scores = scores.new_zeros(batch, keep_top_k)
-    out_labels = torch.zeros(batch, keep_top_k, dtype=torch.int64)
-    out_count = torch.zeros(batch, dtype=torch.int64)
+    out_labels = torch.zeros(batch, keep_top_k, dtype=torch.int64, device=scores.device)
+    out_count = torch.zeros(batch, dtype=torch.int64, device=scores.device)
     dtype = working(boxes, scores)
     work, work_boxes = scores.to(dtype), boxes.to(dtype)
     for b in range(batch):
@@ -399,7 +402,7 @@ def multiclass_nms(
             if top_k_per_class is not None:
                 rows = rows[:top_k_per_class]
             found.append(torch.stack([torch.full_like(rows, c), rows], dim=1))
-        candidates = torch.cat(found) if found else torch.zeros(0, 2, dtype=torch.int64)
+        candidates = torch.cat(found) if found else torch.zeros(0, 2, dtype=torch.int64, device=scores.device)
         values = work[b, candidates[:, 1], candidates[:, 0]]
         # by score, then class, then anchor: the list stands class by class with anchors rising among equals
         order = values.sort(descending=True, stable=True).indices

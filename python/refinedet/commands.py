@@ -18,7 +18,9 @@ def train(**sections: Any) -> None:
     from .engine.train import train as run
 
     result = run(RunConfig(**sections))
-    print(f"best {result.best}\nlast {result.last}")
+    if result.best != result.last:
+        print(f"best {result.best}")
+    print(f"last {result.last}")
 
 
 def find_lr(**sections: Any) -> None:
@@ -32,6 +34,15 @@ def find_lr(**sections: Any) -> None:
         print(f"the loss falls steepest at --optim.lr {found.suggested:.2g}, see {found.plot}")
 
 
+def pretrain(**sections: Any) -> None:
+    """Train a detector's backbone as a classifier on a folder of images, for --model.backbone_weights."""
+    from .classification.config import PretrainConfig
+    from .classification.pretrain import pretrain as run
+
+    result = run(PretrainConfig(**sections))
+    print(f"best {result.best}\nlast {result.last}\nfor --model.backbone_weights of refinedet train")
+
+
 def evaluate(
     weights: str,
     data: DataConfig,
@@ -40,11 +51,17 @@ def evaluate(
     output: str | None = None,
     device: str = "cpu",
     input_size: int | None = None,
-    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    competition: Literal["comp3", "comp4"] | None = None,
 ) -> None:
-    """Measure a trained detector on a data set.
+    """Measure a trained detector on a data set, or predict on one without annotations for a test server.
+
+    COCO: a file of images without annotations, such as image_info_test-dev2017.json, as data.test.annotation_file gives
+    a detections.json as the server takes it, in a zip archive by the name detections_test-dev2017_NAME_results.json.
+    VOC: a list of images without XML files, with the option competition, gives the folder results that the server takes
+    as an archive (tar czf results.tgz -C OUTPUT results).
 
     Args:
         weights: a model file that `refinedet train` wrote.
@@ -55,13 +72,17 @@ def evaluate(
             already; runs/eval by default, or runs/eval-2 and so on where that is in use.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
-        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
-            and efgrnet stand for counts x2 - x1 + 1.
+        nms: suppression preset, or what differs from one such as '{preset: coco, keep_top_k: 100}'; the model's own by
+            default. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        competition: also write VOC's result files, output/results/VOC2012/Main/comp4_det_test_CLASS.txt, with a line
+            for each detection: image, score, x1, y1, x2, y2. The kind voc07 or voc12 says the year. comp3 is for models
+            that saw the data of the challenge alone, comp4 for those with a pretrained backbone. All images of the list
+            are predicted on; where any has no annotations, nothing is measured.
     """
     from .engine.evaluate import evaluate_file
-    from .engine.processes import joined
+    from .engine.process_group import joined
     from .evaluation import format_table
     from .folders import free_folder
 
@@ -78,11 +99,65 @@ def evaluate(
             nms=nms,
             multi_scale=multi_scale,
             optimize=optimize,
+            competition=competition,
             processes=processes,
         )
-        if processes.is_first:
-            print(format_table(metrics))
-            print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
+        if not processes.is_first:
+            return
+        files = ["detections.json"] if competition is None else ["detections.json", "results"]
+        if "per_class" in metrics:
+            print(format_table(metrics) + "\n")
+            files = ["metrics.json", "table.txt", *files, "precision_recall.png"]
+        else:
+            print(f"{metrics['detections']:,} detections in {metrics['images']:,} images")
+            print("nothing is measured: there are images without annotations")
+        print(f"written to {folder}/: {', '.join(files)}")
+
+
+def analyse(
+    data: DataConfig,
+    run: str | None = None,
+    detections: str | None = None,
+    weights: str | None = None,
+    split: Literal["train", "val", "test"] = "test",
+    groups: dict[str, Any] | None = None,
+    output: str | None = None,
+    device: str = "cpu",
+    input_size: int | None = None,
+) -> None:
+    """Find out what a detector does wrong: kinds of errors and what they cost, sensitivity, confusions, thresholds.
+
+    Args:
+        data: the data set, as for train.
+        run: folder of an evaluation, whose detections are looked at, or of a training, whose best model is measured
+            first; it says what the options below leave open.
+        detections: a detections.json of refinedet eval; by default those of the model in weights, which is measured
+            first, as refinedet eval does.
+        weights: a model file that `refinedet train` wrote; adds what its first stage does to the anchors.
+        split: which part of the data the detections are of.
+        groups: classes that are drawn together and that are similar, such as '{"cells": [RBC, WBC]}'; by default COCO's
+            supercategories or the groups of PASCAL VOC, where the data has their classes.
+        output: folder for summary.txt, analysis.json and the pictures, which must not be there already; runs/analyse by
+            default, or runs/analyse-2 and so on where that is in use.
+        device: where to run the model, such as cpu or cuda.
+        input_size: side in pixels that images are resized to for the model; its own by default.
+    """
+    from .engine.analyse import PICTURES, analyse_files
+    from .folders import free_folder
+
+    folder = free_folder("runs/analyse") if output is None else Path(output).expanduser()
+    summary = analyse_files(
+        data,
+        detections=detections,
+        weights=weights,
+        split=split,
+        groups=groups,
+        output=folder,
+        device=device,
+        input_size=input_size,
+    )
+    pictures = [*PICTURES, *([] if weights is None else ["anchors.png"])]
+    print(f"{summary}\n\nwritten to {folder}/: summary.txt, analysis.json, {', '.join(pictures)}")
 
 
 def predict(
@@ -99,7 +174,7 @@ def predict(
     device: str = "cpu",
     input_size: int | None = None,
     batch_size: int = 8,
-    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     orientation: Literal["auto", "stored"] = "auto",
@@ -126,15 +201,15 @@ def predict(
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; the model's own by default.
         batch_size: images in one pass of the network; a camera has 1.
-        nms: suppression preset; the model's own by default. A box is x2 - x1 wide, where the released code that coco
-            and efgrnet stand for counts x2 - x1 + 1.
+        nms: suppression preset, or what differs from one such as '{preset: coco, keep_top_k: 100}'; the model's own by
+            default. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
         orientation: auto turns photographs as their EXIF tag says, stored takes the pixels as they are stored.
     """
     from .engine.predict import plan_outputs
     from .engine.predict import predict as run
-    from .engine.processes import joined
+    from .engine.process_group import joined
     from .folders import free_folder
     from .inference.sources import find_sources
     from .optimize import OptimizedDetector
@@ -181,6 +256,53 @@ def predict(
 def _check_all_read(found: Summary, sources: int) -> None:
     if found.failed:
         raise OSError(f"{found.failed} of {sources} files could not be read, as said above; the others are done")
+
+
+def explain(
+    image: str,
+    weights: str,
+    output: str | None = None,
+    score_threshold: float = 0.5,
+    objects: int = 6,
+    input_size: int | None = None,
+    device: str = "cpu",
+    orientation: Literal["auto", "stored"] = "auto",
+) -> None:
+    """Draw what a detector looks at in an image: scores of the first stage, anchors, filter, sampling points.
+
+    Args:
+        image: an image file, or the address of one (http, https).
+        weights: a model file that `refinedet train` wrote.
+        output: folder for the pictures and explain.json, with nothing in it; runs/explain by default, or
+            runs/explain-2 and so on where that is in use.
+        score_threshold: explain detections with such a score or a higher one.
+        objects: how many of them, the best of each class in turn.
+        input_size: side in pixels that the image is resized to; the model's own by default.
+        device: where to run, such as cpu or cuda.
+        orientation: auto turns a photograph as its EXIF tag says, stored takes the pixels as they are stored.
+    """
+    from .explain import explain_file
+    from .folders import free_folder
+
+    explanation, files = explain_file(
+        image,
+        weights,
+        free_folder("runs/explain") if output is None else output,
+        score_threshold=score_threshold,
+        objects=objects,
+        input_size=input_size,
+        device=device,
+        orientation=orientation,
+    )
+    for level, kept in zip(explanation.levels, explanation.kept, strict=True):
+        print(f"stride {level.stride}: {int(kept.sum()):,} of {level.anchors:,} anchors pass the filter")
+    print(
+        f"{len(explanation.objects)} of {explanation.detections} detections with a score of {score_threshold:g} or "
+        f"above are explained"
+    )
+    if not explanation.aligned:
+        print("no sampling points: this detector has no deformable alignment")
+    print(f"written to {files[0].parent}/: {', '.join(file.name for file in files)}")
 
 
 def convert(
@@ -233,7 +355,7 @@ def export(
     input_size: int | None = None,
     batch_size: int = 1,
     dynamic_batch: bool = False,
-    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | None = None,
+    nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
     aot: bool = False,
 ) -> None:
     """Write a model for other runtimes: *.pt2 (torch.export, with the detection) or *.onnx (raw outputs).
@@ -244,8 +366,9 @@ def export(
         input_size: side of the input in pixels, which is fixed; the model's own by default.
         batch_size: images in a call.
         dynamic_batch: any number of images in a call; needs a batch_size of 2 or more.
-        nms: suppression preset of a *.pt2 file; the model's own by default. A box is x2 - x1 wide, where the released
-            code that coco and efgrnet stand for counts x2 - x1 + 1.
+        nms: suppression of a *.pt2 file, a preset or what differs from one; the model's own by default. An *.onnx file
+            has none. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts
+            x2 - x1 + 1.
         aot: compile the *.pt2 file to machine code (AOTInductor), for C++ programs; it takes uint8 images in BGR order.
             Needs a C++ compiler.
     """
@@ -257,12 +380,15 @@ def export(
     kind = kinds.get(Path(output).suffix)
     if kind is None:
         raise ValueError(f"output: expected a file name that ends in {' or '.join(kinds)}, got {output!r}")
+    if nms is not None and kind is export_onnx:
+        raise ValueError(f"nms: expected nothing for *.onnx, whose outputs are those of the network, got {nms!r}")
     if aot and kind is not export_program:
         raise ValueError(f"aot: expected false for a file of this kind, got true for {output}")
     if aot and dynamic_batch:
         raise ValueError("dynamic_batch: expected false with aot, got true")
     check_file(output)
-    checkpoint = load_model(weights, **({} if nms is None else {"nms": nms}))
+    options: dict[str, Any] = {} if nms is None else {"nms": nms}
+    checkpoint = load_model(weights, **options)
     model = checkpoint.model.eval()
     if aot:
         export_aot(model, output, checkpoint.class_names, input_size=input_size, batch_size=batch_size)
@@ -324,6 +450,63 @@ def inspect_dataset(
     print(f"\nwritten to {folder}/: summary.txt, data.json, classes.png, boxes.png, sheet.png")
 
 
+def speed(
+    models: list[str] | None = None,
+    device: str = "cpu",
+    batch_sizes: list[int] = [1, 8],  # noqa: B006  (shown in the help, never changed)
+    threads: int | None = None,
+    seconds: float = 10.0,
+    optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    images: list[str] | None = None,
+    num_classes: int | None = None,
+    input_size: int | None = None,
+    json: str | None = None,
+) -> None:
+    """Measure images per second of whole detectors, image in memory to detections, beside the papers' figures.
+
+    Median and quartiles of repeated calls, warm; what else the machine does shows in them. Weights of the registry's
+    models are random, prepared so that as many anchors and scores pass the two thresholds as with a trained detector.
+
+    Args:
+        models: names of the registry, patterns in quotes ('efgrnet*', '*' for all) and model files; by default every
+            model whose paper gives a speed.
+        device: where to run, such as cpu or cuda.
+        batch_sizes: images in one pass of the network.
+        threads: of torch on the CPU; by default as many as torch takes.
+        seconds: to repeat each model and batch size for; at least five repetitions are measured however long they take.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        images: image files, folders, or patterns in quotes, whose first 64 images are used in turn; by default smooth
+            noise, in which a trained model finds little.
+        num_classes: of models of the registry, including background; by default those that the paper's figure was
+            measured with, 21 (VOC) or 81 (COCO), and 21 without one.
+        input_size: side of the input in pixels; each model's own by default.
+        json: file for the same as numbers, which must not be there already.
+    """
+    from json import dumps
+
+    from .folders import check_file
+    from .speed import format_table, measure_speed, plan_speed, to_dict
+
+    file = None if json is None else check_file(json, "json")
+    if file is not None and file.exists():
+        raise FileExistsError(f"json: expected a file that is not there yet, {file} is")
+    contestants = plan_speed(models, num_classes=num_classes, input_size=input_size)
+    report = measure_speed(
+        contestants,
+        device=device,
+        batch_sizes=batch_sizes,
+        threads=threads,
+        seconds=seconds,
+        optimize=optimize,
+        images=images,
+        progress=True,
+    )
+    print(format_table(report))
+    if file is not None:
+        file.write_text(dumps(to_dict(report), indent=2) + "\n", encoding="utf-8")
+        print(f"\nwritten to {file}")
+
+
 def info(name: str | None = None, table: bool = False) -> None:
     """Tell about the build, the models and the configurations, or about one model.
 
@@ -336,7 +519,7 @@ def info(name: str | None = None, table: bool = False) -> None:
 
     from .complexity import markdown_table, measure
     from .config_files import list_configs
-    from .detectors.published import PUBLISHED
+    from .detectors.published_text import published_lines
     from .registry import list_models, model_entry
 
     if table:
@@ -356,13 +539,7 @@ def info(name: str | None = None, table: bool = False) -> None:
         f"{name}: {entry.description}\nparameters with 20 classes and background: {size.parameters:,}\n"
         f"anchors: {size.anchors:,}\nmultiply-adds: {size.macs / 1e9:.1f} G\npublished:"
     )
-    for row in PUBLISHED.get(name, ()):
-        remark = f" {row.remark}" if row.remark else ""
-        print(
-            f"  {row.metric} {row.value:.1f}{remark} on {row.dataset}: {row.paper.name}, {row.table} ({row.paper.url})"
-        )
-    if name not in PUBLISHED:
-        print("  nothing")
+    print("\n".join(f"  {line}" for line in published_lines(name) or ["nothing"]))
     print("\noptions:")
     for key, value in entry.options.items():
         print(f"  {key:20} {value}")

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import refinedet_ext as rx  # noqa: F401  (brings the ops whose work is counted)
 
-from .detectors.published import published_cell, sources
+from .detectors.published_text import published_cell, sources
 from .registry import create_model
 
 

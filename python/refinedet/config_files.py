@@ -22,6 +22,8 @@ from .user_modules import is_file_name
 
 CONFIGS = Path(__file__).parent / "configs"
 SUFFIXES = (".yaml", ".yml")
+RECIPES = {"pretrain": "pretrain_imagenet"}
+"""By command: what a run begins with that names no configuration. Others begin with `OWN_DATA`."""
 OWN_DATA = "own_data"
 MAX_LENGTH = 1_000_000
 """Characters of a file: PyYAML takes about ten seconds for so many."""
@@ -77,13 +79,15 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return _merge(merged, changes)
 
 
-def starting_point(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run begins with that names no configuration: the recipe `own_data`, without its model where `changes` ask
-    for one; where they go on with another run, that run's config.yaml.
+def starting_point(changes: Mapping[str, Any], command: str = "train") -> dict[str, Any]:
+    """What a run of a command begins with that names no configuration: its recipe, `own_data` without its model where
+    `changes` ask for one; where they go on with another run, that run's config.yaml.
     """
     resume = _value(changes, "train.resume")
     if resume is not None:
         return _config_of_run(Path(str(resume)).expanduser())
+    if command in RECIPES:
+        return load_config(RECIPES[command])
     recipe = load_config(OWN_DATA)
     return without(recipe, "model") if changes.get("model") else recipe
 

@@ -13,18 +13,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from . import tensor_file
-from .backbones.backbone_file import same_option
 from .backbones.checkpoint import named, read_state_dict
 from .inference.finite import check_finite_weights
-from .registry import create_model
+from .model_options import present_options
+from .registry import change_options, create_model
 from .weights import read_header, read_model
 
 if TYPE_CHECKING:
     from .detectors import Detector
 
 LIGHTNING = "model."  # what a training checkpoint puts before every name
-OF_THE_DATA = ("class_weights", "class_weight_largest", "class_weight_gamma")
-"""Options that follow the classes of a run: they may differ from the file's."""
 
 
 @dataclass(frozen=True)
@@ -90,30 +88,23 @@ def file_spec(weights: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def check_agrees(weights: str | os.PathLike[str], name: str | None, options: Mapping[str, Any]) -> None:
-    """ValueError if a model's name or options are others than those of the file's model. None: no name given."""
+    """ValueError if a model's name, or options that belong to the weights, are others than those of the file's model.
+
+    name: None is that of the file. options: see `registry.change_options`.
+    """
     header = file_spec(weights)
-    if header is None:
-        return
+    if header is not None:
+        options_beside(header, weights, name, options)
+
+
+def options_beside(
+    header: Mapping[str, Any], weights: str | os.PathLike[str], name: str | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options of a file's model with those that were given beside it; ValueError as `check_agrees` says."""
     spec = header["model"]
     if name is not None and name != spec["name"]:
         raise ValueError(f"model.name: expected {spec['name']} or nothing, as {weights} is one, got {name}")
-    for option, value in options.items():
-        if option in OF_THE_DATA or option not in spec["options"]:  # unknown ones are `create_model`'s to report
-            continue
-        # as the file has it after `create_model` read it
-        config = create_config(spec["name"], {**spec["options"], option: value})
-        if not same_option(config[option], spec["options"][option]):
-            raise ValueError(
-                f"model.options.{option}: expected {spec['options'][option]!r} or nothing, as {weights} has it, "
-                f"got {value!r}"
-            )
-
-
-def create_config(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a registered model in the form that its file has them in."""
-    from .registry import model_entry
-
-    return model_entry(name).config.with_options(**options).to_dict()
+    return change_options(spec["name"], spec["options"], options, source=str(weights), section="model.options.")
 
 
 def start_from(
@@ -123,26 +114,36 @@ def start_from(
     name: str,
     options: Mapping[str, Any] | None = None,
     strict: bool = False,
+    same: Mapping[str, str] | None = None,
 ) -> Start:
     """A model of these classes with whatever fits of a file's weights.
 
     weights: a file that `save_model` wrote, whose model is built again, or any file of tensors (`last.ckpt` of a run
-    among them), for a model of `name` with `options`; both have to agree with a file that says what it holds.
+    among them), for a model of `name` with `options`. Of a file that says what it holds, the name has to be the
+    file's, and so do the options that belong to the weights; others, such as the suppression and the rules of the
+    loss, hold in place of the file's.
 
     Tensors of the same name and shape are taken over. Of the class scores those rows are whose class is in both, by
     name, and the background's; the others start anew. A file that does not name its classes gives its class scores
     only if there are as many.
 
     strict: ValueError unless model and file have the same tensors, and the same classes in the same order.
+    same: the file is to have all classes, and may have more: ValueError if some are missing, also where `strict` is
+        False. Names of the file by the names that the classes have here, where those differ, as `VOC_IN_COCO`.
     """
-    given = dict(options or {})
-    check_agrees(weights, name, given)
+    given = present_options(options or {})
     header = file_spec(weights)
-    state = read_model(weights)[1] if header is not None else _without_prefix(read_state_dict(weights))
     old_names: list[str] | None = None
-    if header is not None:
+    theirs = [(same or {}).get(c, c) for c in class_names]
+    if header is None:
+        state = _without_prefix(read_state_dict(weights))
+    else:
+        changed = options_beside(header, weights, name, given)
+        state = read_model(weights)[1]
         old_names = header["class_names"]
-        given = _with_class_weights({**header["model"]["options"], **given}, given, old_names, class_names)
+        given = _with_class_weights(changed, given, old_names, theirs)
+    if same is not None:
+        _check_has_classes(weights, old_names, theirs)
     classes = len(class_names) + 1
     model = create_model(name, classes, **given)
     own = model.state_dict()
@@ -154,12 +155,12 @@ def start_from(
     for key, value in own.items():
         source = state.get(key)
         if source is not None and key in by_class and old_names is not None:
-            source = _rows(value, source, old_names, class_names)
+            source = _rows(value, source, old_names, theirs)
         if source is None or not _fits(value, source):
             new.append(key)
             continue
         taken[key] = source
-        whole = key not in by_class or old_names is None or set(class_names) <= set(old_names)
+        whole = key not in by_class or old_names is None or set(theirs) <= set(old_names)
         (loaded if whole else partly).append(key)
     start = Start(
         model,
@@ -168,15 +169,17 @@ def start_from(
         partly,
         new,
         left=[key for key in state if key not in taken],
-        kept=None if old_names is None else [c for c in class_names if c in old_names],
-        started=None if old_names is None else [c for c in class_names if c not in old_names],
-        dropped=None if old_names is None else [c for c in old_names if c not in class_names],
+        kept=None if old_names is None else [c for c, t in zip(class_names, theirs, strict=True) if t in old_names],
+        started=None
+        if old_names is None
+        else [c for c, t in zip(class_names, theirs, strict=True) if t not in old_names],
+        dropped=None if old_names is None else [c for c in old_names if c not in theirs],
     )
-    if strict and old_names is not None and list(old_names) != list(class_names):
+    if strict and same is None and old_names is not None and list(old_names) != list(class_names):
         raise ValueError(
             f"model.weights: expected a model of the classes {list(class_names)}, {weights} has {old_names}"
         )
-    if strict and not start.whole:
+    if strict and (start.new or start.left or (same is None and not start.whole)):
         raise ValueError(f"model.weights: expected the weights of {name}, all of them; {start.describe()}")
     if not taken:
         raise ValueError(
@@ -186,6 +189,19 @@ def start_from(
     model.load_state_dict({**own, **taken})
     check_finite_weights(model, f"model.weights: {weights}")
     return start
+
+
+def _check_has_classes(weights: str | os.PathLike[str], old: Sequence[str] | None, wanted: Sequence[str]) -> None:
+    if old is None:
+        raise ValueError(
+            f"model.subsample_classes: expected model.weights of a model that names its classes, {weights} does not"
+        )
+    missing = [name for name in wanted if name not in old]
+    if missing:
+        raise ValueError(
+            f"model.subsample_classes: expected model.weights that has all classes of the data, {weights} has no "
+            f"{named(missing)}"
+        )
 
 
 def _fits(own: Tensor, source: Tensor) -> bool:
@@ -201,7 +217,10 @@ def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _with_class_weights(
     options: dict[str, Any], given: Mapping[str, Any], old: Sequence[str] | None, new: Sequence[str]
 ) -> dict[str, Any]:
-    """The file's class weights of the loss stay with their classes, 1 for the others, unless some were given."""
+    """The file's class weights of the loss stay with their classes, 1 for the others, unless some were given.
+
+    new: the file's names of the model's classes.
+    """
     weights = options.get("class_weights")
     if "class_weights" in given or not isinstance(weights, (list, tuple)):
         return options

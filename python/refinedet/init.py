@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -44,11 +45,15 @@ def zeroed(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
-def init_kaiming(module: nn.Module) -> None:
-    """Kaiming normal (fan_out) for convolutions followed by batch norm, norms at one, biases at zero."""
+def init_kaiming(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
+    """Kaiming normal for convolutions, norms at one, biases at zero.
+
+    mode: "fan_out" keeps the gradients' scale, and suits convolutions that batch norm follows; "fan_in" keeps the
+    outputs' scale.
+    """
     for child in module.modules():
         if isinstance(child, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.kaiming_normal_(child.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(child.weight, mode=mode, nonlinearity="relu")
             if child.bias is not None:
                 nn.init.zeros_(child.bias)
         elif isinstance(child, nn.BatchNorm2d):

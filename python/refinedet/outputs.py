@@ -35,6 +35,10 @@ def single_stage_outputs(logits: Tensor, deltas: Tensor, anchors: Tensor) -> Hea
 
     logits (B, A, num_classes) and deltas (B, A, 4) refer to the tiled anchors.
     """
+    return HeadOutputs(passing_logits(logits), torch.zeros_like(deltas), logits, deltas, anchors)
+
+
+def passing_logits(logits: Tensor) -> Tensor:
+    """(B, A, 2): those of a first stage that takes every anchor for an object. logits: (B, A, any) of the second."""
     background = logits.new_zeros(logits.shape[:2])
-    arm_logits = torch.stack([background, background + 100], dim=-1)
-    return HeadOutputs(arm_logits, torch.zeros_like(deltas), logits, deltas, anchors)
+    return torch.stack([background, background + 100], dim=-1)

@@ -8,10 +8,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from .backbones.backbone_file import same_option
 from .checks import check_integer
 from .detectors import Detector
 from .detectors.registration import ENTRIES, ModelEntry, ModelSpec, register_model
 from .inference.finite import check_finite_weights
+from .model_options import present_options
 from .pretrained import backbone_options, load_backbone
 
 __all__ = ["ModelEntry", "ModelSpec", "create_model", "list_models", "model_entry", "register_model"]
@@ -75,12 +77,41 @@ def _options_of_weights(weights: str | os.PathLike[str], entry: ModelEntry, give
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """ValueError for a model or an option that there is not, and for a value that the option does not take."""
-    entry = model_entry(name)
-    known = list(entry.options)
-    for option in options:
+    _check_option_names(name, options)
+    model_entry(name).config.with_options(**options)
+
+
+def change_options(
+    name: str, stored: Mapping[str, Any], changes: Mapping[str, Any], *, source: str, section: str = ""
+) -> dict[str, Any]:
+    """The options of a model whose weights are there already, with changes that leave the weights as they are.
+
+    name: of the registry. stored: the options that the weights were trained with; the others are the model's defaults.
+    changes: those that are asked for. source: whose weights they are, and section: what stands before an option's name,
+    both for errors.
+
+    ValueError for an option that there is not, for one that belongs to the weights (see
+    `DetectorConfig.free_options`) and is asked to be another than theirs, and for values that do not hold together.
+    """
+    changes = present_options(changes)
+    _check_option_names(name, changes)
+    before = model_entry(name).config.with_options(**stored)
+    after = before.with_options(**changes)
+    old, new, free = before.to_dict(), after.to_dict(), before.free_options()
+    for option in changes:
+        if option not in free and not same_option(new[option], old[option]):
+            raise ValueError(
+                f"{section}{option}: expected {old[option]!r} or nothing, as {source} has it: its weights were trained "
+                f"so, got {changes[option]!r}; what may be another is {', '.join(sorted(free))}"
+            )
+    return new
+
+
+def _check_option_names(name: str, options: Mapping[str, Any]) -> None:
+    known = list(model_entry(name).options)
+    for option in present_options(options):
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}; {_closest(option, known, 'options')}")
-    entry.config.with_options(**options)
 
 
 def _closest(name: str, known: list[str], what: str) -> str:

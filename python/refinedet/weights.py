@@ -18,7 +18,8 @@ from .backbones.checkpoint import check_fits, load_strict, read_safetensors
 from .checks import check_class_names, check_integer
 from .detectors.registration import ENTRIES
 from .inference.finite import check_finite_weights
-from .registry import check_options, create_model, model_entry
+from .model_options import present_options
+from .registry import change_options, check_options, create_model, model_entry
 from .tensor_file import check_header, check_suffix, write_tensors
 
 if TYPE_CHECKING:
@@ -86,13 +87,16 @@ def load_model(
 ) -> Checkpoint:
     """Rebuild the model of a file that `save_model` wrote.
 
-    options: changes to the stored options that leave the weights' shapes alone, such as `nms="coco"`.
+    options: changes to the stored options that leave the weights alone, such as `nms="coco"`: those that
+        `DetectorConfig.free_options` lists.
 
-    FileNotFoundError without the file; ValueError if it is something else, or its weights do not fit or are not finite.
+    FileNotFoundError without the file; ValueError if it is something else, its weights do not fit or are not finite,
+    or an option belongs to the weights and is another than theirs.
     """
     header, state = read_model(path)
     spec = header["model"]
-    model = create_model(spec["name"], spec["num_classes"], **{**spec["options"], **options})
+    options = change_options(spec["name"], spec["options"], options, source=str(path))
+    model = create_model(spec["name"], spec["num_classes"], **options)
     load_strict(model, state, source=str(path))
     check_finite_weights(model, f"weights: {path}")
     model.to(device).eval()
@@ -147,6 +151,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     _check_registered(header, file)
     try:
         check_integer(spec["num_classes"], "num_classes", 2)
+        spec["options"] = present_options(spec["options"])
         check_options(spec["name"], spec["options"])
     except ValueError as error:
         raise ValueError(f"weights: {file} describes a model that cannot be built: {error}") from None

@@ -10,7 +10,7 @@ import yaml
 
 import refinedet
 from refinedet.cli import main
-from refinedet.config_files import list_configs, load_config
+from refinedet.config_files import RECIPES, list_configs, load_config
 from refinedet.data.synthetic import render_dataset
 from refinedet.weights import save_model
 
@@ -33,19 +33,48 @@ def test_every_shipped_configuration_parses(capsys):
     assert list_configs(), "no configuration came along"
     for name in list_configs():
         with pytest.raises(SystemExit) as done:
-            main(["train", "--config", name, "--print_config"])
+            main(["pretrain" if name in RECIPES.values() else "train", "--config", name, "--print_config"])
         assert done.value.code in (0, None), name
         printed = yaml.safe_load(capsys.readouterr().out)
-        assert printed["model"]["name"] == load_config(name)["model"]["name"]
-        assert printed["output"] == (None if name == "own_data" else f"runs/{Path(name).name}")
+        assert printed["model"]["name"] == load_config(name).get("model", {}).get("name")
+        assert printed["output"] == (None if name in ("own_data", *RECIPES.values()) else f"runs/{Path(name).name}")
 
 
 def test_models_of_shipped_configurations_exist():
     for name in list_configs():
-        content = load_config(name)
-        model = content["model"]
+        model = load_config(name).get("model")
+        if name in RECIPES.values():  # for any of them
+            assert model is None
+            continue
         entry = refinedet.model_entry(model["name"])
         assert set(model.get("options", {})) <= set(entry.options), name
+
+
+def test_eval_takes_the_suppression_of_a_runs_configuration(weights, images, tmp_path, capsys):
+    """What a data set's protocol says is the configuration's, what the weights say is the file's."""
+    data = {"format": "coco", "root": str(images)}
+    data["test"] = {"image_dir": "test", "annotation_file": "annotations/test.json"}
+    run = {
+        "model": {"name": "refinedet192_small", "options": {"nms": {"preset": "coco", "keep_top_k": 3}}},
+        "data": data,
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(run))
+
+    def most(name, *more):
+        """The largest number of detections of an image."""
+        out = tmp_path / name
+        arguments = ["eval", "--config", str(tmp_path / "config.yaml"), "--weights", str(weights), "--output", str(out)]
+        assert main([*arguments, *more]) == 0, capsys.readouterr().err
+        found = [entry["image_id"] for entry in json.loads((out / "detections.json").read_text())]
+        return max(map(found.count, found))
+
+    assert most("named") == 3 and most("typed", "--nms.keep_top_k", "2") == 2 and most("preset", "--nms", "code") > 3
+
+
+def test_options_of_the_model_are_refused_where_there_are_none(weights, capsys):
+    for command in ("eval", "predict", "export"):
+        assert main([command, "--weights", str(weights), "--model.options.nms", "coco"]) == 2
+        assert "did you mean --nms" in capsys.readouterr().err
 
 
 def test_predict_draws_and_lists(weights, images, tmp_path, capsys):

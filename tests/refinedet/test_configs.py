@@ -10,46 +10,20 @@ import pytest
 import torch
 
 import refinedet
-from refinedet.config_files import find_config, list_configs, load_config
+from refinedet.config_files import RECIPES, find_config, list_configs, load_config
 from refinedet.data import TrainPipeline
 from refinedet.engine.config import DataConfig, EvalConfig, OptimConfig, SplitConfig, TrainConfig
 from refinedet.engine.data import augment_options
+from refinedet.engine.optim import parameter_groups
 
-FULL = {"refinedet": "refinedet320_vgg16_voc07", "efgrnet": "efgrnet320_vgg16_voc07"}
+from .test_ablations import TABLES as COMPARED
+
 LITE = "refinedetlite320_res2netlite72_coco"
 NO_FILTER = {"theta": 1.0, "filtering": "none"}
-# by table: the figure that the paper gives for a row, and the configuration of the row
+MINED = {"odm_negative_ratio": 3.0}
+# by table: the figure that the paper gives for a row, and the configuration of the row; the tables of RefineDet and
+# EFGRNet are in test_ablations
 TABLES = {
-    "RefineDet, parts, VOC07": {
-        80.0: FULL["refinedet"],
-        79.5: "ablations/refinedet320_no_filtering",
-        77.3: "ablations/refinedet320_no_two_step",
-        76.2: "ablations/refinedet320_no_tcb",
-    },
-    "EFGRNet, parts, VOC07": {
-        77.2: "ablations/efgrnet320_ssd",
-        79.4: "ablations/efgrnet320_enrichment",
-        81.0: "ablations/efgrnet320_cascade",
-        81.4: FULL["efgrnet"],
-    },
-    "EFGRNet, parts, COCO": {
-        24.4: "ablations/efgrnet320_ssd_coco",
-        29.1: "ablations/efgrnet320_enrichment_coco",
-        31.1: "ablations/efgrnet320_cascade_coco",
-        33.0: "efgrnet320_vgg16_coco",
-    },
-    "EFGRNet, branches of MSCF, VOC07": {
-        78.7: "ablations/efgrnet320_mscf_1",
-        79.0: "ablations/efgrnet320_mscf_1_2",
-        79.4: "ablations/efgrnet320_enrichment",
-    },
-    "EFGRNet, what moves the taps, VOC07": {
-        80.2: "ablations/efgrnet320_fgrm_dilated",
-        80.5: "ablations/efgrnet320_fgrm_own",
-        80.7: "ablations/efgrnet320_fgrm_box",
-        80.3: "ablations/efgrnet320_fgrm_size",
-        81.0: "ablations/efgrnet320_cascade",
-    },
     "RefineDetLite, COCO": {
         24.7: "ablations/refinedetlite320_baseline",
         25.7: "ablations/refinedetlite320_res2block",
@@ -65,7 +39,7 @@ TABLES = {
         29.0: "ablations/refinedetlite320_giou_class_weights_iou_guided",
         29.2: "ablations/refinedetlite320_giou_class_weights_multi_task",
         29.3: "ablations/refinedetlite320_giou_iou_guided_multi_task",
-        29.6: f"{LITE}_plusplus",
+        29.6: "ablations/refinedetlite320_all",
     },
     "PADet, parts, COCO": {
         29.6: "ablations/padet384_baseline",
@@ -83,14 +57,11 @@ TABLES = {
         34.8: "ablations/padet384_disentangled",
     },
 }
-# what the rows change; those of EFGRNet and RefineDetLite are in the tests of these detectors
+# what the rows change; those of RefineDetLite are in its own tests
 OPTIONS = {
-    "ablations/refinedet320_no_filtering": NO_FILTER,
-    "ablations/refinedet320_no_two_step": {**NO_FILTER, "two_step": False},
-    "ablations/refinedet320_no_tcb": {**NO_FILTER, "two_step": False, "use_tcb": False},
-    "ablations/padet384_baseline": {**NO_FILTER, "promotion": "none", "alignment": "none"},
+    "ablations/padet384_baseline": {**NO_FILTER, **MINED, "promotion": "none", "alignment": "none"},
     "ablations/padet384_score_only": {"promotion": "score", "alignment": "none"},
-    "ablations/padet384_box_only": {**NO_FILTER, "promotion": "box", "alignment": "none"},
+    "ablations/padet384_box_only": {**NO_FILTER, **MINED, "promotion": "box", "alignment": "none"},
     "ablations/padet384_no_alignment": {"alignment": "none"},
     "ablations/padet384_implicit": {"alignment": "implicit"},
     "ablations/padet384_location": {"alignment": "location"},
@@ -112,7 +83,7 @@ def build(name):
     return on_meta(file["model"]["name"], json.dumps(file["model"].get("options", {})), classes)
 
 
-@pytest.mark.parametrize("name", list_configs())
+@pytest.mark.parametrize("name", [name for name in list_configs() if name not in RECIPES.values()])
 def test_every_configuration_builds_its_model(name):
     file, model = load_config(name), build(name)
     for option, value in file["model"].get("options", {}).items():
@@ -133,6 +104,7 @@ def test_every_configuration_builds_its_model(name):
 
 def test_every_row_of_the_ablations_has_a_file_and_every_file_a_row():
     rows = {config for table in TABLES.values() for config in table.values()}
+    rows |= {row.config for table in COMPARED.values() for row in table}
     assert rows <= set(list_configs())
     assert {name for name in list_configs() if name.startswith("ablations/")} <= rows
 
@@ -150,7 +122,7 @@ def test_rows_of_a_table_are_different_models_or_trainings(table):
 def test_rows_change_what_they_are_about_and_nothing_else(row):
     file = load_config(row)
     assert file["model"]["options"] == OPTIONS[row]
-    whole = load_config(FULL["refinedet"] if "refinedet" in row else "padet384_vgg16_coco")
+    whole = load_config("padet384_vgg16_coco")
     for part in ("data", "optim", "train", "evaluation"):
         assert file[part] == whole[part]
 
@@ -184,6 +156,15 @@ def test_schedules_of_refinedet(name, milestones, iterations, batch):
     assert (optim.warmup_iterations, optim.bias_lr_factor, optim.decay_bias) == (0, 2, False)
 
 
+@pytest.mark.parametrize("name", [n for n in list_configs() if n.removeprefix("ablations/").startswith("padet")])
+def test_padet_is_trained_by_plain_sgd(name):
+    optim = OptimConfig(**load_config(name)["optim"])
+    assert (optim.optimizer, optim.lr, optim.momentum, optim.weight_decay) == ("sgd", 0.002, 0.9, 5e-4)
+    groups = parameter_groups(build(name), optim)
+    decays = {(group["lr"], group["weight_decay"]) for group in groups}
+    assert decays == {(0.002, 5e-4)}, "one rate and one decay for all parameters"
+
+
 @pytest.mark.parametrize("name", [n for n in list_configs() if "mobilenet" in n or "shufflenet" in n])
 def test_comparison_rows_train_as_refinedetlite(name):
     file, lite = load_config(name), load_config(LITE)
@@ -192,9 +173,12 @@ def test_comparison_rows_train_as_refinedetlite(name):
 
 
 @pytest.mark.parametrize("name", [n for n in list_configs() if n.removeprefix("ablations/").startswith("efgrnet")])
-def test_efgrnets_released_recipes_have_its_augmentation(name):
-    """COCO's are the released code's; those of the paper's text and of VOC, which it does not have, keep SSD's."""
-    augment = load_config(name)["data"].get("augment", {})
+def test_efgrnets_released_recipes_have_its_augmentation_and_rules(name):
+    """COCO's are the released code's, with its rules of the loss; those of the paper's text and of VOC, which it does
+    not have, keep SSD's and Caffe's."""
+    augment, rules = load_config(name)["data"].get("augment", {}), build(name).criterion.config
+    as_released = (rules.matching, rules.filtering, rules.empty_batch_negatives) == ("argmax", "peers", 45)
+    assert as_released == name.endswith("_coco")
     if not name.endswith("_coco"):
         assert augment == {}
         return

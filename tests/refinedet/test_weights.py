@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import refinedet
+from refinedet import tensor_file
 from refinedet.weights import read_header
 
 NAMES = ["red", "white", "platelet"]
@@ -36,6 +37,20 @@ def test_options_can_change_at_loading(model, tmp_path):
     loaded = refinedet.load_model(path, nms="coco", theta=1.0).model
     assert loaded.nms.method == "linear" and loaded.config.theta == 1.0
     assert refinedet.load_model(path).class_names is None
+
+
+def test_a_file_from_before_each_stage_had_its_own_negatives(tmp_path):
+    """Its one ratio is that of both stages, also of a model whose default is another now."""
+    model = refinedet.create_model("padet192_small", 4, decoder_channels=8, input_size=128, negative_ratio=2.0)
+    path = refinedet.save_model(model, tmp_path / "m.safetensors")
+    header = tensor_file.read_header(path)
+    options = header["model"]["options"]
+    assert options.pop("arm_negative_ratio") == options.pop("odm_negative_ratio") == 2.0
+    options["negative_ratio"] = 2.0
+    tensor_file.write_tensors(model.state_dict(), path, header)
+    loaded = refinedet.load_model(path).model
+    assert loaded.spec == model.spec and loaded.config.loss.odm_negative_ratio == 2.0
+    assert refinedet.load_model(path, negative_ratio=1.0).model.config.loss.arm_negative_ratio == 1.0
 
 
 def test_layout_of_the_weights_does_not_matter(tmp_path):
@@ -139,3 +154,24 @@ def test_a_header_that_is_no_json_is_named(model, tmp_path, text):
     save_file(load_file(path), path, metadata={"refinedet": text})
     with pytest.raises(ValueError, match=f"weights: the header of {path} is damaged: "):
         refinedet.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"tcb_channels": 32},
+            "tcb_channels: expected 16 or nothing, as .*m.safetensors has it.*got 32; what may be an",
+        ),
+        ({"clip_anchors": True}, "clip_anchors: expected False or nothing, as .*m.safetensors has it.*got True"),
+        ({"pixel_mean": [0, 0, 0]}, r"pixel_mean: expected \[104"),
+        ({"nsm": "coco"}, "refinedet192_small has no option 'nsm'; did you mean 'nms'"),
+        ({"nms": "voc"}, "nms: expected one of"),
+    ],
+)
+def test_options_that_belong_to_the_weights_are_refused(options, message, tmp_path):
+    model = refinedet.create_model("refinedet192_small", 3, tcb_channels=16)
+    file = refinedet.save_model(model, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match=message):
+        refinedet.load_model(file, **options)
+    assert refinedet.load_model(file, tcb_channels=16, negative_ratio=1.0).model.config.loss.odm_negative_ratio == 1

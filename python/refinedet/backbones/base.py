@@ -18,11 +18,27 @@ class Backbone(nn.Module, ABC):
 
     out_channels: tuple[int, ...]
     strides: tuple[int, ...]
+    own_stages: tuple[str, ...] = ()
+    """What the names of the stages begin with that no classifier has, behind the trunk."""
     recompute = False
     """Set on one without residual blocks: keep few activations and compute the others again for the gradients."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]: ...
+
+    @property
+    def trunk_channels(self) -> int:
+        """Channels of `trunk_features`."""
+        return self.out_channels[-1]
+
+    def trunk_features(self, images: Tensor) -> Tensor:
+        """The last map of the trunk, the part that is trained as a classifier: (B, trunk_channels, H, W)."""
+        return self(images)[-1]
+
+    def trunk_state(self) -> dict[str, Tensor]:
+        """The weights of the trunk, under names that `load_weights` takes."""
+        state = self.state_dict()
+        return {key.removeprefix("trunk."): state[key] for key in state if not key.startswith(self.own_stages)}
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Load a local file with this backbone's own state dict.

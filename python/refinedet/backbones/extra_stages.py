@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,7 @@ class ExtendedBackbone(Backbone):
     per extra stage, without those finer than asked for; the stages are `extras`.
     """
 
+    own_stages = (EXTRAS,)
     classifier_keys: tuple[str, ...] = ()
     """What a checkpoint of the trunk has beyond it: the layers behind the last map."""
 
@@ -98,6 +99,7 @@ class ExtendedBackbone(Backbone):
 
         finest_stride: maps of smaller strides are not returned; None returns all.
         """
+        self._trunk_channels = channels[-1]
         all_channels, all_strides = list(channels), list(strides)
         extras = nn.ModuleList()
         for stage in stages:
@@ -121,8 +123,19 @@ class ExtendedBackbone(Backbone):
             maps.append(stage(maps[-1]))
         return maps[self._first :]
 
+    def own_names(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A checkpoint of the trunk under this class's names; those of others that it knows are changed."""
+        return state
+
+    @property
+    def trunk_channels(self) -> int:
+        return self._trunk_channels
+
+    def trunk_features(self, images: Tensor) -> Tensor:
+        return self.trunk_maps(images)[-1]
+
     def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Load the trunk from a local ImageNet checkpoint with torchvision's key names, or a state dict of this class.
+        """Load the trunk from a local ImageNet checkpoint, or a state dict of this class, see `own_names`.
 
         Of a checkpoint, the classification layer is left out and the extra stages keep their values.
 
@@ -131,5 +144,6 @@ class ExtendedBackbone(Backbone):
         """
         state = read_state_dict(path)
         if not any(key.startswith(EXTRAS) for key in state):
-            state = convert_torchvision(state, self.state_dict(), classifier=self.classifier_keys, kept=EXTRAS)
+            named = self.own_names(state)
+            state = convert_torchvision(named, self.state_dict(), classifier=self.classifier_keys, kept=EXTRAS)
         load_strict(self, state, source=str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ..checks import check_choice
 from ..init import init_kaiming
 from .extra_stages import ConvStage, ExtendedBackbone, ExtraStage
 from .layers import conv_bn, make_divisible, relu
+from .mobilenet_weights import name_mobilenet_v1
 
 # behind the map of stride 32: as VGG-16's conv6_1 and conv6_2 in RefineDet
 EXTRAS = (ConvStage(256, 512),)
@@ -70,7 +71,8 @@ class MobileNetV1(ExtendedBackbone):
     """Depthwise separable convolutions; maps: 256 channels at stride 8, 512 at 16, 1024 at 32, and the extra stages.
 
     width: multiplier of all channels. torchvision has no MobileNet V1; `features` holds the first convolution and
-    the 13 blocks, each two `conv_bn` blocks: depthwise 3x3 ("0") and 1x1 ("1").
+    the 13 blocks, each two `conv_bn` blocks: depthwise 3x3 ("0") and 1x1 ("1"). `load_weights` takes the checkpoints of
+    marvis/pytorch-mobilenet and pytorchcv.
     """
 
     classifier_keys = ("classifier.weight", "classifier.bias")
@@ -94,6 +96,9 @@ class MobileNetV1(ExtendedBackbone):
         self.features = nn.Sequential(*layers)
         init_kaiming(self)
         self.extend((outputs[4], outputs[10], outputs[12]), (8, 16, 32), extras, finest_stride=finest_stride)
+
+    def own_names(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return name_mobilenet_v1(state)
 
     def trunk_maps(self, images: Tensor) -> list[Tensor]:
         stride8 = self.features[:6](images)

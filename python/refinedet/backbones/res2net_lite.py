@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,13 +65,13 @@ class Res2Block(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """The plain residual block in a Res2Block's place (ablation): its middle is one grouped 3x3 over all channels."""
+    """The classical residual block in a Res2Block's place (the paper's baseline): its middle is one dense 3x3."""
 
-    def __init__(self, channels: int, inner: int, groups: Groups = 2) -> None:
+    def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             conv_bn(channels, inner, 1),
-            conv_bn(inner, inner, 3, groups=_groups(groups, inner)),
+            conv_bn(inner, inner, 3),
             conv_bn(inner, channels, 1, activation=None),
         )
 
@@ -92,10 +92,12 @@ class Res2NetLite(Backbone):
     pixels, whatever their range.
 
     width: c, 72 in the paper; a multiple of 4. mid_div: the blocks' inner width is their channels over this: 4, 2 or 1
-    (the paper does not give it; 4 fits its times). groups: of all 3x3 convolutions behind the stem, 2 in the paper;
-    "depthwise" gives every channel its own. block: "res2", or "residual" for the ablation. depths: blocks of the
-    three stages. extra_channels: of the last maps.
+    (the paper does not give it; 4 fits its times). groups: of all 3x3 convolutions behind the stem but those of plain
+    residual blocks, 2 in the paper; "depthwise" gives every channel its own. block: "res2", or "residual" for the
+    ablation, dense as He et al. have it. depths: blocks of the three stages. extra_channels: of the last maps.
     """
+
+    own_stages = ("extras.",)
 
     def __init__(
         self,
@@ -109,7 +111,6 @@ class Res2NetLite(Backbone):
     ) -> None:
         super().__init__()
         check_res2net_options(width, mid_div, groups, block)
-        make = Res2Block if block == "res2" else ResBlock
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             norm=nn.BatchNorm2d(3),
             stem=conv_bn(3, STEM, 3, 2),
@@ -118,7 +119,11 @@ class Res2NetLite(Backbone):
         before = STEM
         for number, depth in enumerate(depths):
             channels = width * 4 * 2**number
-            blocks = [make(channels, channels // mid_div, groups) for _ in range(depth)]
+            inner = channels // mid_div
+            blocks = [
+                Res2Block(channels, inner, groups) if block == "res2" else ResBlock(channels, inner)
+                for _ in range(depth)
+            ]
             layers[f"stage{number + 1}"] = nn.Sequential(Bottleneck(before, channels, groups), *blocks)
             before = channels
         self.out_channels = (width * 8, width * 16, *extra_channels)
@@ -135,6 +140,13 @@ class Res2NetLite(Backbone):
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         return maps
+
+    @property
+    def trunk_channels(self) -> int:
+        return self.out_channels[1]
+
+    def trunk_features(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.trunk(images))
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Load a local file with this backbone's state dict, or with its trunk's alone (keys "norm.weight", ...).
@@ -157,8 +169,8 @@ def check_res2net_options(width: int, mid_div: int, groups: Groups, block: str) 
     if groups == "depthwise":
         return
     check_integer(groups, "groups", 1)
-    narrowest = 4 * width // mid_div // (SPLITS if block == "res2" else 1)
-    for channels in (width, narrowest):
+    grouped = (width, 4 * width // mid_div // SPLITS) if block == "res2" else (width,)
+    for channels in grouped:
         if channels % groups:
             raise ValueError(f"groups: expected a divisor of the {channels} channels of a 3x3, got {groups}")
 

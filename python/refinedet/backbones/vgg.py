@@ -63,6 +63,7 @@ class VGG16(Backbone):
 
     out_channels = (512, 512, 1024, 512)
     strides = (8, 16, 32, 64)
+    own_stages = ("conv6_",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +79,13 @@ class VGG16(Backbone):
         fc7 = self.trunk[CONV5_3 + 1 :](conv5_3)
         conv6_2 = F.relu(self.conv6_2(F.relu(self.conv6_1(fc7))))
         return [conv4_3, conv5_3, fc7, conv6_2]
+
+    @property
+    def trunk_channels(self) -> int:
+        return self.out_channels[2]
+
+    def trunk_features(self, images: Tensor) -> Tensor:
+        return run_layers(self.trunk, images, self.recompute)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Load the trunk from a local ImageNet checkpoint; conv6_1 and conv6_2 keep their values.

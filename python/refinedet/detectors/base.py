@@ -14,6 +14,7 @@ import refinedet_ext as rx
 from ..backbones.base import Backbone
 from ..checks import check_integer, check_shape
 from ..losses import MultiBoxLoss
+from ..losses.multibox import Branches
 from ..outputs import HeadOutputs
 from .config import MAX_SIDE, DetectorConfig, NMSConfig, resolve_nms
 from .per_class import limit_per_class
@@ -49,7 +50,8 @@ class Detector(nn.Module, ABC):
     the raw outputs of float images in either mode.
 
     A subclass builds its network and defines `head_outputs`. two_step=False lets the ODM start from the tiled anchors;
-    arm=False trains a single stage, whose outputs are `outputs.single_stage_outputs`.
+    arm=False trains a single stage, whose outputs are `outputs.single_stage_outputs`; "cls" and "loc" train one branch
+    of the first stage alone.
     """
 
     backbone: Backbone
@@ -64,7 +66,7 @@ class Detector(nn.Module, ABC):
         size_multiple: int,
         *,
         two_step: bool = True,
-        arm: bool = True,
+        arm: Branches = True,
     ) -> None:
         super().__init__()
         self.config = config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from refinedet_ext.defaults import VARIANCES
 from ..anchors import AnchorGenerator, AnchorLevel
 from ..checks import check_choice, check_integer, check_numbers, check_range
 from ..losses.config import LossConfig
+from ..model_options import present_options
 from ..structures import CAFFE_MEAN, Normalization
 
 if TYPE_CHECKING:
@@ -121,7 +122,12 @@ class DetectorConfig:
     Inference
         nms: a preset ("code", "paper", "coco", "padet", "efgrnet") or a mapping of `NMSConfig` fields. Sides of boxes
             are x2 - x1, where the released code that "coco" and "efgrnet" stand for counts x2 - x1 + 1.
+
+    Most options say what the weights of a model mean, and go with them. Those in `FREE`, of a class and its bases, do
+    not: a model that is loaded may have others than it was trained with, see `free_options`.
     """
+
+    FREE: ClassVar[tuple[str, ...]] = ("input_size", "theta", "nms", *LOSS_OPTIONS)
 
     input_size: int = 320
     anchor_sizes: tuple[float, ...] = (32, 64, 128, 256)
@@ -183,12 +189,25 @@ class DetectorConfig:
         return AnchorGenerator(self.anchor_levels(steps), offset=self.anchor_offset, clip=self.clip_anchors)
 
     @classmethod
+    def free_options(cls) -> frozenset[str]:
+        """Names of the options that neither shape the weights nor say what they mean: rules of the loss and of the
+        inference, first values of new weights, the input's side.
+
+        All others belong to the weights: the network, its pixels, its anchors and their coding.
+        """
+        return frozenset(name for base in cls.__mro__ for name in vars(base).get("FREE", ()))
+
+    @classmethod
     def from_options(cls, **options: Any) -> Self:
         """A config from options as `to_dict` gives them: those of the loss stand beside the others."""
         return cls().with_options(**options)
 
     def with_options(self, **options: Any) -> Self:
-        """This config with some options changed; those of the loss stand beside the others."""
+        """This config with some options changed; those of the loss stand beside the others.
+
+        `negative_ratio`, the name of an option that is now each stage's own, changes both.
+        """
+        options = present_options(options)
         loss = {name: _tuples(options.pop(name)) for name in LOSS_OPTIONS if name in options}
         return dataclasses.replace(self, **options, loss=dataclasses.replace(self.loss, **loss))
 

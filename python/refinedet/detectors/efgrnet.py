@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +20,9 @@ from ..necks import FeatureEnrichment
 from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
 from .config import DetectorConfig, NMSConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 HEAD_INITS = ("torch", "kaiming")
 # the training rules of the released code, where they differ from the defaults
@@ -47,6 +50,8 @@ class EFGRNetConfig(DetectorConfig):
     head_std: if given, standard deviation of the heads' first weights instead; see `RefineDetConfig`.
     peer_compat: the released code's training rules: matching "argmax", filtering "peers", empty_batch_negatives 45.
     """
+
+    FREE: ClassVar[tuple[str, ...]] = ("head_init", "head_std", "peer_compat")
 
     anchor_sizes: tuple[float, ...] = (30, 64, 128, 256)
     clip_anchors: bool = True
@@ -85,6 +90,17 @@ class EFGRNetConfig(DetectorConfig):
                 f"fgrm_dilations: expected one for each of {len(self.anchor_sizes)} levels, got {self.fgrm_dilations}"
             )
         check_std(self.head_std, "head_std")
+
+    def with_options(self, **options: Any) -> Self:
+        """As of all configs. Where peer_compat ends, its rules that are not given are the defaults again."""
+        compatible = options.get("peer_compat", self.peer_compat)
+        if compatible is True:
+            for name, value in PEER_RULES.items():
+                if options.get(name, value) != value:
+                    raise ValueError(f"{name}: expected {value!r} or nothing beside peer_compat, got {options[name]!r}")
+        elif self.peer_compat:
+            options = {**{name: getattr(LossConfig, name) for name in PEER_RULES}, **options}
+        return super().with_options(**options)
 
 
 @dataclass(frozen=True)

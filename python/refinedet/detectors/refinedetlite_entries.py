@@ -14,7 +14,8 @@ from .registration import register_model
 class Res2NetRefineDetLiteConfig(RefineDetLiteConfig):
     """`RefineDetLiteConfig` and the shape of the paper's backbone.
 
-    width, mid_div, groups, block: see `backbones.Res2NetLite`; block "residual" is the paper's ablation.
+    width, mid_div, groups, block: see `backbones.Res2NetLite`; block "residual", the classical block whose 3x3
+        is dense, is the paper's ablation.
     """
 
     width: int = 72

@@ -14,18 +14,24 @@ from ..data.dataset import DetectionDataset
 from ..evaluation.results import from_padded
 from ..visualize import draw_detections
 from ..weights import save_model
-from .module import DetectionModule
+from .base_module import TrainedModule
+from .run_folder import BEST, LAST
 
 
 class SaveModels(pl.Callback):
-    """Writes `last.safetensors` after every evaluation, and `best.safetensors` when the metric rose."""
+    """Writes `last.safetensors` after every evaluation, and `best.safetensors` when the metric rose.
 
-    BEST, LAST = "best.safetensors", "last.safetensors"
+    select: "best", or "last", where no metric chooses and there is no `best.safetensors`. The entry "selected" in the
+    info of a file says which of the two it is.
+    """
 
-    def __init__(self, folder: Path, class_names: list[str], metric: str) -> None:
+    BEST, LAST = BEST, LAST
+
+    def __init__(self, folder: Path, class_names: list[str], metric: str, select: str = "best") -> None:
         self.best_file, self.last_file = folder / self.BEST, folder / self.LAST
         self.class_names = class_names
         self.metric = metric
+        self.select = select
         self.best = float("-inf")
         self.best_epoch = self.best_step = -1
         self.best_metrics: dict[str, Any] | None = None
@@ -37,20 +43,24 @@ class SaveModels(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        module = cast(DetectionModule, pl_module)
+        module = cast(TrainedModule, pl_module)
         self.evaluated_step = self.last_step = trainer.global_step
         self.last_epoch = (trainer.global_step - 1) // module.steps_per_epoch
         self.last_metrics = module.last_metrics
         self.last_value = value = module.last_metrics[self.metric]  # None where there is nothing to measure
-        better = value is not None and value > self.best
+        better = self.select == "best" and value is not None and value > self.best
         if better:
             self.best, self.best_epoch, self.best_step = value, self.last_epoch, self.last_step
             self.best_metrics = module.last_metrics
         if not trainer.is_global_zero:
             return
         info = {"epoch": self.last_epoch, "step": self.last_step, self.metric: value}
-        for file in (self.last_file, *([self.best_file] if better else [])):
-            save_model(module.evaluated(), file, class_names=self.class_names, info=info)
+        for selected, file in (("last", self.last_file), *([("best", self.best_file)] if better else [])):
+            self.write(module.evaluated(), file, {**info, "selected": selected})
+
+    def write(self, model: Any, file: Path, info: dict[str, Any]) -> None:
+        """Writes one of the files."""
+        save_model(model, file, class_names=self.class_names, info=info)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -5,25 +5,28 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from ..detectors.registration import ModelSpec
-from .config import RunConfig
 from .stopping import Interrupted, StopRequest
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FILE = "last.ckpt"
 RUN = "refinedet_run"  # key of what the run was, in a checkpoint
+TOTAL = "batch_of_all_processes"  # key of a run whose data.batch_size is; without it, it was that of each process
 
 
 class Checkpoints(Checkpoint):
-    """Writes `folder/last.ckpt` at the end of every epoch, every `minutes` within one, and when a signal came.
+    """Writes `folder/last.ckpt` before every evaluation, at the end, every `minutes` besides, and when a signal came.
 
-    All are written at the end of a step that moved the weights, from which a run goes on as if nothing had happened. At
-    the end of an epoch that is before the evaluation, which a resumed run begins with.
+    All are written at the end of a step that moved the weights, from which a run goes on as if nothing had happened. A
+    run that resumes before an evaluation begins with it.
     """
 
     def __init__(self, folder: Path, run: dict[str, Any], *, minutes: float, command: str) -> None:
@@ -55,10 +58,10 @@ class Checkpoints(Checkpoint):
         epoch_ends = bool(trainer.fit_loop.epoch_loop.batch_progress.is_last_batch)
         run_ends = trainer.should_stop or (0 <= trainer.max_steps <= self.step)
         wanted, signum = self._agree(trainer, time.monotonic() - self._saved_at >= self.seconds)
-        if not (epoch_ends or run_ends or wanted or signum):
-            return
         every = trainer.check_val_every_n_epoch or 1
         self.evaluation_due = epoch_ends and (trainer.current_epoch + 1) % every == 0
+        if not (self.evaluation_due or run_ends or wanted or signum):
+            return
         trainer.save_checkpoint(self.file)
         self.evaluation_due = False
         self._saved_at = time.monotonic()
@@ -121,7 +124,7 @@ def at_next_epoch(fit_loop: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_run(
-    config: RunConfig, spec: ModelSpec, class_names: list[str], *, images: int, processes: int
+    config: DataclassInstance, spec: ModelSpec, class_names: list[str], *, images: int, processes: int
 ) -> dict[str, Any]:
     """What a run is by its nature, in plain values: what must be the same when it is resumed."""
     return {
@@ -129,5 +132,6 @@ def describe_run(
         "class_names": list(class_names),
         "images": images,
         "processes": processes,
+        TOTAL: True,
         "config": dataclasses.asdict(config),
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any
 
 from ..data.dataset import DetectionDataset
-from ..losses import class_weights_from_counts, count_labels
+from ..fine_tuning import file_spec
+from ..losses import LossConfig, class_weights_from_counts, count_labels
 from ..registry import model_entry
 from .config import RunConfig
 
@@ -22,7 +22,7 @@ def with_class_weights(config: RunConfig, train_set: DetectionDataset) -> RunCon
     """
     if config.model.weights is not None and "class_weights" not in config.model.options:  # the file's stay
         return config
-    loss = model_entry(config.model.registered).config.with_options(**_known(config)).loss
+    loss = _loss(config)
     if loss.class_weights != "data":
         return config
     counts = count_labels(train_set)
@@ -33,7 +33,11 @@ def with_class_weights(config: RunConfig, train_set: DetectionDataset) -> RunCon
     return dataclasses.replace(config, model=dataclasses.replace(config.model, options=changed))
 
 
-def _known(config: RunConfig) -> dict[str, Any]:
-    """The options that matter here; unknown ones are `create_model`'s to report."""
+def _loss(config: RunConfig) -> LossConfig:
+    """The rules of the loss, as far as they matter here; unknown options are `create_model`'s to report."""
+    header = None if config.model.weights is None else file_spec(config.model.weights)
+    options = config.model.options if header is None else {**header["model"]["options"], **config.model.options}
     names = ("class_weights", "class_weight_largest", "class_weight_gamma")
-    return {name: config.model.options[name] for name in names if name in config.model.options}
+    return dataclasses.replace(
+        model_entry(config.model.registered).config.loss, **{name: options[name] for name in names if name in options}
+    )

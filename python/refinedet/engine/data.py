@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from ..data import DetectionLoader, EvalPipeline, TrainPipeline, build_loader
 from ..data.dataset import DetectionDataset
+from ..data.pipeline_dataset import Pipeline
 from ..structures import Batch, Normalization
 from .config import DataConfig
 from .epoch_loader import EpochLoader
+from .processes import share_of_batch
 
 logger = logging.getLogger(__name__)
 
@@ -21,33 +23,39 @@ def eval_pipeline(size: int | tuple[int, int], normalization: Normalization) -> 
     return EvalPipeline(size, mean=normalization.mean, std=normalization.std, order=normalization.order)
 
 
-class DetectionData(pl.LightningDataModule):
-    """Training and validation loaders for a network with inputs of `size` pixels a side."""
+class LoaderConfig(Protocol):
+    """What `BatchData` reads of a configuration, see `DataConfig`."""
+
+    batch_size: int
+    eval_batch_size: int
+    workers: int
+
+
+class BatchData(pl.LightningDataModule):
+    """Training and validation loaders, whose samples go through these pipelines.
+
+    processes: that share a batch. A step of several sees the images that a step of one would see.
+    """
 
     def __init__(
         self,
-        config: DataConfig,
-        train_set: DetectionDataset,
-        val_set: DetectionDataset,
+        config: LoaderConfig,
+        train_set: Any,
+        val_set: Any,
+        train_pipeline: Pipeline,
+        eval_pipeline: Pipeline,
         *,
-        size: int,
-        normalization: Normalization,
         seed: int = 0,
+        processes: int = 1,
     ) -> None:
         super().__init__()
         self.config = config
+        self.share = share_of_batch(config.batch_size, processes)
         self.seed = seed
         self.train_set, self.val_set = train_set, val_set
         self._train_loader: DetectionLoader | None = None
         self._training: EpochLoader | None = None
-        self.train_pipeline = TrainPipeline(
-            size,
-            mean=normalization.mean,
-            std=normalization.std,
-            order=normalization.order,
-            **augment_options(config.augment),
-        )
-        self.eval_pipeline = eval_pipeline(size, normalization)
+        self.train_pipeline, self.eval_pipeline = train_pipeline, eval_pipeline
         if config.batch_size > len(train_set):
             raise ValueError(
                 f"data.batch_size: expected at most the {len(train_set)} training images, got {config.batch_size}"
@@ -57,7 +65,7 @@ class DetectionData(pl.LightningDataModule):
         self._train_loader = build_loader(
             self.train_set,
             self.train_pipeline,
-            batch_size=self.config.batch_size,
+            batch_size=self.share,
             shuffle=True,
             seed=self.seed,
             drop_last=True,
@@ -102,6 +110,32 @@ class DetectionData(pl.LightningDataModule):
     @property
     def _on_gpu(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+
+class DetectionData(BatchData):
+    """Training and validation loaders for a network with inputs of `size` pixels a side."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        train_set: DetectionDataset,
+        val_set: DetectionDataset,
+        *,
+        size: int,
+        normalization: Normalization,
+        seed: int = 0,
+        processes: int = 1,
+    ) -> None:
+        pipeline = TrainPipeline(
+            size,
+            mean=normalization.mean,
+            std=normalization.std,
+            order=normalization.order,
+            **augment_options(config.augment),
+        )
+        super().__init__(
+            config, train_set, val_set, pipeline, eval_pipeline(size, normalization), seed=seed, processes=processes
+        )
 
 
 def augment_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from ..detectors import Detector
-from .module import DetectionModule
+from .base_module import TrainedModule
 
 
 class WeightAverage(pl.Callback):
@@ -27,11 +26,11 @@ class WeightAverage(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        module = cast(DetectionModule, pl_module)
+        module = cast(TrainedModule, pl_module)
         average = AveragedModel(module.model, avg_fn=self._update, use_buffers=True)
         average.requires_grad_(False).eval()
         self.average = average
-        module.evaluated = lambda: cast(Detector, average.module)
+        module.evaluated = lambda: average.module
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.average is not None:
@@ -43,7 +42,7 @@ class WeightAverage(pl.Callback):
         if trainer.global_step > self.step:  # with accumulation, not after every batch
             assert self.average is not None
             self.step = trainer.global_step
-            self.average.update_parameters(cast(DetectionModule, pl_module).model)
+            self.average.update_parameters(cast(TrainedModule, pl_module).model)
 
     def state_dict(self) -> dict[str, Any]:
         assert self.average is not None

@@ -49,7 +49,7 @@ def find_lr(config: RunConfig, *, lowest: float = 1e-6, highest: float = 1.0, st
     with quiet():
         setup = set_up(config)
         make_folder(output)
-        trainer = build_trainer(setup.config, output, callbacks=[], loggers=[], steps=steps)
+        trainer = build_trainer(setup.config.train, output, callbacks=[], loggers=[], steps=steps)
         found = Tuner(trainer).lr_find(
             setup.module, datamodule=setup.data, min_lr=lowest, max_lr=highest, num_training=steps, update_attr=False
         )

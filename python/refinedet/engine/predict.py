@@ -22,7 +22,7 @@ from ..inference.sources import Source
 from ..inference.video import is_video_name, stated_frames
 from ..inference.writers import CocoFile, CsvFile, DetectionsFile, Writer, YoloFiles, coco_image_id
 from ..predictor import Predictor
-from .processes import Processes, SharedBar
+from .process_group import ProcessGroup, SharedBar
 
 DETECTIONS, COCO_RESULTS, CSV = "detections.json", "coco_results.json", "detections.csv"
 
@@ -80,7 +80,7 @@ def predict(
     *,
     score_threshold: ScoreThreshold,
     classes: str | Sequence[str] | None = None,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
 ) -> Summary:
     """Detect in sources, and write what the plan says, in memory that does not grow with their number.
 
@@ -92,7 +92,7 @@ def predict(
 
     OSError if the output folder, or a file in it, cannot be written; else errors of `Predictor.stream`.
     """
-    processes = processes or Processes()
+    processes = processes or ProcessGroup()
     images = detections = failed = 0
 
     def tell(source: Any, error: Exception) -> None:
@@ -140,7 +140,7 @@ def predict(
     return processes.from_first(lambda: _put_together(parts, plan, predictor.class_names))
 
 
-def _parts(folder: Path, processes: Processes) -> list[Path]:
+def _parts(folder: Path, processes: ProcessGroup) -> list[Path]:
     """Where every process writes what it found; nothing where there is one alone."""
     if processes.count == 1:
         return []

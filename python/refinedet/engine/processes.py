@@ -1,155 +1,54 @@
-"""Several processes that share the work of one command, as torchrun starts them."""
+"""How many processes train together, and the images of a step that each of them takes."""
 
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
-from tqdm import tqdm
 
-T = TypeVar("T")
-
-POLL_SECONDS = 0.1
-FOR_EVER = timedelta(days=365)
-"""How long a process waits for one that is still at work. One that died is no longer connected, which ends the wait."""
+from .config import TrainConfig
 
 
-class ElsewhereFailed(RuntimeError):
-    """The first process could not go on, and has said why."""
-
-
+@dataclass(frozen=True)
 class Processes:
-    """This process among those of a command.
+    """per_node: processes of each machine."""
 
-    rank: its number, from 0. count: how many there are. store: what counts for all of them; None where it is alone.
-    local_rank: its number among those of its machine.
-    """
-
-    def __init__(self, rank: int = 0, count: int = 1, local_rank: int = 0, store: dist.Store | None = None) -> None:
-        self.rank, self.count, self.local_rank = rank, count, local_rank
-        self._store = store
-        self._alone: dict[str, int] = {}
+    nodes: int
+    per_node: int
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the process that decides, prints and writes for all."""
-        return self.rank == 0
-
-    def add(self, name: str, amount: int) -> int:
-        """A counter of this name that all share, from 0: what it is after `amount` was added."""
-        if self._store is not None:
-            return self._store.add(name, amount)
-        self._alone[name] = self._alone.get(name, 0) + amount
-        return self._alone[name]
-
-    def from_first(self, function: Callable[[], T]) -> T:
-        """What `function` returns in the first process, in all of them; its error there, and ElsewhereFailed here."""
-        if self.count == 1:
-            return function()
-        box: list[Any] = [None]
-        if self.is_first:
-            try:
-                box = [(True, function())]
-            except BaseException:
-                dist.broadcast_object_list([(False, None)])
-                raise
-        dist.broadcast_object_list(box)
-        done, value = box[0]
-        if not done:
-            raise ElsewhereFailed("the first process failed")
-        return value
-
-    def gather(self, value: T) -> list[T]:
-        """In the first process the values of all, by rank; in the others none."""
-        if self.count == 1:
-            return [value]
-        values: list[Any] | None = [None] * self.count if self.is_first else None
-        dist.gather_object(value, values)
-        return values or []
-
-    def claim(self, items: Sequence[T], size: int) -> Generator[Sequence[T], None, None]:
-        """Runs of `size` items, each for one process alone: whoever is free takes the next."""
-        while (start := self.add("claimed", size) - size) < len(items):
-            yield items[start : start + size]
-
-    def share(self, items: Sequence[T], size: int) -> list[T]:
-        """The items of this process: every `count`-th run of `size` of them."""
-        return [item for index, item in enumerate(items) if index // size % self.count == self.rank]
-
-    def device(self, device: torch.device | str) -> torch.device:
-        """Where this process runs; of "cuda", where there are several, the GPU of its own.
-
-        ValueError if the machine has fewer GPUs than processes.
-        """
-        wanted = torch.device(device)
-        if self.count == 1 or wanted.type != "cuda":
-            return wanted
-        if wanted.index is not None:
-            raise ValueError(
-                f"device: expected cuda, of which each of {self.count} processes has its own, got {device}"
-            )
-        if self.local_rank >= torch.cuda.device_count():
-            raise ValueError(
-                f"device: expected a GPU for every process, got process {self.local_rank + 1} of this machine "
-                f"and {torch.cuda.device_count()} GPUs"
-            )
-        return torch.device("cuda", self.local_rank)
+    def total(self) -> int:
+        return self.nodes * self.per_node
 
 
-class SharedBar:
-    """One bar over what all processes have done, on the terminal of the first."""
+def find_processes(settings: TrainConfig) -> Processes:
+    """The processes of a run: those that torchrun started, or else those that train.devices asks for.
 
-    def __init__(self, processes: Processes, total: int | None) -> None:
-        self._processes = processes
-        # disable=None: shown on a terminal alone
-        disable = None if processes.is_first else True
-        self._bar = tqdm(total=total, unit=" images", file=sys.stderr, disable=disable, dynamic_ncols=True)
-
-    def __enter__(self) -> SharedBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def update(self, images: int = 1) -> None:
-        """So many more were done here."""
-        done = self._processes.add("images", images)
-        if self._processes.is_first:
-            self._bar.update(done - self._bar.n)
-
-    def finish(self) -> None:
-        """This process is through, and waits for the others; in steps, so that signals reach it."""
-        finished = self._processes.add("finished", 1)
-        while finished < self._processes.count:
-            time.sleep(POLL_SECONDS)
-            finished = self._processes.add("finished", 0)
-            self.update(0)
-
-
-@contextmanager
-def joined() -> Generator[Processes, None, None]:
-    """The processes that torchrun started for this command; one alone without it.
-
-    SystemExit with status 1 where the first process failed, which says why.
+    ValueError where the two contradict each other.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
-        yield Processes()
-        return
-    store, rank, _ = next(dist.rendezvous("env://"))
-    dist.init_process_group(
-        "gloo", store=dist.PrefixStore("group", store), rank=rank, world_size=count, timeout=FOR_EVER
-    )
-    try:
-        yield Processes(rank, count, int(os.environ.get("LOCAL_RANK", "0")), dist.PrefixStore("refinedet", store))
-    except ElsewhereFailed:
-        raise SystemExit(1) from None
-    finally:
-        dist.destroy_process_group()
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:  # of torchrun, or of Lightning, which starts the processes of one machine and gives no local size
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        if settings.devices not in ("auto", local):
+            raise ValueError(
+                f"train.devices: expected auto or {local}, the processes that were started on this machine, "
+                f"got {settings.devices}"
+            )
+        return Processes(world // local, local)
+    if settings.devices != "auto":
+        return Processes(1, settings.devices)
+    gpus = torch.cuda.device_count() if settings.accelerator != "cpu" and torch.cuda.is_available() else 0
+    return Processes(1, max(1, gpus))
+
+
+def share_of_batch(batch_size: int, processes: int) -> int:
+    """The images of a batch that each process takes; ValueError, which names sizes that fit, where there is a rest."""
+    share, rest = divmod(batch_size, processes)
+    if rest:
+        fitting = " or ".join(str(size * processes) for size in (share, share + 1) if size)
+        raise ValueError(
+            f"data.batch_size: expected a multiple of {processes}, as it is the batch of all {processes} processes "
+            f"together, such as {fitting}, got {batch_size}"
+        )
+    return share

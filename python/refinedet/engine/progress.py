@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tqdm.auto import tqdm
 
-from .data import DetectionData
+from .data import BatchData
 
 LINE_SECONDS = 10.0
 """A log file gets no more lines than one in this time, but for those of evaluations."""
@@ -23,7 +23,7 @@ class Progress(pl.Callback):
     """One bar over the whole run; in a log file, lines. Both show loss and metric, images per second over the last
     steps, the share of the time that was spent waiting for data, the highest GPU memory, and the time left."""
 
-    def __init__(self, metric: str, data: DetectionData) -> None:
+    def __init__(self, metric: str, data: BatchData) -> None:
         self.metric = metric
         self.data = data
         self.bar: tqdm[Any] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +16,16 @@ from ..backbones.archive import check_intact
 from ..backbones.backbone_file import same_option
 from ..backbones.checkpoint import DAMAGED, check_fits, describe_damage
 from ..checks import check_class_names
+from ..model_options import present_options
 from ..registry import check_options
-from .checkpoints import FILE, RUN
+from .checkpoints import FILE, RUN, TOTAL
 from .config import ModelConfig, RunConfig
 
 logger = logging.getLogger(__name__)
 
 FIXED = (
     "data.batch_size",
+    "evaluation.select",
     "optim.optimizer",
     "train.accumulate",
     "train.ema",
@@ -53,6 +56,7 @@ PARTS: dict[str, type] = {
     f"{RUN}.images": int,
     f"{RUN}.processes": int,
     f"{RUN}.config.model": dict,
+    f"{RUN}.config.data.batch_size": int,
     f"{RUN}.evaluation_due": bool,
 }
 """What every checkpoint holds."""
@@ -92,8 +96,8 @@ def _check_alike(given: Any, like: Any, where: str) -> None:
         raise ValueError(f"{where}: expected {type(like).__name__} of at least 0, got {given!r:.80}")
 
 
-def read_checkpoint(path: str) -> Resumed:
-    """A checkpoint, given by itself or by the folder of its run.
+def read_checkpoint(path: str, command: str = "train") -> Resumed:
+    """A checkpoint of a run of that command, given by itself or by the folder of its run.
 
     FileNotFoundError without one; ValueError for a file that is damaged or something else, and for one whose parts were
     changed to what no run writes.
@@ -113,7 +117,10 @@ def read_checkpoint(path: str) -> Resumed:
     except DAMAGED as error:
         raise ValueError(f"train.resume: {file} is cut off or no checkpoint: {describe_damage(error)}") from None
     if not isinstance(content, dict) or RUN not in content:
-        raise ValueError(f"train.resume: {file} was not written by refinedet train")
+        raise ValueError(f"train.resume: {file} was not written by refinedet {command}")
+    written_by = content[RUN].get("command", "train") if isinstance(content[RUN], dict) else command
+    if written_by != command:
+        raise ValueError(f"train.resume: expected a run of refinedet {command}, {file} is of refinedet {written_by}")
     for part, kind in PARTS.items():
         value: Any = content
         for key in part.split("."):
@@ -125,6 +132,7 @@ def read_checkpoint(path: str) -> Resumed:
     run = content[RUN]
     try:
         check_class_names(run["class_names"], "class_names")
+        run["model"]["options"] = present_options(run["model"]["options"])
         check_options(run["model"]["name"], run["model"]["options"])
         ModelConfig(**run["config"]["model"])
     except (TypeError, ValueError) as error:
@@ -138,12 +146,12 @@ def read_checkpoint(path: str) -> Resumed:
     )
 
 
-def check_model(run: dict[str, Any], config: RunConfig) -> None:
-    """ValueError if the config asks for another model than the run's."""
+def check_model(run: dict[str, Any], wanted: str | None, changes: Mapping[str, Any]) -> None:
+    """ValueError if another model than the run's is wanted, by name or by changes to its options."""
     name, options = run["model"]["name"], run["model"]["options"]
-    if config.model.name not in (None, name):
-        raise ValueError(f"model.name: expected {name}, as the run that is resumed has it, got {config.model.name}")
-    for key, value in config.model.options.items():
+    if wanted not in (None, name):
+        raise ValueError(f"model.name: expected {name}, as the run that is resumed has it, got {wanted}")
+    for key, value in changes.items():
         if key not in options or not same_option(options[key], value):
             raise ValueError(
                 f"model.options.{key}: expected {options.get(key)!r}, as the run that is resumed has it, got {value!r}"
@@ -163,7 +171,12 @@ def check_resumable(run: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if run[key] != now[key]:
             raise ValueError(f"train.resume: the run had {run[key]} {what}, now there are {now[key]}")
     changed = []
-    old, new = _flat(run["config"]), _flat(now["config"])
+    new = _flat(now["config"])
+    # A setting that the version before did not have stood at its default.
+    defaults = {key: value for key, value in _flat(dataclasses.asdict(RunConfig())).items() if key in new}
+    old = defaults | _flat(run["config"])
+    if TOTAL not in run:
+        old["data.batch_size"] *= run["processes"]
     for key in sorted(old.keys() | new.keys()):
         was, value = old.get(key), new.get(key)
         if was == value or key.startswith("model.") or key in FREE:

@@ -13,9 +13,8 @@ from ..detectors import Detector
 from ..fine_tuning import check_agrees, file_spec, start_from
 from ..pretrained import backbone_options
 from ..registry import create_model, model_entry
-from ..transfer import VOC_IN_COCO, subsample_classes
-from ..weights import load_model
-from .config import RunConfig
+from ..transfer import VOC_IN_COCO
+from .config import RunConfig, TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -38,24 +37,28 @@ def with_length(config: RunConfig, images: int) -> RunConfig:
 
 
 def with_precision(config: RunConfig) -> RunConfig:
-    """The run with "auto" settled by what its device multiplies by itself; bfloat16 that a CPU emulates is logged."""
-    settings = config.train
+    """The run with its precision settled, see `settled`."""
+    return dataclasses.replace(config, train=settled(config.train))
+
+
+def settled(settings: TrainConfig) -> TrainConfig:
+    """The precision "auto" as what the device multiplies by itself; bfloat16 that a CPU emulates is logged."""
     if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         fast = multiplies_bfloat16()
     if settings.precision == "auto":
-        return dataclasses.replace(config, train=dataclasses.replace(settings, precision="bf16" if fast else "32"))
+        return dataclasses.replace(settings, precision="bf16" if fast else "32")
     on_cpu = settings.accelerator == "cpu" or (settings.accelerator == "auto" and not torch.accelerator.is_available())
     if settings.precision == "bf16" and on_cpu and not fast:
         logger.warning("train.precision: this CPU has no instructions for bf16 and emulates it slowly; take 32 or auto")
-    return config
+    return settings
 
 
 def with_model(config: RunConfig) -> RunConfig:
     """The run with its model's name where it has none: that of the file `model.weights`, or the default.
 
-    ValueError if name or options contradict the file.
+    ValueError if the name, or an option that belongs to the weights, contradicts the file.
     """
     weights, name = config.model.weights, config.model.registered
     if weights is not None:
@@ -90,17 +93,14 @@ def build_model(config: RunConfig, class_names: list[str]) -> Detector:
     config = with_model(config)
     assert config.model.weights is not None
     same = config.model.subsample_classes
-    if same is not None:
-        checkpoint = load_model(config.model.weights)
-        if checkpoint.class_names is not None:
-            names = VOC_IN_COCO if same == "voc_in_coco" else same
-            return subsample_classes(checkpoint.model, checkpoint.class_names, class_names, same=names).train()
     start = start_from(
         config.model.weights,
         class_names,
         name=config.model.registered,
         options=config.model.options,
         strict=config.model.strict,
+        same=VOC_IN_COCO if same == "voc_in_coco" else same,
     )
-    logger.log(logging.INFO if start.whole else logging.WARNING, "model.weights: %s", start.describe())
+    expected = start.whole or (same is not None and not start.new and not start.left)
+    logger.log(logging.INFO if expected else logging.WARNING, "model.weights: %s", start.describe())
     return start.model.train()

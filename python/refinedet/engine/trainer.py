@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from .config import RunConfig
+from .config import TrainConfig
+from .processes import find_processes
 
 _PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def build_trainer(
-    config: RunConfig, output: Path, *, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], steps: int
+    settings: TrainConfig, output: Path, *, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], steps: int
 ) -> pl.Trainer:
     """callbacks, loggers: all of them. steps: batches of an epoch."""
-    settings = config.train
     assert settings.epochs != "auto"  # `with_length` has settled it
-    here, nodes = torchrun_processes()
+    processes = find_processes(settings)
     return pl.Trainer(
         accelerator=settings.accelerator,
-        devices=here or settings.devices,
-        num_nodes=nodes,
-        strategy="auto" if process_count(settings.devices) == 1 else "ddp",
+        devices=processes.per_node,
+        num_nodes=processes.nodes,
+        strategy="auto" if processes.total == 1 else "ddp",
         precision=_PRECISION[settings.precision],  # type: ignore[arg-type]
         max_steps=-1 if settings.iterations is None else settings.iterations,
         max_epochs=-1 if settings.epochs is None else settings.epochs,
@@ -74,20 +72,6 @@ def build_loggers(names: Sequence[str], output: Path) -> list[Logger]:
     return loggers
 
 
-def process_count(devices: int | str) -> int:
-    """How many processes train."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
-    if world > 1:
-        return world
-    return devices if isinstance(devices, int) and devices > 0 else (torch.cuda.device_count() or 1)
-
-
-def torchrun_processes() -> tuple[int, int]:
-    """How many processes torchrun started on this machine, and on how many machines it runs; 0 and 1 without it."""
-    world, here = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
-    return (here, world // here) if world > 1 and here else (0, 1)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Leaves out Lightning's advertisements, and its warnings about what is meant as it is here."""
@@ -103,6 +87,7 @@ def quiet() -> Iterator[None]:
                 ".*isinstance.treespec, LeafSpec.*",
                 ".*your dataloader is not resumable.*",  # it is, in its own way: see EpochLoader
                 ".*ended before the epoch ended.*",
+                ".*It is recommended to use .self.log.*sync_dist=True.*",  # all processes compute the same metrics
             ):
                 warnings.filterwarnings("ignore", message=message)
             yield

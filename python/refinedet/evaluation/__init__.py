@@ -17,6 +17,7 @@ from .results import (
 )
 from .schema import ResultsError, check_results
 from .voc import PrecisionRecall, average_precision, precision_recall_curves, voc_evaluate
+from .voc_results import voc_result_files, write_voc_results
 
 __all__ = [
     "KINDS",
@@ -40,6 +41,8 @@ __all__ = [
     "to_padded",
     "versions",
     "voc_evaluate",
+    "voc_result_files",
     "write_metrics",
     "write_results",
+    "write_voc_results",
 ]

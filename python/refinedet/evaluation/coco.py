@@ -56,7 +56,7 @@ def coco_evaluate(
     truth = GroundTruth.load(ground_truth)
     limits = _check_limits(max_detections)
     records = as_records(truth, detections)
-    evaluation = _run(truth, records, limits, verbose)
+    evaluation = run_pycocotools(truth, records, limits, verbose=verbose)
     precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
     params = evaluation.params
 
@@ -119,9 +119,32 @@ def as_records(
     return records
 
 
-def _run(truth: GroundTruth, records: list[ImageDetections], limits: list[int], verbose: bool) -> Any:
+def run_pycocotools(
+    truth: GroundTruth,
+    records: Sequence[ImageDetections],
+    limits: Sequence[int],
+    *,
+    iou_thresholds: Sequence[float] | None = None,
+    ignored: np.ndarray | None = None,
+    by_size: bool = True,
+    verbose: bool = False,
+) -> Any:
+    """A `COCOeval` of checked records, evaluated and accumulated; categories are the labels.
+
+    limits: most detections per image and class, ascending. iou_thresholds: None is 0.50:0.95. ignored: (G,) bool,
+    objects that count neither as found nor as missed; each takes one detection that would else be wrong, where a crowd
+    takes any number. by_size: also by the objects' size; False leaves the first range, of all sizes, alone.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
+
+    class Evaluation(COCOeval):
+        def _prepare(self) -> None:
+            super()._prepare()  # has set "ignore" to "iscrowd"
+            if ignored is not None:
+                for objects in self._gts.values():
+                    for one in objects:
+                        one["ignore"] = int(one["iscrowd"] or ignored[one["id"] - 1])
 
     # pycocotools needs sortable image ids and takes an annotation id of 0 for "no match", so every
     # id is numbered anew, from 1; its loadRes fails on an empty list, so the index is built here.
@@ -162,8 +185,13 @@ def _run(truth: GroundTruth, records: list[ImageDetections], limits: list[int], 
             side.dataset = {"images": images, "categories": categories, "annotations": annotations}
             side.createIndex()
             sides.append(side)
-        evaluation = COCOeval(*sides, iouType="bbox")
-        evaluation.params.maxDets = limits
+        evaluation = Evaluation(*sides, iouType="bbox")
+        evaluation.params.maxDets = list(limits)
+        if not by_size:
+            evaluation.params.areaRng = evaluation.params.areaRng[:1]
+            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
+        if iou_thresholds is not None:
+            evaluation.params.iouThrs = np.asarray(iou_thresholds, np.float64)
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation

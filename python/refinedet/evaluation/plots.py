@@ -32,7 +32,7 @@ _COLORS = (
 )
 _STYLES = ("-", "--", ":", "-.")
 _MOST_IN_LEGEND = 24
-_PANELS = ("loss", "average precision", "average recall", "anchors per step", "other", "learning rate")
+_PANELS = ("loss", "accuracy", "average precision", "average recall", "anchors per step", "other", "learning rate")
 
 
 def plot_precision_recall(
@@ -100,10 +100,10 @@ def plot_training_curves(
     log: one row per logging step; empty cells are values not logged then. Several are the parts of a run that was
     resumed: each counts from where it begins, and those before up to there. x: the column of the
     horizontal axis; values that are not finite are left out. columns: those to draw; None: all but
-    `epoch` and `step`. Losses (by "loss" in the name), average precisions (names with AP), average
-    recalls (AR...), learning rates ("lr") and the rest have a panel each. A loss with more than 40
-    points is drawn faint, with its running mean over it. Raises ValueError where a column is missing
-    or there is nothing to draw.
+    `epoch` and `step`. Losses (by "loss" in the name), accuracies (top1, top5), average precisions
+    (names with AP), average recalls (AR...), learning rates ("lr") and the rest have a panel each.
+    A loss with more than 40 points is drawn faint, with its running mean over it. Raises ValueError
+    where a column is missing or there is nothing to draw.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -151,6 +151,8 @@ def _panel_of(column: str) -> str:
         return "loss"
     if column.startswith("count/"):  # what the loss counts: positives, negatives, filtered anchors
         return "anchors per step"
+    if re.fullmatch(r"top\d+", last):
+        return "accuracy"
     if last.startswith(("AP", "mAP")):
         return "average precision"
     if last.startswith("AR"):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_choice
+
 
 def flatten_maps(maps: Sequence[Tensor], width: int) -> Tensor:
     """Maps (B, anchors * width, H, W) of all levels -> (B, A, width): level, row, column, anchor of the cell."""
@@ -18,6 +20,9 @@ def flatten_maps(maps: Sequence[Tensor], width: int) -> Tensor:
     return torch.cat(levels, dim=1)
 
 
+BRANCHES = ("both", "cls", "loc")
+
+
 class BoxHeads(nn.Module):
     """Two sibling convolutions per level: `num_classes` scores and 4 box offsets for each anchor of a cell.
 
@@ -26,6 +31,7 @@ class BoxHeads(nn.Module):
     blocks: modules between each map and its two convolutions, for detectors whose heads are deeper; each yields as
         many channels as `in_channels` says.
     loc_blocks: modules of their own before the box offsets; None lets them share `blocks` with the scores.
+    branches: "cls" or "loc" has the scores or the offsets alone, for `level_maps`.
 
     forward(maps) returns scores (B, A, num_classes) and offsets (B, A, 4); channel a * num_classes + c of a level's
     map is class c of anchor a.
@@ -40,8 +46,10 @@ class BoxHeads(nn.Module):
         kernel_size: int = 3,
         blocks: Sequence[nn.Module] | None = None,
         loc_blocks: Sequence[nn.Module] | None = None,
+        branches: str = "both",
     ) -> None:
         super().__init__()
+        check_choice(branches, "branches", BRANCHES)
         if len(in_channels) != len(anchors):
             raise ValueError(f"anchors: expected one number for each of {len(in_channels)} levels, got {list(anchors)}")
         self.num_classes = num_classes
@@ -50,21 +58,26 @@ class BoxHeads(nn.Module):
         self.cls = nn.ModuleList(
             nn.Conv2d(width, count * num_classes, kernel_size, padding=kernel_size // 2)
             for width, count in zip(in_channels, anchors, strict=True)
+            if branches != "loc"
         )
         self.loc = nn.ModuleList(
             nn.Conv2d(width, count * 4, kernel_size, padding=kernel_size // 2)
             for width, count in zip(in_channels, anchors, strict=True)
+            if branches != "cls"
         )
 
     def level_maps(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Scores and offsets as maps, (B, anchors * num_classes, H, W) and (B, anchors * 4, H, W) per level."""
-        if len(maps) != len(self.cls):
-            raise ValueError(f"maps: expected {len(self.cls)} levels, got {len(maps)}")
+        """Scores and offsets as maps, (B, anchors * num_classes, H, W) and (B, anchors * 4, H, W) per level.
+
+        A branch that is not there gives an empty list.
+        """
+        if len(maps) != len(self.blocks):
+            raise ValueError(f"maps: expected {len(self.blocks)} levels, got {len(maps)}")
         inputs = [block(x) for block, x in zip(self.blocks, maps, strict=True)]
-        scores = [conv(x) for conv, x in zip(self.cls, inputs, strict=True)]
+        scores = [conv(x) for conv, x in zip(self.cls, inputs, strict=False)]
         if self.loc_blocks is not None:
             inputs = [block(x) for block, x in zip(self.loc_blocks, maps, strict=True)]
-        offsets = [conv(x) for conv, x in zip(self.loc, inputs, strict=True)]
+        offsets = [conv(x) for conv, x in zip(self.loc, inputs, strict=False)]
         return scores, offsets
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

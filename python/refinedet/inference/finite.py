@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import refinedet_ext as rx
 
     from ..detectors import Detector
+    from ..outputs import HeadOutputs
 
 
 def check_finite_weights(model: nn.Module, source: str = "model") -> None:
@@ -34,6 +35,11 @@ def detect_finite(model: Detector, images: Tensor) -> rx.Detections:
 
     FloatingPointError where the network overflows.
     """
+    return model.detect(finite_outputs(model, images))
+
+
+def finite_outputs(model: Detector, images: Tensor) -> HeadOutputs:
+    """The raw outputs for images (B, 3, H, W) uint8 in BGR order; FloatingPointError where the network overflows."""
     dtype = next(model.parameters()).dtype
     outputs = model.head_outputs(model.normalization.apply(images).to(dtype))
     for name, value in zip(outputs._fields, outputs, strict=True):
@@ -42,4 +48,4 @@ def detect_finite(model: Detector, images: Tensor) -> rx.Detections:
                 f"model: its {name} hold NaN or infinity, though its weights ({dtype}) are "
                 "finite: the network overflows"
             )
-    return model.detect(outputs)
+    return outputs

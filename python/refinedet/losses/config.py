@@ -13,6 +13,7 @@ BOX_LOSSES = ("smooth_l1", "giou")
 CLASS_LOSSES = ("cross_entropy", "focal")
 BALANCES = ("fixed", "uncertainty")
 NORMALIZERS = ("positives", "sampled")
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class LossConfig:
             is above the detector's theta). "caffe": such negatives are not mined; "paper": neither positives nor
             negatives train; "peers": such positives lose their place and compete as negatives, with their class as
             target, as PyTorch ports have it; "none": nothing. Inference drops the anchors in all four.
-        negative_ratio: hard negatives per positive, per image.
+        arm_negative_ratio, odm_negative_ratio: hard negatives per positive, per image, in each stage; "all": every
+            negative trains, none is mined, in images without positives as well, but not in a batch without any
+            positive, which has nothing to divide their sum by. `negative_ratio` gives both stages' at once.
         min_negatives: hard negatives that an image gets at least, also without positives.
         empty_batch_negatives: hard negatives of each image of a batch that has no positive at all (EFGRNet: 45).
 
@@ -55,7 +58,8 @@ class LossConfig:
     odm_pos_iou: float = 0.5
     odm_neg_iou: float = 0.5
     filtering: str = "caffe"
-    negative_ratio: float = 3.0
+    arm_negative_ratio: float | str = 3.0
+    odm_negative_ratio: float | str = 3.0
     min_negatives: int = 0
     empty_batch_negatives: int = 0
     box_loss: str = "smooth_l1"
@@ -79,7 +83,12 @@ class LossConfig:
             if low > high:
                 raise ValueError(f"{stage}_neg_iou: expected at most {stage}_pos_iou = {high}, got {low}")
         check_choice(self.filtering, "filtering", FILTERINGS)
-        check_range(self.negative_ratio, "negative_ratio", 0, 1e6)
+        for name in ("arm_negative_ratio", "odm_negative_ratio"):
+            ratio = getattr(self, name)
+            if isinstance(ratio, str) and ratio != ALL:
+                raise ValueError(f"{name}: expected a number or {ALL!r}, got {ratio!r}")
+            if ratio != ALL:
+                check_range(ratio, name, 0, 1e6)
         check_integer(self.min_negatives, "min_negatives", 0)
         check_integer(self.empty_batch_negatives, "empty_batch_negatives", 0)
         check_choice(self.box_loss, "box_loss", BOX_LOSSES)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 import refinedet_ext as rx
 from refinedet_ext.defaults import VARIANCES
 
+from ..checks import check_choice
+from ..model_options import present_options
 from ..outputs import HeadOutputs
 from .balance import TERMS, TaskBalance
 from .config import LossConfig
@@ -19,9 +20,12 @@ from .filtering import Candidates, filter_candidates
 from .focal import focal_factor
 from .giou import giou_loss, paired_iou
 from .inputs import check_inputs
+from .mining import mine_by_rule
 from .soft_labels import anchor_weights, soft_cross_entropy, soft_target
 
 Variances = tuple[float, float, float, float]
+Branches = bool | Literal["cls", "loc"]
+BRANCHES = (True, False, "cls", "loc")
 
 
 class StageLoss(NamedTuple):
@@ -45,7 +49,8 @@ class MultiBoxLoss(nn.Module):
 
         L = (L_cls + L_loc of the ARM) / N_arm + (L_cls + L_loc of the ODM) / N_odm
 
-    L_cls is the softmax cross entropy over positives and mined negatives (two classes in the ARM), L_loc the smooth
+    L_cls is the softmax cross entropy over positives and mined negatives (two classes in the ARM; with a negative ratio
+    of "all" over every negative, see `LossConfig`), L_loc the smooth
     L1 of the encoded boxes over positives, summed over the 4 coordinates, N the number of positives in the batch
     and at least 1. The ODM's anchors are those that the ARM refined, matched anew; they and the ARM's scores are
     constants to it, so that no gradient of the ODM's loss enters the ARM's outputs.
@@ -55,10 +60,11 @@ class MultiBoxLoss(nn.Module):
     in step.
 
     config: the rules; keyword arguments change single ones, by the names of `LossConfig` ("arm_iou" and "odm_iou" give
-        both of a stage's thresholds, positive from and negative below).
+        both of a stage's thresholds, positive from and negative below; "negative_ratio" that of both stages).
     variances, theta: of the box coding and of the negative anchor filtering, as in `DetectorConfig`.
     two_step: False lets the ODM start from the tiled anchors (the paper's ablation). arm: False leaves the first
-        stage's terms out, for detectors without one, see `single_stage_outputs`.
+        stage's terms out, for detectors without one, see `single_stage_outputs`; "cls" or "loc" leaves the other one
+        out, for a first stage that only scores or only moves the anchors.
     strategies: another name of config.
     """
 
@@ -69,7 +75,7 @@ class MultiBoxLoss(nn.Module):
         variances: Variances = VARIANCES,
         theta: float = 0.99,
         two_step: bool = True,
-        arm: bool = True,
+        arm: Branches = True,
         strategies: LossConfig | None = None,
         **rules: Any,
     ) -> None:
@@ -79,7 +85,9 @@ class MultiBoxLoss(nn.Module):
         for stage in ("arm", "odm"):
             if f"{stage}_iou" in rules:
                 rules[f"{stage}_pos_iou"], rules[f"{stage}_neg_iou"] = rules.pop(f"{stage}_iou")
+        rules = present_options(rules)
         self.config = dataclasses.replace(config or strategies or LossConfig(), **rules)
+        check_choice(arm, "arm", BRANCHES)
         self.variances, self.theta = variances, theta
         self.two_step, self.arm = two_step, arm
         self.balance = TaskBalance() if self.config.task_balance == "uncertainty" else None
@@ -116,7 +124,12 @@ class MultiBoxLoss(nn.Module):
             if self.arm:
                 matches = self._match("arm", anchors, gt_boxes, torch.ones_like(gt_labels), *truth)
                 everyone = Candidates(matches.labels, None)
-                arm = self._stage(arm_logits, arm_deltas, anchors, matches, everyone, gt_boxes)
+                if self.arm == "loc":
+                    arm = arm._replace(positives=everyone.positive.sum())
+                else:
+                    arm = self._classification("arm", arm_logits, matches, everyone)
+                if self.arm != "cls":
+                    arm = arm._replace(loc=self._distance(arm_deltas, anchors, matches, everyone, gt_boxes))
 
             refined = anchors
             if self.two_step:
@@ -125,7 +138,8 @@ class MultiBoxLoss(nn.Module):
             matches = self._match("odm", refined, gt_boxes, gt_labels, *truth)
             candidates = filter_candidates(self.config.filtering, matches.labels, kept)
             guide = self._guide(odm_deltas, refined, matches, gt_boxes, *truth)
-            odm = self._stage(odm_logits, odm_deltas, refined, matches, candidates, gt_boxes, guide)
+            odm = self._classification("odm", odm_logits, matches, candidates, guide)
+            odm = odm._replace(loc=self._distance(odm_deltas, refined, matches, candidates, gt_boxes))
 
         terms = {
             "arm_cls": arm.cls / self._classified(arm),
@@ -163,38 +177,32 @@ class MultiBoxLoss(nn.Module):
             gt_ignore=gt_ignore,
         )
 
-    def _stage(
-        self,
-        logits: Tensor,
-        deltas: Tensor,
-        references: Tensor,
-        matches: rx.Matches,
-        candidates: Candidates,
-        gt_boxes: Tensor,
-        guide: Guide | None = None,
+    def _classification(
+        self, stage: str, logits: Tensor, matches: rx.Matches, candidates: Candidates, guide: Guide | None = None
     ) -> StageLoss:
-        """One stage; references are the boxes that its deltas refer to, (A, 4) or (B, A, 4)."""
-        loc = self._distance(deltas, references, matches, candidates, gt_boxes)
+        """The classification of one stage, its box loss still 0."""
+        ratio = getattr(self.config, f"{stage}_negative_ratio")
+        no_boxes = logits.new_zeros(())
         if self.config.cls_loss == "cross_entropy" and guide is None:
 
-            def mine(min_negatives: int) -> tuple[Tensor, ...]:
+            def mine(labels: Tensor, per_positive: float, least: int) -> tuple[Tensor, ...]:
                 mined = rx.mined_cross_entropy(
                     logits,
-                    candidates.mining_labels,
-                    ratio=self.config.negative_ratio,
-                    min_negatives=min_negatives,
+                    labels,
+                    ratio=per_positive,
+                    min_negatives=least,
                     eligible=candidates.eligible,
                     targets=matches.labels,
                 )
                 return mined.loss.sum(), mined.positives.sum(), mined.negatives.sum()
 
-            cls, positives, negatives = self._unless_empty(mine, candidates)
-            return StageLoss(cls, loc, positives, negatives)
+            cls, positives, negatives = mine_by_rule(mine, candidates, self.config, ratio)
+            return StageLoss(cls, no_boxes, positives, negatives)
 
         labels = matches.labels.clamp(min=0)
         log_p = logits.log_softmax(dim=-1)
         cross_entropy = -log_p.gather(-1, labels[..., None])[..., 0]
-        negative = self._negatives(cross_entropy.detach(), candidates)
+        negative = self._negatives(cross_entropy.detach(), candidates, ratio)
         divergence = cross_entropy
         if guide is not None:
             divergence = guide.weight * soft_cross_entropy(log_p, labels, guide.target, self.class_weights)
@@ -202,7 +210,7 @@ class MultiBoxLoss(nn.Module):
             gamma, alpha = self.config.focal_gamma, self.config.focal_alpha
             divergence = divergence * focal_factor(log_p, labels, gamma=gamma, alpha=alpha)
         cls = torch.where(candidates.positive | negative, divergence, 0.0).sum()
-        return StageLoss(cls, loc, candidates.positive.sum(), negative.sum())
+        return StageLoss(cls, no_boxes, candidates.positive.sum(), negative.sum())
 
     def _distance(
         self, deltas: Tensor, references: Tensor, matches: rx.Matches, candidates: Candidates, gt_boxes: Tensor
@@ -217,33 +225,20 @@ class MultiBoxLoss(nn.Module):
             boxes = torch.where(candidates.positive, boxes, -1)
         return rx.smooth_l1_box_loss(deltas, references, gt_boxes.to(deltas.dtype), boxes, self.variances).sum()
 
-    def _negatives(self, cross_entropy: Tensor, candidates: Candidates) -> Tensor:
+    def _negatives(self, cross_entropy: Tensor, candidates: Candidates, ratio: float | str) -> Tensor:
         """Which anchors train as background, (B, A) bool."""
         if self.config.cls_loss == "focal":  # trains on all negatives, not on mined ones
             everyone = candidates.mining_labels == 0
             return everyone if candidates.eligible is None else everyone & candidates.eligible
 
-        def mine(min_negatives: int) -> tuple[Tensor]:
+        def mine(labels: Tensor, per_positive: float, least: int) -> tuple[Tensor]:
             # the ranking of a true negative is -ln p(background), because background is its target
             chosen = rx.mine_hard_negatives(
-                cross_entropy,
-                candidates.mining_labels,
-                ratio=self.config.negative_ratio,
-                min_negatives=min_negatives,
-                eligible=candidates.eligible,
+                cross_entropy, labels, ratio=per_positive, min_negatives=least, eligible=candidates.eligible
             )
             return (chosen,)
 
-        return self._unless_empty(mine, candidates)[0]
-
-    def _unless_empty(self, mine: Callable[[int], tuple[Tensor, ...]], candidates: Candidates) -> tuple[Tensor, ...]:
-        """What `mine` gives with `min_negatives`, in a batch without positives with `empty_batch_negatives` if more."""
-        usual = mine(self.config.min_negatives)
-        if self.config.empty_batch_negatives <= self.config.min_negatives:
-            return usual
-        pseudo = mine(self.config.empty_batch_negatives)
-        some = candidates.positive.any()  # an `if` would wait for the device
-        return tuple(torch.where(some, a, b) for a, b in zip(usual, pseudo, strict=True))
+        return mine_by_rule(mine, candidates, self.config, ratio)[0]
 
     @torch.no_grad()
     def _guide(
@@ -278,8 +273,12 @@ class MultiBoxLoss(nn.Module):
     def _total(self, terms: dict[str, Tensor], arm: StageLoss, odm: StageLoss) -> Tensor:
         if self.balance is None:
             return torch.stack(list(terms.values())).sum()
-        active = (arm.positives + arm.negatives, arm.positives, odm.positives + odm.negatives, odm.positives)
-        return self.balance(terms, {name: count > 0 for name, count in zip(TERMS, active, strict=True)})
+        counts = (arm.positives + arm.negatives, arm.positives, odm.positives + odm.negatives, odm.positives)
+        active = {name: count > 0 for name, count in zip(TERMS, counts, strict=True)}
+        if isinstance(self.arm, str):  # one branch alone
+            missing = "arm_loc" if self.arm == "cls" else "arm_cls"
+            active[missing] = torch.zeros_like(active[missing])
+        return self.balance(terms, active)
 
 
 def _no_loss(logits: Tensor) -> StageLoss:

@@ -79,7 +79,7 @@ def test_blocks_by_their_shapes():
     ]
     assert spatial[0].stride == (2, 2)
     assert [tuple(conv[0].weight.shape) for conv in Res2Block(288, 72).chain] == [(18, 9, 3, 3)] * 3
-    assert ResBlock(288, 72).body[1][0].weight.shape == (72, 36, 3, 3)
+    assert ResBlock(288, 72).body[1][0].weight.shape == (72, 72, 3, 3)  # dense, whatever the bottlenecks' groups
     block = ResBlock(8, 4).eval()
     x = torch.randn(1, 8, 3, 3)
     torch.testing.assert_close(block(x), torch.relu(x + block.body(x)))

@@ -43,6 +43,34 @@ def resnet(depths=(3, 4, 23, 3), width=64, groups=1, group_width=64):
     return layout | linear("fc", 1000, inputs)
 
 
+# output channels of MobileNet V1's depthwise separable convolutions
+MOBILENET_V1 = [64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
+
+
+def mobilenet_v1():
+    """The names of marvis/pytorch-mobilenet, saved through DataParallel; torchvision has no MobileNet V1."""
+    layout, inputs = conv_norm("model.0.0", "model.0.1", 32, 3, 3), 32
+    for index, outputs in enumerate(MOBILENET_V1, start=1):
+        layout |= conv_norm(f"model.{index}.0", f"model.{index}.1", inputs, 1, 3)
+        layout |= conv_norm(f"model.{index}.3", f"model.{index}.4", outputs, inputs)
+        inputs = outputs
+    return {f"module.{key}": shape for key, shape in (layout | linear("fc", 1000, 1024)).items()}
+
+
+def pytorchcv_mobilenet(scale=1.0):
+    """pytorchcv's names."""
+    inputs = int(32 * scale)
+    layout = conv_norm("features.init_block.conv", "features.init_block.bn", inputs, 3, 3)
+    units = iter(MOBILENET_V1)
+    for stage, count in enumerate((1, 2, 2, 6, 2), start=1):
+        for unit in range(1, count + 1):
+            name, outputs = f"features.stage{stage}.unit{unit}", int(next(units) * scale)
+            layout |= conv_norm(f"{name}.dw_conv.conv", f"{name}.dw_conv.bn", inputs, 1, 3)
+            layout |= conv_norm(f"{name}.pw_conv.conv", f"{name}.pw_conv.bn", outputs, inputs)
+            inputs = outputs
+    return layout | linear("output", 1000, inputs)
+
+
 def mobilenet_v2():
     layout = conv_norm("features.0.0", "features.0.1", 32, 3, 3)
     widths = [16, *[24] * 2, *[32] * 3, *[64] * 4, *[96] * 3, *[160] * 3, 320]

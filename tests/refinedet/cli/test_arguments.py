@@ -89,7 +89,7 @@ def test_two_lengths_are_refused(refused):
     ("arguments", "message"),
     [
         (["trian"], "no command 'trian'; did you mean train?"),
-        (["fly"], "no command 'fly'; there are train, find_lr, eval, predict"),
+        (["fly"], "no command 'fly'; there are train, find_lr, pretrain, eval, predict, analyse"),
         (["--verbose", "train"], "--verbose: expected a command first, one of train"),
         (["train", "--optim.lrr", "1"], "--optim.lrr: refinedet train has no such option; did you mean --optim.lr?"),
         (["train", "--epochs", "3"], "--epochs: refinedet train has no such option; did you mean --train.epochs?"),
@@ -166,7 +166,7 @@ def test_names_of_the_training_options():
 
 def test_a_run_without_a_configuration_begins_with_the_recipe_for_own_data(printed):
     config = printed("--data.root", "cells", "--optim.lr", "0.002")
-    assert config["model"]["name"] == "refinedet320_efficientnet_lite0"
+    assert config["model"]["name"] == "refinedetlite320_efficientnet_lite0"
     assert config["model"]["backbone_weights"] == "efficientnet_lite0"
     assert config["optim"]["optimizer"] == "adamw" and config["optim"]["lr"] == 0.002
     assert config["train"]["epochs"] == "auto" and config["train"]["ema"] and config["train"]["iterations"] is None

@@ -37,6 +37,11 @@ PUBLISHED = {
     "torchvision-resnext101_64x4d": (layouts.resnet(D101, groups=64, group_width=4), 83_455_272),
     "torchvision-wide_resnet50_2": (layouts.resnet(D50, group_width=128), 68_883_240),
     "torchvision-wide_resnet101_2": (layouts.resnet(D101, group_width=128), 126_886_696),
+    "pytorch-mobilenet": (layouts.mobilenet_v1(), 4_231_976),
+    "pytorchcv-mobilenet_w1": (layouts.pytorchcv_mobilenet(), 4_231_976),
+    "pytorchcv-mobilenet_w3d4": (layouts.pytorchcv_mobilenet(0.75), 2_585_560),
+    "pytorchcv-mobilenet_wd2": (layouts.pytorchcv_mobilenet(0.5), 1_331_592),
+    "pytorchcv-mobilenet_wd4": (layouts.pytorchcv_mobilenet(0.25), 470_072),
     "torchvision-mobilenet_v2": (layouts.mobilenet_v2(), 3_504_872),
     "torchvision-mobilenet_v3_large": (layouts.mobilenet_v3_large(), 5_483_032),
     "efficientnet_lite0": (layouts.efficientnet_lite0(), 4_652_008),
@@ -80,7 +85,7 @@ def test_every_key_of_the_published_file_finds_its_place(source):
     layout, count = PUBLISHED[source]
     assert count is None or layouts.parameters(layout) == count
     state = trunk_state(source, without_memory(layout), "file.pth")
-    left = {"fc", "_fc", "classifier"} if "vgg" not in source else {"classifier.6"}
+    left = {"fc", "module.fc", "_fc", "output", "classifier"} if "vgg" not in source else {"classifier.6"}
     kept = {key for key in layout if not key.startswith(tuple(f"{name}." for name in left))}
     assert len(state) == len(kept)
     lost = next(key for key in kept if key.endswith(".bias"))
@@ -213,6 +218,12 @@ def test_vgg_files_load_into_both_trunks(backbone, tmp_path, caplog):
         ("torchvision-resnet50", layouts.resnet(D101), r"unexpected: layer3.6.conv1.weight"),
         ("torchvision-resnet50", layouts.resnet(D50, groups=32, group_width=4), "shapes differ: layer1.0.conv1.weight"),
         ("torchvision-mobilenet_v2", layouts.mobilenet_v3_large(), "does not fit MobileNetV2; missing: .*unexpected"),
+        (
+            "pytorch-mobilenet",
+            layouts.mobilenet_v2(),
+            "does not fit MobileNetV1; missing: .*unexpected: features.1.conv",
+        ),
+        ("pytorchcv-mobilenet_wd2", layouts.pytorchcv_mobilenet(), "does not fit MobileNetV1; shapes differ"),
         ("torchvision-shufflenet_v2_x0_5", layouts.shufflenet_v2(), "does not fit ShuffleNetV2; shapes differ"),
     ],
 )

@@ -4,18 +4,21 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 import refinedet
-from refinedet import NMSConfig, RefineDetConfig
+from refinedet import EFGRNetConfig, NMSConfig, RefineDetConfig
 from refinedet.detectors import NMS_PRESETS
-from refinedet.detectors.config import resolve_nms
+from refinedet.detectors.config import DetectorConfig, resolve_nms
 from refinedet.losses import LossConfig
+from refinedet.registry import list_models, model_entry
 
 
 def test_defaults_are_the_rules_of_the_original_code():
     config = RefineDetConfig()
     loss = config.loss
-    assert (loss.matching, loss.filtering, config.theta, loss.negative_ratio) == ("bipartite", "caffe", 0.99, 3)
+    assert (loss.matching, loss.filtering, config.theta) == ("bipartite", "caffe", 0.99)
+    assert (loss.arm_negative_ratio, loss.odm_negative_ratio) == (3, 3)
     assert (loss.arm_pos_iou, loss.arm_neg_iou, loss.odm_pos_iou, loss.odm_neg_iou) == (0.5,) * 4
     assert (config.clip_anchors, config.deconv_kernel, loss.min_negatives) == (False, 2, 0)
     assert config.variances == (0.1, 0.1, 0.2, 0.2)
@@ -66,7 +69,12 @@ def test_anchor_levels_share_or_own_their_ratios():
         ({"arm_pos_iou": "high"}, "arm_pos_iou: expected a number from 0 to 1, got 'high'"),
         ({"odm_neg_iou": 0.7}, "odm_neg_iou: expected at most odm_pos_iou = 0.5, got 0.7"),
         ({"input_size": 320.5}, "input_size: expected an integer of at least 1, got 320.5"),
-        ({"negative_ratio": -1}, "negative_ratio: expected a number from 0 to 1000000.0, got -1"),
+        ({"arm_negative_ratio": -1}, "arm_negative_ratio: expected a number from 0 to 1000000.0, got -1"),
+        ({"odm_negative_ratio": "some"}, "odm_negative_ratio: expected a number or 'all', got 'some'"),
+        (
+            {"negative_ratio": 3, "odm_negative_ratio": "all"},
+            "negative_ratio: expected nothing beside odm_negative_ratio, as it sets both stages, got 3",
+        ),
         ({"min_negatives": -1}, "min_negatives: expected an integer of at least 0, got -1"),
         ({"variances": (0.1, 0.2)}, r"variances: expected 4 positive numbers, got \(0.1, 0.2\)"),
         ({"pixel_mean": (1, 2)}, r"mean: expected 3 finite numbers, got \(1, 2\)"),
@@ -108,3 +116,30 @@ def test_the_loss_is_made_of_the_configs_own():
     assert model.spec.options["filtering"] == "paper" and "loss" not in model.spec.options
     with pytest.raises(ValueError, match="has no option 'loss'"):
         refinedet.create_model("refinedet192_small", 4, loss={"filtering": "paper"})
+
+
+def test_options_are_free_or_belong_to_the_weights():
+    """A new option is the weights' unless it says otherwise, in any detector."""
+    rules = {field.name for field in dataclasses.fields(LossConfig)}
+    expected = {"input_size", "theta", "nms", *rules}
+    assert DetectorConfig.free_options() == expected
+    assert RefineDetConfig.free_options() == expected | {"neck_std", "head_std"}
+    assert EFGRNetConfig.free_options() == expected | {"head_init", "head_std", "peer_compat"}
+    for name in list_models():
+        entry = model_entry(name)
+        assert entry.config.free_options() <= set(entry.options)
+
+
+@pytest.mark.parametrize("name", ["refinedet192_small", "efgrnet192_small", "padet192_small"])
+def test_free_options_leave_the_networks_weights_as_they_are(name):
+    other = {
+        "input_size": 256, "theta": 0.5, "nms": "coco", "matching": "none", "filtering": "none", "head_std": 0.5,
+        "head_init": "kaiming", "peer_compat": False, "box_loss": "giou", "cls_loss": "focal", "neck_std": 0.5,
+    }  # fmt: skip
+    if name.startswith("padet"):
+        other["head_init"] = "fan_out"
+    options = {key: value for key, value in other.items() if key in model_entry(name).options}
+    assert set(options) <= model_entry(name).config.free_options()
+    with torch.device("meta"):
+        one, two = (refinedet.create_model(name, 4, **changes).state_dict() for changes in ({}, options))
+    assert {key: value.shape for key, value in one.items()} == {key: value.shape for key, value in two.items()}

@@ -48,6 +48,17 @@ def test_peer_compat_is_three_rules_at_once():
     assert EFGRNetConfig.from_options(**config.to_dict()) == config
 
 
+def test_peer_compat_is_taken_back_with_its_rules():
+    compatible = EFGRNetConfig().with_options(peer_compat=True)
+    back = compatible.with_options(peer_compat=False)
+    assert back == EFGRNetConfig() and compatible.with_options(theta=0.9).loss == compatible.loss
+    own = compatible.with_options(peer_compat=False, filtering="paper")
+    assert (own.loss.matching, own.loss.filtering) == ("bipartite", "paper")
+    for config, options in ((compatible, {}), (EFGRNetConfig(), {"peer_compat": True})):
+        with pytest.raises(ValueError, match="matching: expected 'argmax' or nothing beside peer_compat, got 'bipart"):
+            config.with_options(**options, matching="bipartite")
+
+
 @pytest.mark.parametrize("options", [*ABLATIONS.values(), {"offset_act": False}, {"objectness": False}])
 def test_every_ablation_trains_and_detects(options):
     model = tiny(**options).train()

@@ -119,8 +119,10 @@ def test_one_logit_is_the_binary_cross_entropy():
     "options",
     [
         {},
-        {"promotion": "score"},
+        {"promotion": "score", "alignment": "none"},
+        {"promotion": "score", "alignment": "implicit"},
         {"promotion": "box", "theta": 1.0, "filtering": "none"},
+        {"promotion": "box", "theta": 1.0, "filtering": "none", "alignment": "none", "odm_negative_ratio": 3.0},
         {"promotion": "none", "theta": 1.0, "filtering": "none", "alignment": "none"},
         {"promotion": "none", "theta": 1.0, "filtering": "none", "alignment": "implicit"},
         *({"alignment": name} for name in ALIGNMENTS[1:]),
@@ -133,11 +135,50 @@ def test_every_ablation_trains_and_detects(options):
     without = {name for name, p in model.named_parameters() if p.grad is None}
     unused = {name for name in without if not name.startswith("fam.")}
     assert losses["total"].isfinite() and not unused
+    alone = {"score": ("arm_cls", "apm.loc"), "box": ("arm_loc", "apm.cls"), "none": ("", "apm.")}
+    term, absent = alone.get(options.get("promotion", "both"), (None, "?"))
+    if term is not None:  # the other branch is neither built nor trained
+        assert {name for name in ("arm_cls", "arm_loc") if losses[name] > 0} == ({term} if term else set())
+        assert not any(name.startswith(absent) for name, _ in model.named_parameters())
     before = [p.detach().clone() for p in model.parameters()]
     torch.optim.SGD(model.parameters(), lr=1e-3).step()
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     found = model.eval()(batch.images)
     assert found.boxes.shape == (2, 300, 4) and found.boxes.isfinite().all()
+
+
+def test_the_detection_stage_trains_on_all_negatives_that_the_promotion_leaves():
+    model, batch = tiny(), make_batch([2, 1])
+    losses = model.loss(model(batch.images), batch)
+    assert losses["arm_negatives"] == 3 * losses["arm_positives"]
+    assert losses["odm_negatives"] > 20 * losses["odm_positives"]
+    outputs = model(batch.images)
+    sure = outputs.arm_logits.detach().clone()
+    sure[..., 1] = -10
+    assert model.loss(outputs._replace(arm_logits=sure), batch)["odm_negatives"] == 0
+
+
+def test_models_of_the_paper_mine_in_the_first_stage_and_small_ones_in_both():
+    for name in refinedet.list_models("padet*"):
+        loss = refinedet.model_entry(name).config.loss
+        mined = name.endswith(("_small", "_efficientnet_lite0"))
+        assert (loss.arm_negative_ratio, loss.odm_negative_ratio) == (3, 3 if mined else "all"), name
+        assert (loss.matching, loss.arm_neg_iou, loss.odm_neg_iou) == ("argmax", 0.3, 0.3)
+
+
+def test_heads_start_by_their_inputs():
+    """Logits of a deviation of about 1; by the outputs, of which the scores have but six, about 6.5."""
+    x = torch.randn(1, 256, 24, 24).relu()
+    spread = {}
+    for mode in ("fan_in", "fan_out"):
+        torch.manual_seed(0)
+        backbone = SmallNet(stem=(16, 16), channels=(16, 16, 16, 16), depths=(0, 0, 0, 0))
+        config = PADetConfig.from_options(input_size=128, head_init=mode, **anchors_of(128, SMALL_SHARES))
+        scores = PADet(backbone, config, 21).apm.cls[0]
+        spread[mode] = scores(x).std().item()
+        assert not scores.bias.any()
+    assert spread["fan_in"] == pytest.approx(1.0, abs=0.25)
+    assert spread["fan_out"] / spread["fan_in"] == pytest.approx((256 / 6) ** 0.5, rel=1e-3)
 
 
 def test_without_promotion_there_is_one_loss():
@@ -168,7 +209,9 @@ def test_bf16_compile_save_and_load(tmp_path):
     [
         ({"promotion": "all"}, "promotion: expected"),
         ({"promotion": "none", "theta": 1.0}, "alignment: expected implicit or none where promotion is none"),
+        ({"promotion": "score"}, "alignment: expected implicit or none where promotion is score"),
         ({"promotion": "box"}, "theta: expected 1.0 where promotion is 'box'"),
+        ({"head_init": "fan_avg"}, "head_init: expected"),
         ({"alignment": "both"}, "alignment: expected"),
         ({"promotion_score": "relu"}, "promotion_score: expected"),
     ],

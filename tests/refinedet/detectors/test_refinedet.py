@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import refinedet
+import refinedet_ext as rx
 from refinedet import HeadOutputs, RefineDet, RefineDetConfig
 from refinedet.backbones import VGG16, SmallNet
 from refinedet.structures import Batch
@@ -261,6 +262,52 @@ def test_ablation_without_tcb():
     batch = make_batch((2, 1))
     model.train().loss(model(batch.images), batch)["total"].backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_ablation_of_a_single_stage_is_one_set_of_heads_with_one_loss():
+    """The paper's row without TCBs: the ARM itself predicts the classes, "just like SSD"."""
+    model = tiny(cascade=False, use_tcb=False, two_step=False, theta=1.0, filtering="none")
+    assert model.arm is None and not list(model.tcb.parameters())
+    names = {name.split(".")[0] for name, _ in model.named_parameters()}
+    assert names == {"backbone", "odm"}
+    assert [conv.in_channels for conv in model.odm.cls] == list(model.backbone.out_channels)
+    batch = make_batch((2, 1))
+    outputs = model.train()(batch.images)
+    losses = model.loss(outputs, batch)
+    assert losses["arm_cls"] == losses["arm_loc"] == losses["arm_positives"] == losses["filtered"] == 0
+    assert losses["odm_positives"] > 0 and losses["total"] == losses["odm_cls"] + losses["odm_loc"]
+    losses["total"].backward()
+    assert all(p.grad is not None for p in model.parameters()) and any(c.weight.grad.any() for c in model.odm.loc)
+
+    outputs = type(outputs)(*(t.detach() for t in outputs))
+    logits = torch.zeros_like(outputs.odm_logits)
+    logits[..., 0] = 10
+    logits[0, 100, :3] = torch.tensor([0.0, 0.0, 8.0])
+    found = model.detect(outputs._replace(odm_logits=logits))
+    assert found.count.tolist() == [1, 0] and found.labels[0, 0] == 2
+    box = rx.decode_boxes(outputs.odm_deltas[0, 100], outputs.anchors[100], (0.1, 0.1, 0.2, 0.2))
+    torch.testing.assert_close(found.boxes[0, 0], box)
+
+
+def test_a_single_stage_may_have_tcbs():
+    model = tiny(cascade=False)
+    assert model.arm is None and list(model.tcb.parameters())
+    batch = make_batch((2, 1))
+    model.train().loss(model(batch.images), batch)["total"].backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert model.eval()(batch.images).count.shape == (2,)
+
+
+def test_vgg_as_a_single_stage_has_the_heads_of_ssd():
+    with torch.device("meta"):
+        whole, single = (
+            refinedet.create_model("refinedet320_vgg16", 21, **options)
+            for options in ({}, {"cascade": False, "use_tcb": False})
+        )
+    count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
+    assert count(whole) == 34_440_884
+    heads = sum(9 * width * 3 * (21 + 4) + 3 * (21 + 4) for width in (512, 512, 1024, 512))
+    assert count(single.odm) == heads and count(single) == 20_483_904 + 1_442_560 + 1_024 + heads
 
 
 def test_extra_anchors_widen_the_heads():

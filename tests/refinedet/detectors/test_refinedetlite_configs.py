@@ -32,8 +32,9 @@ ROWS = {
     ABLATIONS + "giou_class_weights_iou_guided": G | C | I | S,
     ABLATIONS + "giou_iou_guided_multi_task": G | I | M | S,
     ABLATIONS + "giou_class_weights_multi_task": G | C | M | S,
-    NAME + "_coco_plusplus": G | C | I | M | S,
+    ABLATIONS + "all": G | C | I | M | S,
 }
+PLUSPLUS = NAME + "_coco_plusplus"
 
 
 def content(row):
@@ -41,7 +42,7 @@ def content(row):
 
 
 def test_every_row_has_its_file_and_every_file_its_row():
-    assert {name for name in list_configs() if name.startswith((NAME, ABLATIONS))} == set(ROWS)
+    assert {name for name in list_configs() if name.startswith((NAME, ABLATIONS))} == {*ROWS, PLUSPLUS}
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -56,11 +57,19 @@ def test_the_row_builds_and_is_what_its_name_says(row):
     assert (model.criterion.balance is not None) == (ROWS[row].get("task_balance") == "uncertainty")
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", [*ROWS, PLUSPLUS])
 def test_schedule_of_the_paper(row):
-    file, advanced = content(row), set(ROWS[row]) & {*G, *C, *I, *M}
+    file = content(row)
     optim, length = OptimConfig(**file["optim"]), TrainConfig(**file["train"])
-    assert optim.lr == (0.01 if advanced else 0.004) and optim.warmup_iterations == (1000 if advanced else 0)
+    rate, warmup = (0.01, 1000) if row == PLUSPLUS else (0.004, 0)
+    assert (optim.lr, optim.warmup_iterations) == (rate, warmup)
     assert (optim.optimizer, optim.momentum, optim.weight_decay, optim.gamma) == ("sgd", 0.9, 5e-4, 0.1)
     assert (optim.unit, optim.milestones, length.epochs) == ("epochs", [150, 200], 250)
     assert file["data"]["batch_size"] == 128 and file["output"] == f"runs/{row.removeprefix('ablations/')}"
+
+
+def test_plusplus_is_the_last_row_at_the_higher_rate():
+    best, row = content(PLUSPLUS), content(ABLATIONS + "all")
+    for part in ("model", "data", "train", "evaluation"):
+        assert best[part] == row[part]
+    assert {**row["optim"], "lr": 0.01, "warmup_iterations": 1000} == best["optim"]

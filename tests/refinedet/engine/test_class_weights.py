@@ -10,7 +10,8 @@ from refinedet.engine.class_weights import with_class_weights
 from refinedet.engine.splits import open_split
 from refinedet.engine.train import train
 from refinedet.losses import class_weights_from_counts
-from refinedet.weights import load_model
+from refinedet.registry import create_model
+from refinedet.weights import load_model, save_model
 
 PLUSPLUS = {
     "box_loss": "giou",
@@ -50,11 +51,13 @@ def test_other_runs_stay_as_they_are(config):
     assert with_class_weights(tuned, dataset) is tuned
 
 
-def test_fine_tuning_counts_its_own_data(config, rendered):
+def test_fine_tuning_counts_its_own_data_by_the_files_rule(config, rendered, tmp_path):
+    before = create_model(config.model.name, 3, **config.model.options, class_weight_largest=4.0)
+    file = save_model(before, tmp_path / "model.safetensors", class_names=["a", "b"])
     tuned = with_options(config, class_weights="data")
-    tuned = replace(tuned, model=replace(tuned.model, weights="model.safetensors"))
+    tuned = replace(tuned, model=replace(tuned.model, weights=str(file)))
     got = with_class_weights(tuned, open_split(config.data, "train")).model.options["class_weights"]
-    assert got == pytest.approx(class_weights_from_counts(counts_in(rendered)), abs=1e-5)
+    assert got == pytest.approx(class_weights_from_counts(counts_in(rendered), largest=4.0), abs=1e-5)
 
 
 def test_a_run_with_all_strategies_keeps_its_weights_in_the_model_file(config, rendered):

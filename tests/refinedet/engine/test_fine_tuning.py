@@ -10,6 +10,8 @@ import torch
 
 import refinedet
 from refinedet.backbones.backbone_file import Origin, save_backbone
+from refinedet.config_files import list_configs, load_config
+from refinedet.detectors.config import resolve_nms
 from refinedet.engine.config import ModelConfig, RunConfig
 from refinedet.engine.start import build_model, with_model
 from refinedet.engine.train import train
@@ -127,13 +129,80 @@ def test_a_file_of_which_nothing_fits_is_refused(tmp_path):
             "model.name: expected refinedet192_small or nothing, as .* is one, got refinedet",
         ),
         ({"options": {"tcb_channels": 32}}, "model.options.tcb_channels: expected 16 or nothing, as .*, got 32"),
-        ({"options": {"nms": "coco"}}, "model.options.nms: expected .* or nothing, as .*cats.* has it, got 'coco'"),
+        (
+            {"options": {"anchor_sizes": [32, 64, 128, 256]}},
+            r"model.options.anchor_sizes: expected \[24, .*\] or nothing, as .*cats.*: its weights were trained so",
+        ),
+        ({"options": {"channel_order": "rgb"}}, "model.options.channel_order: expected 'bgr' or nothing, as .*cats"),
+        ({"options": {"nmss": "coco"}}, "refinedet192_small has no option 'nmss'; did you mean 'nms'"),
+        ({"options": {"theta": 2}}, "theta: expected"),
+        ({"options": {"input_size": 100}}, "input_size: expected a multiple of 64, got 100"),
         ({"strict": True}, r"expected a model of the classes \['dog'\], .*cats.safetensors has \['cat', 'dog'\]"),
     ],
 )
 def test_what_contradicts_the_file_is_refused(cats, changes, message):
     with pytest.raises(ValueError, match=message):
         start(cats[1], ["dog"], **changes)
+
+
+def test_options_that_leave_the_weights_alone_hold_in_place_of_the_files(tmp_path):
+    torch.manual_seed(1)
+    model = refinedet.create_model(NAME, 3, **OPTIONS, nms="coco", theta=0.9, filtering="paper", negative_ratio=2.0)
+    file = refinedet.save_model(model, tmp_path / "m.safetensors", class_names=["cat", "dog"])
+    asked = {"nms": "code", "theta": 0.95, "odm_negative_ratio": 5.0, "input_size": 128, "head_std": 0.02}
+    tuned = start(file, ["dog", "cow"], options=asked).model
+    assert tuned.nms == resolve_nms("code") and tuned.config.theta == tuned.criterion.theta == 0.95
+    assert tuned.criterion.config.odm_negative_ratio == 5.0 and tuned.config.input_size == 128
+    assert {key: tuned.spec.options[key] for key in asked} == asked
+    assert tuned.criterion.config.filtering == "paper"  # what nobody asked for is the file's
+    assert torch.equal(tuned.arm.loc[0].weight, model.arm.loc[0].weight)
+
+
+def test_a_loss_with_weights_of_its_own_starts_them_anew(cats):
+    found = start(cats[1], ["cat", "dog"], options={"task_balance": "uncertainty"})
+    assert found.model.criterion.balance is not None and found.new == ["criterion.balance.log_variance"]
+    with pytest.raises(ValueError, match="expected the weights of refinedet192_small, all of them; .*1 new: criterion"):
+        start(cats[1], ["cat", "dog"], options={"task_balance": "uncertainty"}, strict=True)
+
+
+def coco_model(tmp_path, **options):
+    names = [f"other {i}" for i in range(1, 6)] + ["person", "airplane", "couch"]
+    torch.manual_seed(1)
+    model = refinedet.create_model(NAME, 9, **OPTIONS, **options)
+    return model, refinedet.save_model(model, tmp_path / "coco.safetensors", class_names=names)
+
+
+def test_voc_after_coco_has_vocs_suppression_and_the_weights_of_coco(tmp_path, caplog):
+    model, file = coco_model(tmp_path, nms="coco", class_weights=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    wanted = ModelConfig(weights=str(file), options={"nms": "code"}, subsample_classes="voc_in_coco")
+    with caplog.at_level(logging.INFO):
+        voc = build_model(RunConfig(model=wanted), ["aeroplane", "person", "sofa"])
+    assert voc.nms == resolve_nms("code") and voc.spec.options["nms"] == "code" and voc.training
+    assert voc.config.loss.class_weights == (7.0, 6.0, 8.0)
+    old, new = rows(model.odm.cls[1].weight, 8), rows(voc.odm.cls[1].weight, 3)
+    assert torch.equal(new, old[:, [0, 7, 6, 8]])
+    assert [r.levelno for r in caplog.records] == [logging.INFO]  # the classes that are left over are no surprise
+    assert "classes kept: aeroplane, person, sofa" in caplog.text
+    plain = build_model(RunConfig(model=replace(wanted, options={})), ["person"])
+    assert plain.nms == resolve_nms("coco")
+
+
+def test_subsampling_wants_all_classes_and_their_names(cats, tmp_path):
+    wanted = RunConfig(model=ModelConfig(weights=str(cats[1]), subsample_classes={"hound": "dog"}))
+    assert build_model(wanted, ["hound"]).num_classes == 2
+    with pytest.raises(ValueError, match="subsample_classes: .* all classes of the data, .*cats.* has no horse, cow"):
+        build_model(wanted, ["hound", "horse", "cow"])
+    file = refinedet.save_model(cats[0], tmp_path / "nameless.safetensors")
+    with pytest.raises(ValueError, match="subsample_classes: expected .* names its classes, .*nameless.* does not"):
+        build_model(replace(wanted, model=replace(wanted.model, weights=str(file))), ["cat"])
+    with pytest.raises(ValueError, match="model.options.tcb_channels: expected 16 or nothing"):
+        build_model(replace(wanted, model=replace(wanted.model, options={"tcb_channels": 8})), ["hound"])
+
+
+@pytest.mark.parametrize("name", [name for name in list_configs() if "coco_to_voc" in name])
+def test_the_recipes_from_coco_to_voc_say_vocs_suppression(name):
+    model = load_config(name)["model"]
+    assert model["options"] == {"nms": "code"} and model["subsample_classes"] == "voc_in_coco"
 
 
 def test_options_that_agree_are_taken_in_any_form(cats):

@@ -66,6 +66,8 @@ def test_training_curves(tmp_path):
         ("train/arm_cls_loss", "loss"),
         ("val/AP50", "average precision"),
         ("mAP", "average precision"),
+        ("top1", "accuracy"),
+        ("stop1", "other"),
         ("ARs", "average recall"),
         ("lr-SGD", "learning rate"),
         ("train/lr", "learning rate"),

@@ -135,3 +135,6 @@ def test_command(small, tmp_path, capsys):
     assert "model.pt2: " in capsys.readouterr().out and (tmp_path / "model.pt2").stat().st_size > 100_000
     assert main([*arguments, str(tmp_path / "model.bin")]) == 1
     assert "output: expected a file name that ends in .pt2 or .onnx, got" in capsys.readouterr().err
+    assert main([*arguments, str(tmp_path / "model.onnx"), "--nms", "coco"]) == 1
+    assert "nms: expected nothing for *.onnx, whose outputs are those of the network" in capsys.readouterr().err
+    assert not (tmp_path / "model.onnx").exists()

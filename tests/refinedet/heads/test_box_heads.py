@@ -25,6 +25,17 @@ def test_shapes_with_different_anchors_per_level():
     assert offsets.shape == (2, 4 * 4 * 6 + 2 * 2 * 4, 4)
 
 
+def test_one_branch_alone():
+    both, x = BoxHeads((8,), (3,), num_classes=5), [torch.zeros(1, 8, 4, 4)]
+    for name, other in (("cls", "loc"), ("loc", "cls")):
+        heads = BoxHeads((8,), (3,), num_classes=5, branches=name)
+        assert set(heads.state_dict()) == {key for key in both.state_dict() if not key.startswith(other)}
+        found = dict(zip(("cls", "loc"), heads.level_maps(x), strict=True))
+        assert len(found[name]) == 1 and found[other] == []
+    with pytest.raises(ValueError, match="branches: expected one of"):
+        BoxHeads((8,), (3,), num_classes=5, branches="score")
+
+
 def test_channels_last_gives_the_same():
     heads, x = BoxHeads((8,), (3,), num_classes=5), torch.randn(2, 8, 4, 4)
     for a, b in zip(heads([x]), heads([x.to(memory_format=torch.channels_last)]), strict=True):

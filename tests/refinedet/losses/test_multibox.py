@@ -173,7 +173,9 @@ def test_crowd_boxes_are_no_objects():
 
 
 def test_rules_come_as_a_config_or_one_by_one():
-    rules = LossConfig(matching="argmax", arm_pos_iou=0.7, arm_neg_iou=0.3, negative_ratio=2.0)
+    rules = LossConfig(
+        matching="argmax", arm_pos_iou=0.7, arm_neg_iou=0.3, arm_negative_ratio=2.0, odm_negative_ratio=2.0
+    )
     by_name = MultiBoxLoss(matching="argmax", arm_iou=(0.7, 0.3), negative_ratio=2.0)
     assert by_name.config == MultiBoxLoss(rules).config == MultiBoxLoss(strategies=rules).config == rules
     assert MultiBoxLoss(rules, box_loss="giou").config.box_loss == "giou" and rules.box_loss == "smooth_l1"
