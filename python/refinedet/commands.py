@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from .engine.config import DEFAULT_MODEL, DataConfig, RunConfig
-
-if TYPE_CHECKING:
-    from .engine.predict import OutputPlan, Summary
-    from .inference.sources import Source
 
 
 def train(**sections: Any) -> None:
@@ -230,7 +226,7 @@ def predict(
 
     with joined() as processes:
 
-        def prepare() -> tuple[list[Source], OutputPlan]:
+        def prepare() -> tuple[Any, Any]:
             if kind_of(weights) == MODEL and runtime in (None, "torch"):
                 check_runtime(weights, "torch")
                 from .weights import read_header
@@ -268,12 +264,7 @@ def predict(
             drawn = f", drawn in {plan.folder}/" if save_images else ""
             listed = plan.folder / "detections.json"
             print(f"{found.detections} detections in {found.images} images{drawn}, listed in {listed}")
-        processes.from_first(lambda: _check_all_read(found, len(sources)))
-
-
-def _check_all_read(found: Summary, sources: int) -> None:
-    if found.failed:
-        raise OSError(f"{found.failed} of {sources} files could not be read, as said above; the others are done")
+        processes.from_first(lambda: found.check_all_read(len(sources)))
 
 
 def explain(
