@@ -400,6 +400,8 @@ def export(
         calibration_images: with int8: how many training images to look at.
         max_loss: with int8: points of average precision that may be lost. Where it is more, the last layers, and then
             the first one, stay in float; where it still is, nothing is written.
+        aot: of *.pt2: compiled to machine code (AOTInductor) for C++ programs; it takes uint8 images in BGR order.
+            Needs a C++ compiler.
     """
     from .engine.export import ExportOptions
     from .engine.export import export as run
