@@ -87,7 +87,7 @@ def test_requirements_are_those_of_the_package():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has none")
     content = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
     extras = content["project"]["optional-dependencies"]
-    named = {"train", "export", "onnxruntime", "openvino"}
+    named = {"train", "export", "int8", "onnxruntime", "openvino"}
     assert sorted(REQUIREMENTS.values()) == sorted({line for extra in named for line in extras[extra]})
     assert {*NEEDED, *(name for needed in NEEDED_BY.values() for name in needed)} <= set(REQUIREMENTS)
     assert install_command("cv2", "lightning") == (
