@@ -88,6 +88,7 @@ def evaluate(
     nms: str | Mapping[str, Any] | None = None,
     multi_scale: str | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    competition: Literal["comp3", "comp4"] | None = None,
     runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
@@ -101,16 +102,19 @@ def evaluate(
         data: further options of the section data.
         split: which part of the data set; "test" falls back on val where there is none.
         kind: COCO metrics, or VOC's 11-point (voc07) or area (voc12) mAP.
-        output: folder for metrics.json, table.txt, detections.json and precision_recall.png; None writes nothing.
+        output: folder for metrics.json, table.txt, detections.json and precision_recall.png, or detections.json alone
+            where the data has no annotations; None writes nothing.
         device: where to run, such as cpu or cuda.
         input_size: side in pixels that images are resized to; None is the model's own.
         nms: suppression preset, or a mapping with what differs from one; None is the model's own.
         multi_scale: a recipe of `refinedet.inference`: several scales with flips and box voting.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision.
+        competition: write VOC's result files, too, see `refinedet.evaluation.voc_result_files`.
         runtime: what runs the network, as for `Predictor.from_file`.
         threads: of the network; None is the runtime's own choice.
 
-    Returns the metrics by name, as fractions, and "per_class". ValueError or OSError names what is wrong.
+    Returns the metrics by name, as fractions, and "per_class"; for data without annotations the numbers of "images",
+    "detections" and "unreadable" images. ValueError or OSError names what is wrong.
     """
     from .engine.evaluate import evaluate_file
 
@@ -130,6 +134,7 @@ def evaluate(
         nms=nms,
         multi_scale=multi_scale,
         optimize=optimize,
+        competition=competition,
         runtime=runtime,
         threads=threads,
     )

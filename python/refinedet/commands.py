@@ -13,7 +13,9 @@ def train(**sections: Any) -> None:
     from .engine.train import train as run
 
     result = run(RunConfig(**sections))
-    print(f"best {result.best}\nlast {result.last}")
+    if result.best != result.last:
+        print(f"best {result.best}")
+    print(f"last {result.last}")
 
 
 def find_lr(**sections: Any) -> None:
@@ -47,10 +49,16 @@ def evaluate(
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    competition: Literal["comp3", "comp4"] | None = None,
     runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
     threads: int | None = None,
 ) -> None:
-    """Measure a trained detector on a data set.
+    """Measure a trained detector on a data set, or predict on one without annotations for a test server.
+
+    COCO: a file of images without annotations, such as image_info_test-dev2017.json, as data.test.annotation_file gives
+    a detections.json as the server takes it, in a zip archive by the name detections_test-dev2017_NAME_results.json.
+    VOC: a list of images without XML files, with the option competition, gives the folder results that the server takes
+    as an archive (tar czf results.tgz -C OUTPUT results).
 
     Args:
         weights: a model file that `refinedet train` wrote, or an *.onnx, *.xml or *.pt2 file of `refinedet export`.
@@ -70,6 +78,10 @@ def evaluate(
             onnxruntime and for *.xml files openvino. A model file of `refinedet train` is converted for the others at
             the first use and kept in the user's cache folder.
         threads: of the network; the runtime's own choice by default.
+        competition: also write VOC's result files, output/results/VOC2012/Main/comp4_det_test_CLASS.txt, with a line
+            for each detection: image, score, x1, y1, x2, y2. The kind voc07 or voc12 says the year. comp3 is for models
+            that saw the data of the challenge alone, comp4 for those with a pretrained backbone. All images of the list
+            are predicted on; where any has no annotations, nothing is measured.
     """
     from .engine.evaluate import evaluate_file
     from .evaluation import format_table
@@ -87,11 +99,18 @@ def evaluate(
         nms=nms,
         multi_scale=multi_scale,
         optimize=optimize,
+        competition=competition,
         runtime=runtime,
         threads=threads,
     )
-    print(format_table(metrics))
-    print(f"\nwritten to {folder}/: metrics.json, table.txt, detections.json, precision_recall.png")
+    files = ["detections.json"] if competition is None else ["detections.json", "results"]
+    if "per_class" in metrics:
+        print(format_table(metrics) + "\n")
+        files = ["metrics.json", "table.txt", *files, "precision_recall.png"]
+    else:
+        print(f"{metrics['detections']:,} detections in {metrics['images']:,} images")
+        print("nothing is measured: there are images without annotations")
+    print(f"written to {folder}/: {', '.join(files)}")
 
 
 def analyse(
@@ -100,7 +119,7 @@ def analyse(
     detections: str | None = None,
     weights: str | None = None,
     split: Literal["train", "val", "test"] = "test",
-    groups: dict[str, list[str]] | None = None,
+    groups: dict[str, Any] | None = None,
     output: str | None = None,
     device: str = "cpu",
     input_size: int | None = None,

@@ -65,7 +65,7 @@ def _checked(class_names: Sequence[str], given: Mapping[str, Sequence[str]]) -> 
         raise ValueError("groups: expected class names by group, got none")
     seen: dict[str, str] = {}
     for group, names in given.items():
-        if isinstance(names, str) or not names:
+        if not isinstance(names, (list, tuple)) or not names:
             raise ValueError(f"groups.{group}: expected a list of classes, got {names!r}")
         for name in names:
             if name not in class_names:

@@ -21,13 +21,14 @@ from ..engine.checks import check_machine
 from ..engine.data import BatchData
 from ..engine.ema import WeightAverage
 from ..engine.gradient_checkpointing import checkpoint_activations
+from ..engine.processes import find_processes, share_of_batch
 from ..engine.progress import Progress
 from ..engine.resume import Resumed, check_model, check_resumable, read_checkpoint
 from ..engine.run_folder import bring_best, check_output, claimed, is_main_process, run_folder
 from ..engine.start import settled
 from ..engine.stopping import TimeLimit
 from ..engine.train import early_stopping, write_config
-from ..engine.trainer import build_loggers, build_trainer, process_count, quiet
+from ..engine.trainer import build_loggers, build_trainer, quiet
 from ..evaluation import plot_training_curves, write_metrics
 from ..folders import check_folder
 from ..pretrained import backbone_options
@@ -72,7 +73,7 @@ def pretrain(
     """
     config.train.check_length()
     check_machine(config.train)
-    _share(config)
+    _check_batch(config)
     config = dataclasses.replace(config, train=settled(config.train))
     if config.output is not None:
         check_folder(config.output)
@@ -135,7 +136,7 @@ def _describe(
 ) -> dict[str, Any]:
     """What the run is by its nature; ValueError if that is another than of the run that goes on."""
     assert detector.spec is not None  # create_model leaves it
-    processes = process_count(config.train.devices)
+    processes = find_processes(config.train).total
     run = describe_run(config, detector.spec, train_set.class_names, images=len(train_set), processes=processes)
     if resumed is not None:
         for line in check_resumable(resumed.run, run):
@@ -159,12 +160,13 @@ def _run(
     normalization = detector.normalization
     low, high = config.data.crop_scale
     data = BatchData(
-        dataclasses.replace(config.data, batch_size=_share(config)),
+        config.data,
         train_set,
         val_set,
         RandomPart(config.data.size, normalization, (low, high)),
         MiddlePart(config.data.size, normalization),
         seed=settings.seed,
+        processes=run["processes"],
     )
     origin = Origin(f"refinedet pretrain of {run['model']['name']}", expected_options(run["model"]["options"]))
     save = SaveBackbones(output, train_set.class_names, origin)
@@ -201,16 +203,14 @@ def _run(
     return PretrainResult(output, save.best_file, save.last_file, save.best_metrics)
 
 
-def _share(config: PretrainConfig) -> int:
-    """The images of a batch that each process takes, 2 or more; ValueError where there are none such."""
-    processes, size = process_count(config.train.devices), config.data.batch_size
-    share, rest = divmod(size, processes)
-    if rest or share < 2:
+def _check_batch(config: PretrainConfig) -> None:
+    """ValueError where not every process gets as many images of a batch, and 2 or more."""
+    processes, size = find_processes(config.train).total, config.data.batch_size
+    if share_of_batch(size, processes) < 2:
         raise ValueError(
-            f"data.batch_size: expected a multiple of {processes} of at least {2 * processes}, as it is the batch of "
-            f"all {processes} processes together, got {size}"
+            f"data.batch_size: expected at least {2 * processes}, as it is the batch of all {processes} processes "
+            f"together, got {size}"
         )
-    return share
 
 
 def _module(

@@ -27,8 +27,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "find_lr": commands.find_lr,
     "pretrain": commands.pretrain,
     "eval": commands.evaluate,
-    "analyse": commands.analyse,
     "predict": commands.predict,
+    "analyse": commands.analyse,
     "explain": commands.explain,
     "export": commands.export,
     "convert": commands.convert,
@@ -54,8 +54,8 @@ WITH_CONFIG = {
     "train": "YAML file, or the name of a shipped one (see refinedet info); its base: names one that it builds on",
     "find_lr": "YAML file, or the name of a shipped one, as for train",
     "pretrain": "YAML file, or the name of a shipped one; pretrain_imagenet by default",
-    "eval": "YAML file with these options, or the config.yaml of a run: its data, metrics, nms and best.safetensors",
-    "analyse": "YAML file with these options, or the config.yaml of a run, which says data and best.safetensors",
+    "eval": "YAML file with these options, or the config.yaml of a run: its data, metrics, nms and model",
+    "analyse": "YAML file with these options, or the config.yaml of a run, which says data and model",
     "data": "YAML file with these options",
 }
 IMPORT = (

@@ -11,7 +11,8 @@ from .usage import UsageError
 
 RUN_ALONE = ("model", "optim", "train", "evaluation")
 """Sections that a run's configuration has, and the options of eval have not."""
-BEST = "best.safetensors"
+FILES = {"best": "best.safetensors", "last": "last.safetensors"}
+"""The model of a run by its evaluation.select."""
 CONFIG = "config.yaml"
 
 
@@ -22,7 +23,7 @@ def is_run_config(content: Mapping[str, Any]) -> bool:
 
 def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -> dict[str, Any]:
     """The options of eval that a run's configuration says: its data, its metrics, its suppression where it names one,
-    and the best model that it left.
+    and the model that it selected, the best or the last.
 
     file: the configuration; the model lies beside it, or in the folder that it calls its output. has_weights: the model
     is said elsewhere. UsageError if there is none.
@@ -37,10 +38,14 @@ def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -
         options["nms"] = changed["nms"]
     if not has_weights and options.get("weights") is None:
         folders = [file.parent, Path(str(content.get("output") or "runs/train"))]
-        found = [folder / BEST for folder in folders if (folder / BEST).is_file()]
+        select = evaluation.get("select") if isinstance(evaluation, Mapping) else None
+        name = FILES.get(str(select or "best"))
+        if name is None:
+            raise UsageError(f"evaluation.select: expected best or last, got {select!r}")
+        found = [folder / name for folder in folders if (folder / name).is_file()]
         if not found:
             looked = " or ".join(dict.fromkeys(str(folder) for folder in folders))
-            raise UsageError(f"--weights: expected a model file, as there is no {BEST} of the run {file} in {looked}")
+            raise UsageError(f"--weights: expected a model file, as there is no {name} of the run {file} in {looked}")
         options["weights"] = str(found[0])
     return options
 
@@ -49,21 +54,35 @@ def analysis_options(run: str) -> list[str]:
     """What the folder of an evaluation or of a training says, as words of `refinedet analyse`.
 
     An evaluation left its detections, and names the model, beside which the run's configuration lies that says the
-    data. A training left a configuration and the best model. UsageError for another folder.
+    data. A training left a configuration and its model. UsageError for another folder.
     """
     folder = Path(run).expanduser()
     detections, config = folder / "detections.json", folder / CONFIG
     if detections.is_file():
         words = [f"--detections={detections}"]
-        if (folder / "metrics.json").is_file():
-            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-            if metrics.get("split") is not None:
-                words.append(f"--split={metrics['split']}")
-            if metrics.get("weights") is not None:
-                config = Path(metrics["weights"]).parent / CONFIG
+        metrics = _read_metrics(folder / "metrics.json")
+        if metrics.get("split") is not None:
+            words.append(f"--split={metrics['split']}")
+        if metrics.get("weights") is not None:
+            config = Path(str(metrics["weights"])).parent / CONFIG
         return [*words, *([f"--config={config}"] if config.is_file() else [])]
-    if config.is_file() and (folder / BEST).is_file():
+    if config.is_file() and any((folder / name).is_file() for name in FILES.values()):
         return [f"--config={config}"]
+    models = " or ".join(FILES.values())
     raise UsageError(
-        f"run: expected the folder of an evaluation (detections.json) or of a training ({CONFIG} and {BEST}), got {run}"
+        f"run: expected the folder of an evaluation (detections.json) or of a training ({CONFIG} and {models}), "
+        f"got {run}"
     )
+
+
+def _read_metrics(file: Path) -> dict[str, Any]:
+    """The content of an evaluation's metrics.json; empty without one."""
+    if not file.is_file():
+        return {}
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"run: {file} is not JSON: {error}") from None
+    if not isinstance(metrics, dict):
+        raise UsageError(f"run: expected keys and values in {file}, got {type(metrics).__name__}")
+    return metrics

@@ -11,6 +11,7 @@ from .coco import COCODetection
 from .dataset import DetectionDataset
 from .image_files import expand_home
 from .voc import Coordinates, VOCDetection
+from .voc_files import Unannotated
 
 
 def build_dataset(
@@ -25,6 +26,7 @@ def build_dataset(
     ignore_classes: Sequence[str] | None = None,
     use_difficult: bool | None = None,
     coordinates: Coordinates | None = None,
+    unannotated: Unannotated | None = None,
     missing_classes: Literal["refuse", "allow"] | None = None,
     drop_crowd: bool | None = None,
     drop_empty: bool | None = None,
@@ -37,7 +39,7 @@ def build_dataset(
 ) -> DetectionDataset:
     """VOCDetection or COCODetection, whichever `format` says, with their arguments.
 
-    "voc" takes root, split, extra_parts, ignore_classes, use_difficult and coordinates. "coco"
+    "voc" takes root, split, extra_parts, ignore_classes, use_difficult, coordinates and unannotated. "coco"
     takes image_dir, annotation_file, missing_classes, drop_crowd and drop_empty; where root is given too, the two
     paths are relative to it. None leaves an argument at the data set's default; one that the format
     has no use for raises ValueError, as does a missing one. classes "auto" means those in the data:
@@ -59,6 +61,7 @@ def build_dataset(
         "ignore_classes": ignore_classes,
         "use_difficult": use_difficult,
         "coordinates": coordinates,
+        "unannotated": unannotated,
     }
     only_coco: dict[str, Any] = {"missing_classes": missing_classes, "drop_crowd": drop_crowd, "drop_empty": drop_empty}
     if format == "voc":

@@ -45,7 +45,8 @@ class COCODetection(DetectionDataset):
         cache_images: bool = False,
         quiet: bool = False,
     ) -> None:
-        """Reads and checks the annotation file; images are read later, one by one.
+        """Reads and checks the annotation file; images are read later, one by one. A file without "annotations", such
+        as COCO's image_info_test-dev2017.json, is a data set to predict on: `annotated` is False.
 
         image_dir: what the file names of the images are relative to.
         classes: the foreground classes in order, out of the file's categories; None: all categories
@@ -53,7 +54,7 @@ class COCODetection(DetectionDataset):
             A name that two categories have is one class; a category without objects that is only the
             supercategory of all others, as Roboflow writes one, is none.
         missing_classes: what becomes of `classes` that are no category of the file: "allow" has no
-            objects of them, as for a validation file that lacks some.
+            objects of them, as for a validation file that lacks some; a file without annotations needs them all.
         drop_crowd: leave out iscrowd boxes, as the original training; False keeps them marked as
             crowd, for evaluation or for anchors on them to be ignored.
         drop_empty: leave out images that end up without an object.
@@ -72,7 +73,8 @@ class COCODetection(DetectionDataset):
         images = _Images(annotation_file, report)
         for position, entry in enumerate(content["images"]):
             images.add(position, entry, image_dir, check_images, trust_picture_size, orientation)
-        table = _read_annotations(content["annotations"], images, label_of, drop_crowd)
+        annotated = "annotations" in content
+        table = _read_annotations(content["annotations"] if annotated else (), images, label_of, drop_crowd)
         report.found.update(_objects_by_name(content))
         if drop_empty:
             table = _without_empty(table, report)
@@ -82,6 +84,7 @@ class COCODetection(DetectionDataset):
             names,
             category_ids,
             report,
+            annotated=annotated,
             on_error=on_error,
             orientation=orientation,
             cache_images=cache_images,
@@ -111,6 +114,8 @@ def _read_content(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"annotation_file: {path}: expected an object, got a {_kind(content)}")
     for key in ("images", "annotations", "categories"):
+        if key == "annotations" and key not in content:
+            continue  # a list of images to predict on
         if not isinstance(content.get(key), list):
             raise ValueError(
                 f"annotation_file: {path}: expected a list under {key!r}, "
@@ -146,7 +151,7 @@ def _read_categories(
         names = list(classes)
     names = check_class_names(names)
     missing = [name for name in names if name not in id_of]
-    if missing and not allow_missing:
+    if missing and not (allow_missing and "annotations" in content):  # results need the ids of all classes
         raise ValueError(
             f"classes: no category {missing[0]!r} in {path}, it has {list(dict.fromkeys(name_of.values()))}"
         )
@@ -159,7 +164,7 @@ def _read_categories(
 
 
 def _used_categories(content: Mapping[str, Any]) -> set[int | None]:
-    return {_integer(entry.get("category_id")) for entry in content["annotations"] if isinstance(entry, dict)}
+    return {_integer(entry.get("category_id")) for entry in content.get("annotations", ()) if isinstance(entry, dict)}
 
 
 def _dummy_category(categories: Sequence[Mapping[str, Any]], used: set[int | None]) -> int | None:
@@ -174,7 +179,8 @@ def _dummy_category(categories: Sequence[Mapping[str, Any]], used: set[int | Non
 
 def _objects_by_name(content: Mapping[str, Any]) -> Counter[str]:
     name_of = {_integer(entry["id"]): str(entry["name"]) for entry in content["categories"]}
-    ids = (_integer(entry.get("category_id")) for entry in content["annotations"] if isinstance(entry, dict))
+    entries = content.get("annotations", ())
+    ids = (_integer(entry.get("category_id")) for entry in entries if isinstance(entry, dict))
     return Counter(name_of[category] for category in ids if category in name_of)
 
 

@@ -21,8 +21,9 @@ class DetectionDataset(Dataset[Sample]):
     """Images with their objects. VOCDetection and COCODetection are the ones to use.
 
     class_names: the C foreground classes, label i is class_names[i - 1]. category_ids: the C ids
-    that stand for them in COCO files. report: what was wrong with the annotations. Image i is
-    sample i, in the order of the split or annotation file, less the images that were skipped.
+    that stand for them in COCO files. annotated: whether the images have ground truth. report: what
+    was wrong with the annotations. Image i is sample i, in the order of the split or annotation
+    file, less the images that were skipped.
     """
 
     def __init__(
@@ -32,14 +33,16 @@ class DetectionDataset(Dataset[Sample]):
         category_ids: Sequence[int],
         report: AnnotationReport,
         *,
+        annotated: bool = True,
         on_error: OnError = "skip",
         orientation: Orientation = "auto",
         cache_images: bool = False,
         quiet: bool = False,
     ) -> None:
-        """orientation: "auto" reads an image in the orientation that has its size in the table, as its EXIF tag turns
-        it where both have; "stored" as it is stored. cache_images: keep every decoded image in memory, see `preload`.
-        quiet: do not log the report's summary.
+        """annotated: whether it is known which objects the images have; False is a data set to predict on, as test
+        servers have them. orientation: "auto" reads an image in the orientation that has its size in the table, as
+        its EXIF tag turns it where both have; "stored" as it is stored. cache_images: keep every decoded image in
+        memory, see `preload`. quiet: do not log the report's summary.
 
         Raises AnnotationError where the report holds a problem and on_error is "raise", and where
         no image is left.
@@ -49,6 +52,7 @@ class DetectionDataset(Dataset[Sample]):
         self.category_ids = list(category_ids)
         self.report = report
         self.origin = report  # of the data set that the files gave, also where this one is a part of it
+        self.annotated = annotated
         self.on_error = on_error
         self.orientation = orientation
         self.holdout: dict[str, float] | None = None  # how it was cut out of a larger one
@@ -89,6 +93,7 @@ class DetectionDataset(Dataset[Sample]):
             self.class_names,
             self.category_ids,
             report,
+            annotated=self.annotated,
             on_error=self.on_error,
             orientation=self.orientation,
             cache_images=self.caches_images,

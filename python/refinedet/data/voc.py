@@ -16,7 +16,7 @@ from .checks import CheckImages, OnError, Orientation, check_class_names, check_
 from .dataset import DetectionDataset
 from .image_files import expand_home
 from .report import AnnotationReport, ProblemKind
-from .voc_files import VOCFile, VOCObject, read_parts
+from .voc_files import Unannotated, VOCFile, VOCObject, read_parts
 
 VOC_CLASSES = (
     "aeroplane",
@@ -71,6 +71,7 @@ class VOCDetection(DetectionDataset):
         ignore_classes: Sequence[str] = (),
         use_difficult: bool = True,
         coordinates: Coordinates = "as_given",
+        unannotated: Unannotated = "skip",
         on_error: OnError = "skip",
         check_images: CheckImages = "header",
         trust_picture_size: bool = False,
@@ -89,6 +90,10 @@ class VOCDetection(DetectionDataset):
             "as_given" takes the numbers as they are, as the original code trains; "zero_based"
             takes 1 from all four, as many ports do; "pixel_edges" takes 1 from xmin and ymin only,
             which is the exact outline.
+        unannotated: what becomes of images without XML file, as those of a test server. "skip" reports and leaves them
+            out; "auto" keeps all images where none has one; "keep" keeps all images where one or more have none. Images
+            that are kept so have no objects, whatever XML files there are (VOC's test sets have some of persons for
+            another task), and `annotated` is False.
         on_error: "skip" leaves out what is broken, reports it and logs a summary; "raise" refuses
             the data set with AnnotationError where anything is broken.
         check_images: "header" compares the size in every image's file with its annotation, and
@@ -103,14 +108,15 @@ class VOCDetection(DetectionDataset):
         """
         check_options(on_error, check_images, orientation)
         check_choice(coordinates, "coordinates", tuple(_SHIFTS))
+        check_choice(unannotated, "unannotated", ("skip", "auto", "keep"))
         parts = [(expand_home(r), s) for r, s in ((root, split), *extra_parts)]
         report = AnnotationReport("VOC " + " + ".join(f"{r} {s}" for r, s in parts))
-        parsed = list(read_parts(parts, report))
+        parsed = read_parts(parts, report, unannotated)
         if classes == "auto":
             ignored = set(ignore_classes)
             names = sorted({o.name for p in parsed for o in p.objects} - ignored)
             if not names:
-                raise ValueError(f"classes: 'auto' found no object in {report.source}")
+                raise ValueError(f"classes: 'auto' found no object in {report.source}\n{report.summary()}")
         else:
             names = check_class_names(VOC_CLASSES if classes is None else classes)
             both = sorted(set(names) & set(ignore_classes))
@@ -134,6 +140,7 @@ class VOCDetection(DetectionDataset):
             names,
             range(1, len(names) + 1),
             report,
+            annotated=not parsed or parsed[0].annotated,
             on_error=on_error,
             orientation=orientation,
             cache_images=cache_images,

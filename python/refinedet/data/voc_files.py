@@ -8,11 +8,14 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..structures import ImageId
 from .image_files import by_stem, is_image_name, walk
 from .report import AnnotationReport, ProblemKind
 from .text import read_text
+
+Unannotated = Literal["skip", "auto", "keep"]
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*?\?>""")
@@ -37,7 +40,7 @@ class VOCFile:
     """One annotation file as it stands, before classes and sizes are looked at.
 
     size: (width, height), None where there is none of use. needs_size: whether that is worth a line in the report, as
-    it is in formats that have a place for it.
+    it is in formats that have a place for it. annotated: whether the annotations were looked at.
     """
 
     image_id: ImageId
@@ -46,18 +49,42 @@ class VOCFile:
     size: tuple[int, int] | None
     objects: list[VOCObject] = field(default_factory=list)
     needs_size: bool = True
+    annotated: bool = True
 
 
-def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> Iterator[VOCFile]:
-    """The images of several (root, split) that have image and annotation, in order.
+def read_parts(
+    parts: Sequence[tuple[Path, str]], report: AnnotationReport, unannotated: Unannotated = "skip"
+) -> list[VOCFile]:
+    """The images of several (root, split) that have image and annotation, in order; or all that have an image, without
+    a look at any annotation, where `unannotated` says so, see `VOCDetection`.
 
     An id that two parts share becomes "<part number>:<id>" in the later one; the same file listed
     twice is reported. Raises FileNotFoundError or ValueError for a broken layout or split.
     """
+    files = list(_list_parts(parts, report, needs_annotations=unannotated == "skip"))
+    has = [unannotated == "skip" or file.annotation.is_file() for file in files]
+    if has and not (any(has) if unannotated == "auto" else all(has)):
+        return files
+    parsed = [parse_file(file.annotation, file.image_id, file.image, report) for file in files]
+    return [file for file in parsed if file is not None]
+
+
+def listed_images(root: Path, split: str) -> list[Path]:
+    """The images of a split that are there; none where the layout or the list is not."""
+    if not (root / "JPEGImages").is_dir() or not _split_file(root, split).is_file():
+        return []
+    split_file, images = _open_layout(root, split, needs_annotations=False)
+    return [images[name] for name in _read_split(split_file, images) if name in images]
+
+
+def _list_parts(
+    parts: Sequence[tuple[Path, str]], report: AnnotationReport, *, needs_annotations: bool
+) -> Iterator[VOCFile]:
+    """The images that are listed and there, as files without annotations."""
     used_ids: set[str] = set()
     used_files: set[tuple[Path, str]] = set()
     for number, (root, split) in enumerate(parts):
-        split_file, images = _open_layout(root, split)
+        split_file, images = _open_layout(root, split, needs_annotations)
         for name in _read_split(split_file, images):
             if (root.resolve(), name) in used_files:
                 detail = f"image {name} is listed twice"
@@ -72,19 +99,22 @@ def read_parts(parts: Sequence[tuple[Path, str]], report: AnnotationReport) -> I
                 path = root / "JPEGImages" / f"{name}.jpg"
                 report.add(ProblemKind.MISSING_IMAGE, path, None, detail)
                 continue
-            parsed = parse_file(root / "Annotations" / f"{name}.xml", image_id, image, report)
-            if parsed is not None:
-                yield parsed
+            annotation = root / "Annotations" / f"{name}.xml"
+            yield VOCFile(image_id, image, annotation, None, needs_size=False, annotated=False)
 
 
-def _open_layout(root: Path, split: str) -> tuple[Path, dict[str, Path]]:
+def _split_file(root: Path, split: str) -> Path:
+    return root / "ImageSets" / "Main" / f"{split}.txt"
+
+
+def _open_layout(root: Path, split: str, needs_annotations: bool) -> tuple[Path, dict[str, Path]]:
     """The file of a split, and the image of every id that has one."""
-    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+    folders = ["JPEGImages", *(["Annotations"] if needs_annotations else []), "ImageSets/Main"]
+    for folder in folders:
         if not (root / folder).is_dir():
-            raise FileNotFoundError(
-                f"root: expected folders JPEGImages, Annotations and ImageSets/Main in {root}, no {folder} there"
-            )
-    split_file = root / "ImageSets" / "Main" / f"{split}.txt"
+            expected = f"{', '.join(folders[:-1])} and {folders[-1]}"
+            raise FileNotFoundError(f"root: expected folders {expected} in {root}, no {folder} there")
+    split_file = _split_file(root, split)
     if not split_file.is_file():
         known = sorted(path.stem for path in split_file.parent.glob("*.txt"))
         raise FileNotFoundError(f"split: no {split!r} in {split_file.parent}, it has {known}")

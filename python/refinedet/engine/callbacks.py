@@ -19,14 +19,19 @@ from .run_folder import BEST, LAST
 
 
 class SaveModels(pl.Callback):
-    """Writes `last.safetensors` after every evaluation, and `best.safetensors` when the metric rose."""
+    """Writes `last.safetensors` after every evaluation, and `best.safetensors` when the metric rose.
+
+    select: "best", or "last", where no metric chooses and there is no `best.safetensors`. The entry "selected" in the
+    info of a file says which of the two it is.
+    """
 
     BEST, LAST = BEST, LAST
 
-    def __init__(self, folder: Path, class_names: list[str], metric: str) -> None:
+    def __init__(self, folder: Path, class_names: list[str], metric: str, select: str = "best") -> None:
         self.best_file, self.last_file = folder / self.BEST, folder / self.LAST
         self.class_names = class_names
         self.metric = metric
+        self.select = select
         self.best = float("-inf")
         self.best_epoch = self.best_step = -1
         self.best_metrics: dict[str, Any] | None = None
@@ -43,15 +48,15 @@ class SaveModels(pl.Callback):
         self.last_epoch = (trainer.global_step - 1) // module.steps_per_epoch
         self.last_metrics = module.last_metrics
         self.last_value = value = module.last_metrics[self.metric]  # None where there is nothing to measure
-        better = value is not None and value > self.best
+        better = self.select == "best" and value is not None and value > self.best
         if better:
             self.best, self.best_epoch, self.best_step = value, self.last_epoch, self.last_step
             self.best_metrics = module.last_metrics
         if not trainer.is_global_zero:
             return
         info = {"epoch": self.last_epoch, "step": self.last_step, self.metric: value}
-        for file in (self.last_file, *([self.best_file] if better else [])):
-            self.write(module.evaluated(), file, info)
+        for selected, file in (("last", self.last_file), *([("best", self.best_file)] if better else [])):
+            self.write(module.evaluated(), file, {**info, "selected": selected})
 
     def write(self, model: Any, file: Path, info: dict[str, Any]) -> None:
         """Writes one of the files."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FILE = "last.ckpt"
 RUN = "refinedet_run"  # key of what the run was, in a checkpoint
+TOTAL = "batch_of_all_processes"  # key of a run whose data.batch_size is; without it, it was that of each process
 
 
 class Checkpoints(Checkpoint):
@@ -131,5 +132,6 @@ def describe_run(
         "class_names": list(class_names),
         "images": images,
         "processes": processes,
+        TOTAL: True,
         "config": dataclasses.asdict(config),
     }

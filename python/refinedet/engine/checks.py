@@ -19,15 +19,18 @@ from ..registry import check_options
 from .config import RunConfig, TrainConfig
 from .data import augment_options
 from .freeze import freeze_statistics
+from .processes import find_processes, share_of_batch
 
 GPU = ("gpu", "cuda")
 FROM_THE_MODEL = ("size", "mean", "std", "order")  # arguments of the pipeline that are no options
 
 
 def check_run(config: RunConfig) -> None:
-    """ValueError or OSError for what this machine does not have, for options of the model or of the augmentation that
-    there are not or that are out of range, and for an output folder that cannot be written."""
+    """ValueError or OSError for what this machine does not have, for a batch that its processes cannot share, for
+    options of the model or of the augmentation that there are not or that are out of range, and for an output folder
+    that cannot be written."""
     check_machine(config.train)
+    share_of_batch(config.data.batch_size, find_processes(config.train).total)
     check_augmentation(config.data.augment)
     if config.model.weights is None or config.model.name is not None:
         try:
@@ -65,12 +68,12 @@ def check_augmentation(options: dict[str, Any]) -> None:
         raise ValueError(f"data.augment.{error}") from None
 
 
-def check_batch_size(model: Detector, batch_size: int, frozen: Sequence[str] = ()) -> None:
+def check_batch_size(model: Detector, share: int, frozen: Sequence[str] = ()) -> None:
     """ValueError where a batch norm that learns would see one value alone of each channel, the mean of which it is.
 
-    frozen: names of modules whose batch norms do not learn.
+    share: images of a batch that each process sees. frozen: names of modules whose batch norms do not learn.
     """
-    if batch_size > 1:
+    if share > 1:
         return
 
     side = model.config.input_size
@@ -79,8 +82,8 @@ def check_batch_size(model: Detector, batch_size: int, frozen: Sequence[str] = (
         def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             if module.training and inputs[0].numel() == inputs[0].shape[1]:
                 raise ValueError(
-                    f"data.batch_size: expected 2 or more, as the batch norm {name} sees but one value of each channel "
-                    f"in a single image of {side} pixels, got {batch_size}"
+                    f"data.batch_size: expected 2 or more for each process, as the batch norm {name} sees but one "
+                    f"value of each channel in a single image of {side} pixels, got {share}"
                 )
 
         return look

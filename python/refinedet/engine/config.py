@@ -94,9 +94,10 @@ class DataConfig:
             where that does not tell; "stored" takes no notice of the tag.
         on_error: what happens to broken annotations and images: "skip" with a report, or "raise". An image that cannot
             be read while the model trains is replaced by another; in an evaluation it counts as one without detections.
-        batch_size: images per process and step.
-        eval_batch_size: images per step in evaluation.
-        workers: loader processes; 0 loads in the main process.
+        batch_size: images of a step, of all processes (GPUs, machines) together, which share them equally. Losses count
+            positives, and batch norms see images, in each process by itself, unless train.sync_batchnorm.
+        eval_batch_size: images per step in evaluation, of each process.
+        workers: loader processes of each process; 0 loads in the process itself.
         cache_images: keep decoded images in memory.
         augment: changes to SSD's augmentation, the arguments of `refinedet.data.TrainPipeline`.
     """
@@ -212,7 +213,8 @@ class TrainConfig:
             20,000 images altogether, in 12 to 300 epochs. One of the two is given, or max_minutes.
         max_minutes: end after that time, the last evaluation included; where the length is longer, or none is given,
             the schedule is planned so that it is complete then.
-        accumulate: steps per update of the weights.
+        accumulate: batches per update of the weights, which follows the mean of their gradients: an update sees
+            accumulate x data.batch_size images. Iterations, milestones and warm-up count updates.
         precision: "32", "bf16" or "16" (autocast), or "auto": bf16 where the processor multiplies it by itself.
         clip_norm: largest norm of all gradients together; null: no clipping.
         seed: decides initial weights, order and augmentation.
@@ -303,13 +305,17 @@ class EvalConfig:
     Args:
         kind: "coco", "voc07" (11-point) or "voc12" (area).
         monitor: the metric that decides which checkpoint is best; null is the kind's main one, AP or mAP.
+        select: which model is the run's result: "best", by the metric on val, or "last", for which val decides nothing,
+            as the papers have it: they train on all of trainval and choose no model by the images they measure.
     """
 
     kind: Literal["coco", "voc07", "voc12"] = "coco"
     monitor: str | None = None
+    select: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "evaluation.kind", ("coco", "voc07", "voc12"))
+        check_choice(self.select, "evaluation.select", ("best", "last"))
         known = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100") if self.kind == "coco" else ("mAP",)
         check_choice(self.main_metric, "evaluation.monitor", known)
 

@@ -14,6 +14,7 @@ from ..data.pipeline_dataset import Pipeline
 from ..structures import Batch, Normalization
 from .config import DataConfig
 from .epoch_loader import EpochLoader
+from .processes import share_of_batch
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,10 @@ class LoaderConfig(Protocol):
 
 
 class BatchData(pl.LightningDataModule):
-    """Training and validation loaders, whose samples go through these pipelines."""
+    """Training and validation loaders, whose samples go through these pipelines.
+
+    processes: that share a batch. A step of several sees the images that a step of one would see.
+    """
 
     def __init__(
         self,
@@ -42,9 +46,11 @@ class BatchData(pl.LightningDataModule):
         eval_pipeline: Pipeline,
         *,
         seed: int = 0,
+        processes: int = 1,
     ) -> None:
         super().__init__()
         self.config = config
+        self.share = share_of_batch(config.batch_size, processes)
         self.seed = seed
         self.train_set, self.val_set = train_set, val_set
         self._train_loader: DetectionLoader | None = None
@@ -59,7 +65,7 @@ class BatchData(pl.LightningDataModule):
         self._train_loader = build_loader(
             self.train_set,
             self.train_pipeline,
-            batch_size=self.config.batch_size,
+            batch_size=self.share,
             shuffle=True,
             seed=self.seed,
             drop_last=True,
@@ -107,7 +113,7 @@ class BatchData(pl.LightningDataModule):
 
 
 class DetectionData(BatchData):
-    """Training and validation loaders for a network with inputs of `size` pixels a side."""
+    """Training and validation loaders for a network with inputs of `size` pixels a side. processes: see `BatchData`."""
 
     def __init__(
         self,
@@ -118,6 +124,7 @@ class DetectionData(BatchData):
         size: int,
         normalization: Normalization,
         seed: int = 0,
+        processes: int = 1,
     ) -> None:
         pipeline = TrainPipeline(
             size,
@@ -126,7 +133,8 @@ class DetectionData(BatchData):
             order=normalization.order,
             **augment_options(config.augment),
         )
-        super().__init__(config, train_set, val_set, pipeline, eval_pipeline(size, normalization), seed=seed)
+        evaluated = eval_pipeline(size, normalization)
+        super().__init__(config, train_set, val_set, pipeline, evaluated, seed=seed, processes=processes)
 
 
 def augment_options(options: dict[str, Any]) -> dict[str, Any]:

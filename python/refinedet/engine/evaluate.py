@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,23 +22,25 @@ from ..evaluation import (
     write_metrics,
     write_results,
 )
+from ..evaluation.voc_results import Competition, check_voc_ids, voc_result_files, write_voc_results
 from ..folders import check_folder, make_folder
 from ..inference import MultiScale, multi_scale_detections
 from ..optimize import optimize_for_inference
 from ..runtimes import RuntimeModel
 from ..runtimes.load import load_any
 from .config import DataConfig
-from .splits import open_split
+from .splits import find_source, open_split
 
 logger = logging.getLogger(__name__)
 
-RESULTS = ("metrics.json", "table.txt", "detections.json", "precision_recall.png")
+DETECTIONS = "detections.json"
+RESULTS = ("metrics.json", "table.txt", DETECTIONS, "precision_recall.png")
 
 
-def check_no_results(folder: str | os.PathLike[str]) -> None:
-    """ValueError if an evaluation would write over a file there, OSError if the folder cannot be written."""
-    for name in RESULTS:
-        file = check_folder(folder) / name
+def check_no_results(folder: str | os.PathLike[str], more: Iterable[Path] = ()) -> None:
+    """ValueError if an evaluation would write over a file there, `more` among them; OSError if the folder cannot be
+    written."""
+    for file in (*(check_folder(folder) / name for name in RESULTS), *more):
         if file.exists():
             raise ValueError(f"output: {file} exists; give another folder")
 
@@ -53,23 +56,29 @@ def evaluate(
     device: torch.device | str = "cpu",
     input_size: int | None = None,
     multi_scale: MultiScale | str | None = None,
+    competition: Competition | None = None,
+    list_name: str = "test",
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them.
+    """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them; of one without annotations, the number
+    of "images", of "detections" in them, and of "unreadable" images.
 
     model: a detector, or one in another runtime, which has neither device nor multi_scale.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
-    `table.txt` and `precision_recall.png`, none of which may be there already; None writes nothing. input_size: side
-    the images are resized to, None is the model's. multi_scale: a recipe of `refinedet.inference` or its name; the
-    images then pass one by one, on all its scales.
+    `table.txt` and `precision_recall.png`, none of which may be there already; of a data set without annotations, only
+    the detections. None writes nothing. input_size: side the images are resized to, None is the model's. multi_scale: a
+    recipe of `refinedet.inference` or its name; the images then pass one by one, on all its scales. competition:
+    "comp3" or "comp4", for VOC's result files in `output`, too, with list_name in their names, see
+    `voc_result_files`.
 
     Where the data set was made with on_error "skip", an image whose file cannot be read counts as one without
     detections; it is named in a warning, and `metrics.json` has the number of such images under "unreadable". With
     "raise" it ends the evaluation.
 
     Raises ImageReadError or OSError for that and where nothing can be read any longer; ValueError if the model has
-    another number of classes than the data set, or if both input_size and multi_scale are given.
+    another number of classes than the data set, if both input_size and multi_scale are given, or if VOC's files are
+    wanted that cannot be written.
     """
     if input_size is not None and multi_scale is not None:
         raise ValueError("input_size: expected None where multi_scale says the sizes")
@@ -80,8 +89,14 @@ def evaluate(
         )
     if isinstance(model, RuntimeModel) and (str(device) != "cpu" or multi_scale is not None):
         raise ValueError(f"model: in this runtime it has one size, on the CPU, got {device} and {multi_scale}")
+    voc_files: dict[str, Path] = {}
+    if competition is not None:
+        if output is None:
+            raise ValueError("output: expected a folder for the files of the competition, got none")
+        voc_files = voc_result_files(output, dataset.class_names, competition=competition, kind=kind, split=list_name)
+        check_voc_ids(dataset.image_ids)
     if output is not None:
-        check_no_results(output)
+        check_no_results(output, voc_files.values())
     side = model.input_side(input_size)
     if isinstance(model, Detector):
         model = model.to(device).eval()
@@ -115,11 +130,18 @@ def evaluate(
                 found = model(images.to(device)) if isinstance(model, Detector) else model.detect(images.numpy())
                 evaluator.update(found, batch)
         unreadable = len(loader.unreadable)
+    folder = None if output is None else make_folder(output)
+    if folder is not None:
+        write_results(folder / DETECTIONS, evaluator.results())
+    if voc_files:
+        sizes = {record.image_id: record.original_size for record in map(dataset.record, range(len(dataset)))}
+        write_voc_results(voc_files, evaluator.state(), sizes)
+    if not dataset.annotated:
+        detections = sum(len(record.labels) for record in evaluator.state())
+        return {"images": len(dataset), "detections": detections, "unreadable": unreadable}
     metrics = evaluator.compute(kind)
-    if output is not None:
-        folder = make_folder(output)
+    if folder is not None:
         write_metrics(folder / "metrics.json", metrics, images=len(dataset), unreadable=unreadable, **(extra or {}))
-        write_results(folder / "detections.json", evaluator.results())
         (folder / "table.txt").write_text(format_table(metrics) + "\n", encoding="utf-8")
         plot_precision_recall(evaluator.precision_recall(), folder / "precision_recall.png")
     return metrics
@@ -137,10 +159,12 @@ def evaluate_file(
     nms: str | Mapping[str, Any] | None = None,
     multi_scale: str | None = None,
     optimize: str = "off",
+    competition: Competition | None = None,
     runtime: str | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """`evaluate` for a model file on a part of a data set, with what `refinedet eval` offers besides.
+    """`evaluate` for a model file on a part of a data set, with what `refinedet eval` offers besides. A data set
+    without annotations is predicted on, and so is one of VOC's layout with `competition` where any image has none.
 
     nms: another suppression, a preset's name or what differs from one, see `resolve_nms`. optimize: run a copy of the
     network that is rewritten for the CPU ("auto", "float32" or "bfloat16"); what was done to it is printed. runtime,
@@ -148,6 +172,8 @@ def evaluate_file(
 
     ValueError if the data's classes are named, and are others than those that the model's file names.
     """
+    if competition is not None:  # as far as it can be known before the model is read
+        voc_result_files(output or ".", (), competition=competition, kind=kind, split=split)
     if output is not None:
         check_no_results(output)
     loaded = load_any(
@@ -163,7 +189,10 @@ def evaluate_file(
     known, wanted = loaded.class_names, data.classes
     if known is not None and isinstance(wanted, list) and wanted != known:
         raise ValueError(f"data.classes: expected nothing, or {known} as in {weights}, got {wanted}")
-    dataset = open_split(data, split, known)
+    source = find_source(data, split)
+    dataset = open_split(data, split, known, unannotated="auto" if competition is None else "keep")
+    if split == "test" and source.given_for != "test":
+        print(f"the data has no test part: this is {dataset.report.source}")
     model = loaded.model
     if isinstance(model, RuntimeModel):
         print(model.about)
@@ -180,6 +209,8 @@ def evaluate_file(
         device=device,
         input_size=input_size,
         multi_scale=multi_scale,
+        competition=competition,
+        list_name=str(source.arguments.get("split", split)),
         extra={
             "weights": os.fspath(weights),
             "split": split,

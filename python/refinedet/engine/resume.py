@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from ..backbones.checkpoint import DAMAGED, check_fits, describe_damage
 from ..checks import check_class_names
 from ..model_options import present_options
 from ..registry import check_options
-from .checkpoints import FILE, RUN
-from .config import ModelConfig
+from .checkpoints import FILE, RUN, TOTAL
+from .config import ModelConfig, RunConfig
 
 logger = logging.getLogger(__name__)
 
 FIXED = (
     "data.batch_size",
+    "evaluation.select",
     "optim.optimizer",
     "train.accumulate",
     "train.ema",
@@ -54,6 +56,7 @@ PARTS: dict[str, type] = {
     f"{RUN}.images": int,
     f"{RUN}.processes": int,
     f"{RUN}.config.model": dict,
+    f"{RUN}.config.data.batch_size": int,
     f"{RUN}.evaluation_due": bool,
 }
 """What every checkpoint holds."""
@@ -169,6 +172,11 @@ def check_resumable(run: dict[str, Any], now: dict[str, Any]) -> list[str]:
             raise ValueError(f"train.resume: the run had {run[key]} {what}, now there are {now[key]}")
     changed = []
     old, new = _flat(run["config"]), _flat(now["config"])
+    for key, value in _flat(dataclasses.asdict(RunConfig())).items():
+        if key in new:  # a setting that the version before did not have stood at its default
+            old.setdefault(key, value)
+    if TOTAL not in run:
+        old["data.batch_size"] *= run["processes"]
     for key in sorted(old.keys() | new.keys()):
         was, value = old.get(key), new.get(key)
         if was == value or key.startswith("model.") or key in FREE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,23 +22,25 @@ from .config import RunConfig
 from .data import DetectionData
 from .gradient_checkpointing import checkpoint_activations
 from .module import DetectionModule
+from .overlaps import warn_of_overlaps
+from .processes import find_processes, share_of_batch
 from .resume import Resumed, check_resumable
 from .splits import open_training
 from .start import build_model, with_backbone_options, with_length
 from .stopping import TimeLimit
-from .trainer import process_count
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """config: with nothing left open. limit: where the run has one. run: what it is by its nature, see
-    `describe_run`."""
+    """config: with nothing left open. val_in_train: images of val that are trained on. limit: where the run has one.
+    run: what it is by its nature, see `describe_run`."""
 
     config: RunConfig
     train_set: DetectionDataset
     val_set: DetectionDataset
+    val_in_train: int
     data: DetectionData
     module: DetectionModule
     limit: TimeLimit | None
@@ -58,7 +61,10 @@ def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
     ValueError for what does not hold together, or has changed since in a way that a run cannot go on with.
     """
     settings = config.train
+    processes = find_processes(settings).total
+    share = share_of_batch(config.data.batch_size, processes)
     train_set, val_set = open_training(config.data)
+    val_in_train = warn_of_overlaps(config, train_set, val_set)
     names = train_set.class_names
     config = with_length(config, len(train_set))
     pl.seed_everything(settings.seed, verbose=False)
@@ -70,9 +76,8 @@ def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
         classes = len(resumed.run["class_names"]) + 1
         resumed.check_weights(outline(spec["name"], classes, spec["options"], source=str(resumed.file)))
         model = create_model(spec["name"], len(names) + 1, **spec["options"]).train()
-    check_batch_size(model, config.data.batch_size, settings.frozen)
+    check_batch_size(model, share, settings.frozen)
     assert model.spec is not None  # both ways of building a model leave it
-    processes = process_count(settings.devices)
     run = describe_run(config, model.spec, names, images=len(train_set), processes=processes)
     if resumed is not None:
         for line in check_resumable(resumed.run, run):
@@ -84,8 +89,11 @@ def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
         size=model.config.input_size,
         normalization=model.normalization,
         seed=settings.seed,
+        processes=processes,
     )
-    limit = None if settings.max_minutes is None else TimeLimit(settings.max_minutes, len(val_set))
+    limit = None
+    if settings.max_minutes is not None:
+        limit = TimeLimit(settings.max_minutes, math.ceil(len(val_set) / processes))
     module = DetectionModule(
         model,
         config.optim,
@@ -102,4 +110,4 @@ def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
         checkpoint_activations(model.backbone)
     if settings.compile:
         model.compile()
-    return Setup(config, train_set, val_set, data, module, limit, run)
+    return Setup(config, train_set, val_set, val_in_train, data, module, limit, run)

@@ -16,6 +16,7 @@ from ..data.dataset import DetectionDataset
 from ..data.holdout import stratified_holdout
 from ..data.image_files import expand_home
 from ..data.layouts import Format, coco_file_names, detect_format, find_image_dir, find_part, find_parts, is_voc_layout
+from ..data.voc_files import Unannotated
 from .config import DataConfig, SplitConfig
 
 logger = logging.getLogger(__name__)
@@ -24,14 +25,16 @@ logger = logging.getLogger(__name__)
 def open_training(config: DataConfig) -> tuple[DetectionDataset, DetectionDataset]:
     """The data sets of "train" and "val", with the same classes. val may have no objects. Logs no problems: those are
     for `refinedet.data.summary.describe`, once."""
-    source = _find(config, "train")
+    source = find_source(config, "train")
     if source.holdout is not None:
         train, val = _cut(config, source, None, quiet=True)
     else:
         train = _open(config, source, "train", None, quiet=True)
+    _check_annotated(train, "train")
     _check_objects(train, "train", False)
     if source.holdout is None:
-        val = _open(config, _find(config, "val"), "val", train.class_names, quiet=True)
+        val = _open(config, find_source(config, "val"), "val", train.class_names, quiet=True)
+    _check_annotated(val, "val")
     _check_objects(val, "val", True)
     return train, val
 
@@ -40,33 +43,44 @@ def open_parts(config: DataConfig) -> dict[str, DetectionDataset]:
     """The parts that a data set has: train and val as for a training, and test where there is one of its own."""
     train, val = open_training(config)
     parts = {"train": train, "val": val}
-    source = _find(config, "test")
-    if source.holdout is None and source != _find(config, "val"):
-        parts["test"] = _open(config, source, "test", train.class_names, quiet=True)
+    source = find_source(config, "test")
+    if source.holdout is None and source != find_source(config, "val"):
+        parts["test"] = _open(config, source, "test", train.class_names, unannotated="auto", quiet=True)
     return parts
 
 
 def open_split(
-    config: DataConfig, part: str, classes: list[str] | None = None, *, allow_empty: bool = False, quiet: bool = False
+    config: DataConfig,
+    part: str,
+    classes: list[str] | None = None,
+    *,
+    allow_empty: bool = False,
+    unannotated: Unannotated = "skip",
+    quiet: bool = False,
 ) -> DetectionDataset:
     """The data set of "train", "val" or "test"; test falls back on val where it is empty, val on images held out of
     train.
 
     classes: the names that the labels must stand for, such as those of the training part; a part may lack some.
     allow_empty: take a part without any object. One whose objects are all of other classes is refused all the same.
+    unannotated: images without annotations of VOC's layout, see `VOCDetection`; other than with "skip", a part without
+    any annotations is taken, to predict on.
     quiet: do not log what is wrong with the annotations.
     """
-    source = _find(config, part)
+    source = find_source(config, part)
     if source.holdout is None:
-        dataset = _open(config, source, part, classes, quiet=quiet)
+        dataset = _open(config, source, part, classes, unannotated=unannotated, quiet=quiet)
     else:
         dataset = _cut(config, source, classes, quiet=quiet)[0 if part == "train" else 1]
-    _check_objects(dataset, part, allow_empty)
+    if unannotated == "skip":
+        _check_annotated(dataset, part)
+    if dataset.annotated:
+        _check_objects(dataset, part, allow_empty)
     return dataset
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """Where a part lies: the arguments of SplitConfig in effect, and the part that they were given for. holdout: it is
     a share of the training part."""
 
@@ -77,18 +91,18 @@ class _Source:
     holdout: float | None = None
 
 
-def _find(config: DataConfig, part: str) -> _Source:
+def find_source(config: DataConfig, part: str) -> Source:
     config, root = _with_root(config)
     format = _format(config, part, root)
     given = {name: _given(getattr(config, name)) for name in ("train", "val", "test")}
     if part == "test" and not given["test"]:
         found = None if given["val"] or root is None else find_part(format, root, "test")
         if found:
-            return _Source(format, root, found, "test")
+            return Source(format, root, found, "test")
         part = "val"
     if given[part]:
         holdout = part == "train" and _holds_out(config, format, root, given)
-        return _Source(format, root, given[part], part, config.val_fraction if holdout else None)
+        return Source(format, root, given[part], part, config.val_fraction if holdout else None)
     nothing = {"voc": "split", "yolo": "split", "csv": "annotation_file", "coco": "image_dir and annotation_file"}
     train = given["train"] or (find_part(format, root, "train") if root is not None else None)
     if train is None:
@@ -99,9 +113,9 @@ def _find(config: DataConfig, part: str) -> _Source:
             raise ValueError(
                 f"data.val: expected {nothing[format]}, got nothing; data.val_fraction would hold out training images"
             )
-        return _Source(format, root, found, "val")
+        return Source(format, root, found, "val")
     holdout = _holds_out(config, format, root, given)
-    return _Source(format, root, train, "train", config.val_fraction if holdout else None)
+    return Source(format, root, train, "train", config.val_fraction if holdout else None)
 
 
 def _with_root(config: DataConfig) -> tuple[DataConfig, Path | None]:
@@ -148,7 +162,13 @@ def _given(split: SplitConfig) -> dict[str, Any]:
 
 
 def _open(
-    config: DataConfig, source: _Source, part: str, classes: list[str] | None, *, quiet: bool
+    config: DataConfig,
+    source: Source,
+    part: str,
+    classes: list[str] | None,
+    *,
+    unannotated: Unannotated = "skip",
+    quiet: bool,
 ) -> DetectionDataset:
     """All of the images of a source. `part` decides what becomes of difficult objects and crowds."""
     root, given = source.root, source.arguments
@@ -169,7 +189,8 @@ def _open(
             names = names or "auto"
         extra = [(r, name) for r, name in given.get("extra_parts", [])] or None
         given = {**given, "extra_parts": extra}
-        return build_dataset("voc", root=root, **given, classes=names, use_difficult=use_difficult, **common)
+        options = {"use_difficult": use_difficult, "unannotated": unannotated, **common}
+        return build_dataset("voc", root=root, **given, classes=names, **options)
     if source.format == "yolo":
         if root is None:
             raise ValueError("data.root: expected the folder of the YOLO data set, got nothing")
@@ -196,7 +217,7 @@ def _open(
     )
 
 
-def _check_arguments(source: _Source) -> None:
+def _check_arguments(source: Source) -> None:
     """ValueError for an argument that the format has no use for."""
     root = source.root
     kind: str = source.format
@@ -227,7 +248,7 @@ _ARGUMENTS = {
 
 
 def _cut(
-    config: DataConfig, source: _Source, classes: list[str] | None, *, quiet: bool
+    config: DataConfig, source: Source, classes: list[str] | None, *, quiet: bool
 ) -> tuple[DetectionDataset, DetectionDataset]:
     """Train and val where val is a share of the training images. Which ones does not depend on the options of a part,
     nor on the classes that are asked for."""
@@ -240,6 +261,7 @@ def _cut(
         held = np.array([image_id in chosen for image_id in whole.image_ids])
     elif classes is not None and not quiet:
         whole.log_report()
+    _check_annotated(whole, "train")
     _check_objects(whole, "train", False)  # its report also says what was skipped
     if source.format == "coco":
         kept, reason = ~whole.table.crowd, "crowd"
@@ -251,6 +273,15 @@ def _cut(
     for part in (train, val):
         part.holdout = {"val_fraction": source.holdout, "split_seed": config.split_seed}
     return train, val
+
+
+def _check_annotated(dataset: DetectionDataset, part: str) -> None:
+    """ValueError for a part to predict on where one is to learn from or to measure."""
+    if not dataset.annotated:
+        raise ValueError(
+            f"data.{part}: expected images with annotations, got {dataset.report.source}, which only lists images; "
+            "refinedet eval predicts on it as data.test"
+        )
 
 
 def _check_objects(dataset: DetectionDataset, part: str, allow_empty: bool) -> None:

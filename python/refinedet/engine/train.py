@@ -14,7 +14,6 @@ import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.callbacks import EarlyStopping
 
-from ..data.dataset import DetectionDataset
 from ..data.summary import describe
 from ..evaluation import format_table, plot_training_curves, write_metrics
 from .callbacks import SaveModels, ValidationImages
@@ -28,7 +27,7 @@ from .run_folder import bring_best, check_output, claimed, is_main_process, run_
 from .setup import Setup, set_up
 from .splits import write_holdout
 from .start import with_model, with_precision
-from .trainer import build_loggers, build_trainer, process_count, quiet
+from .trainer import build_loggers, build_trainer, quiet
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
 class TrainResult:
     """What a run left.
 
-    model: its name in the registry. best, last: model files; best is last where validation had no objects.
-    metrics: those of the best model on val; best_metric: the main one, None where there was nothing to measure.
+    model: its name in the registry. best, last: model files; best is last where evaluation.select is "last" and where
+    validation had no objects. metrics: those of `best` on val; best_metric: the main one, None where there was nothing
+    to measure.
     """
 
     model: str
@@ -56,8 +56,8 @@ def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: 
 
     There: `config.yaml` (the resolved configuration), `split.json` (which images were held out for validation, where
     the data has no part for it), `checkpoints/last.ckpt` (to resume from), `best.safetensors` and `last.safetensors`
-    (models for `refinedet eval` and `predict`), `metrics.json`, `curves.png`, and `logs/version_0/` (CSV and
-    TensorBoard; a resumed run goes on in `version_1/`).
+    (models for `refinedet eval` and `predict`; the former where evaluation.select is "best"), `metrics.json`,
+    `curves.png`, and `logs/version_0/` (CSV and TensorBoard; a resumed run goes on in `version_1/`).
 
     callbacks, loggers: of Lightning, besides those that the configuration names.
 
@@ -95,7 +95,7 @@ def _run(
     checkpoint = None if resumed is None else resumed.file
     config, module = dataclasses.replace(setup.config, output=str(output)), setup.module
     settings, metric = config.train, config.evaluation.main_metric
-    save = SaveModels(output, setup.class_names, metric)
+    save = SaveModels(output, setup.class_names, metric, config.evaluation.select)
     command = f"refinedet train --config {output / 'config.yaml'} --train.resume {output / 'checkpoints' / FILE}"
     own: list[pl.Callback] = [
         *([] if settings.ema is None else [WeightAverage(settings.ema)]),
@@ -111,12 +111,18 @@ def _run(
         output,
         callbacks=[*own, *callbacks],
         loggers=[*build_loggers(settings.loggers, output), *loggers],
-        steps=len(setup.train_set) // (config.data.batch_size * process_count(settings.devices)),
+        steps=len(setup.train_set) // config.data.batch_size,
     )
     if resumed is not None:
         resumed.check_loop(trainer.fit_loop.state_dict())
     if trainer.is_global_zero:
         print(describe({"train": setup.train_set, "val": setup.val_set}, setup.model.config.input_size), flush=True)
+        if setup.run["processes"] > 1:
+            print(
+                f"a batch of {config.data.batch_size} images: {setup.data.share} in each of "
+                f"{setup.run['processes']} processes",
+                flush=True,
+            )
         write_config(config, output / "config.yaml")
         write_holdout(setup.train_set, setup.val_set, output / "split.json")
         if checkpoint is not None:
@@ -126,15 +132,15 @@ def _run(
         trainer.validate(module, datamodule=setup.data, verbose=False)
     name = str(setup.run["model"]["name"])
     if trainer.is_global_zero:
-        _report(save, output, name, setup.val_set)
-    measured = save.best_metrics is not None
+        _report(save, output, name, setup)
+    selected = save.best_metrics is not None
     return TrainResult(
         name,
         output,
-        save.best_file if measured else save.last_file,
+        save.best_file if selected else save.last_file,
         save.last_file,
         save.best_metrics or save.last_metrics,
-        save.best if measured else None,
+        save.best if selected else save.last_value,
     )
 
 
@@ -152,23 +158,34 @@ def early_stopping(metric: str, patience: int) -> EarlyStopping:
     return EarlyStopping(metric, mode="max", patience=patience, strict=False, check_finite=False)
 
 
-def _report(save: SaveModels, output: Path, name: str, val_set: DetectionDataset) -> None:
+def _report(save: SaveModels, output: Path, name: str, setup: Setup) -> None:
     """Metrics as a file and as a table, and the curves."""
     logs = sorted(output.glob("logs/version_*/metrics.csv"), key=lambda file: int(file.parent.name.split("_")[1]))
     plot_training_curves(logs, output / "curves.png")
-    last = {"epoch": save.last_epoch, "step": save.last_step, save.metric: save.last_value}
-    if save.best_metrics is None:
-        write_metrics(output / "metrics.json", save.last_metrics, model=name, step=save.last_step, last=last)
-        print(f"no objects in {val_set.report.source}: nothing was measured, and the last model is all there is")
+    chosen = save.best_metrics is not None
+    metrics, epoch, step = save.last_metrics, save.last_epoch, save.last_step
+    if save.best_metrics is not None:
+        metrics, epoch, step = save.best_metrics, save.best_epoch, save.best_step
+    write_metrics(
+        output / "metrics.json",
+        metrics,
+        model=name,
+        epoch=epoch,
+        step=step,
+        selected="best" if chosen else "last",
+        last={"epoch": save.last_epoch, "step": save.last_step, save.metric: save.last_value},
+        val_images_in_train=setup.val_in_train,
+    )
+    where = f"of epoch {epoch + 1} (step {step}), on the validation images"
+    if setup.val_in_train:
+        where += f", {setup.val_in_train:,} of {len(setup.val_set):,} of which it was trained on"
+    if chosen:
+        print(f"\nthe best model by {save.metric}, {where}:")
+        print(format_table(metrics))
+    elif save.last_value is None:
+        source = setup.val_set.report.source
+        print(f"no objects in {source}: nothing was measured, and the last model is all there is")
     else:
-        write_metrics(
-            output / "metrics.json",
-            save.best_metrics,
-            model=name,
-            epoch=save.best_epoch,
-            step=save.best_step,
-            last=last,
-        )
-        print(f"\nthe best model, of epoch {save.best_epoch + 1} (step {save.best_step}), on the validation images:")
-        print(format_table(save.best_metrics))
+        print(f"\nthe last model, as evaluation.select says, {where}:")
+        print(format_table(metrics))
     sys.stdout.flush()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from .config import TrainConfig
+from .processes import find_processes
 
 _PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -25,10 +24,12 @@ def build_trainer(
 ) -> pl.Trainer:
     """callbacks, loggers: all of them. steps: batches of an epoch."""
     assert settings.epochs != "auto"  # `with_length` has settled it
+    processes = find_processes(settings)
     return pl.Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy="auto" if process_count(settings.devices) == 1 else "ddp",
+        devices=processes.per_node,
+        num_nodes=processes.nodes,
+        strategy="auto" if processes.total == 1 else "ddp",
         precision=_PRECISION[settings.precision],  # type: ignore[arg-type]
         max_steps=-1 if settings.iterations is None else settings.iterations,
         max_epochs=-1 if settings.epochs is None else settings.epochs,
@@ -71,14 +72,6 @@ def build_loggers(names: Sequence[str], output: Path) -> list[Logger]:
     return loggers
 
 
-def process_count(devices: int | str) -> int:
-    """How many processes train."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
-    if world > 1:
-        return world
-    return devices if isinstance(devices, int) and devices > 0 else (torch.cuda.device_count() or 1)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Leaves out Lightning's advertisements, and its warnings about what is meant as it is here."""
@@ -94,6 +87,7 @@ def quiet() -> Iterator[None]:
                 ".*isinstance.treespec, LeafSpec.*",
                 ".*your dataloader is not resumable.*",  # it is, in its own way: see EpochLoader
                 ".*ended before the epoch ended.*",
+                ".*It is recommended to use .self.log.*sync_dist=True.*",  # all processes compute the same metrics
             ):
                 warnings.filterwarnings("ignore", message=message)
             yield

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from .schema import ResultsError, check_results
     from .voc import PrecisionRecall, average_precision, precision_recall_curves, voc_evaluate
+    from .voc_results import voc_result_files, write_voc_results
 
 __all__ = [
     "KINDS",
@@ -47,8 +48,10 @@ __all__ = [
     "to_padded",
     "versions",
     "voc_evaluate",
+    "voc_result_files",
     "write_metrics",
     "write_results",
+    "write_voc_results",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -88,6 +91,10 @@ __getattr__, __dir__ = lazy_names(
             "average_precision",
             "precision_recall_curves",
             "voc_evaluate",
+        ),
+        ".voc_results": (
+            "voc_result_files",
+            "write_voc_results",
         ),
     },
 )

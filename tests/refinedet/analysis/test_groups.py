@@ -43,7 +43,8 @@ def test_given():
     [
         ({}, "groups: expected class names by group, got none"),
         ({"one": []}, "groups.one: expected a list of classes"),
-        ({"one": "a"}, "groups.one: expected a list of classes"),
+        ({"one": "a"}, "groups.one: expected a list of classes, got 'a'"),
+        ({"one": 3}, "groups.one: expected a list of classes, got 3"),
         ({"one": ["x"]}, "groups.one: expected classes out of a, b, got 'x'"),
         ({"one": ["a"], "two": ["b", "a"]}, "groups.two: a is in one already"),
         ({"others": ["a"]}, "groups.others: expected all classes that are in no other group, b is missing"),

@@ -89,7 +89,7 @@ def test_two_lengths_are_refused(refused):
     ("arguments", "message"),
     [
         (["trian"], "no command 'trian'; did you mean train?"),
-        (["fly"], "no command 'fly'; there are train, find_lr, pretrain, eval, analyse, predict"),
+        (["fly"], "no command 'fly'; there are train, find_lr, pretrain, eval, predict, analyse"),
         (["--verbose", "train"], "--verbose: expected a command first, one of train"),
         (["train", "--optim.lrr", "1"], "--optim.lrr: refinedet train has no such option; did you mean --optim.lr?"),
         (["train", "--epochs", "3"], "--epochs: refinedet train has no such option; did you mean --train.epochs?"),

@@ -211,3 +211,13 @@ def test_missing_files(tmp_path: Path) -> None:
         COCODetection(tmp_path / "gone", tmp_path / "a.json")
     with pytest.raises(FileNotFoundError, match="annotation_file: no such file"):
         COCODetection(tmp_path, tmp_path / "a.json")
+
+
+def test_supercategories(tmp_path: Path) -> None:
+    content = coco_content()
+    content["annotations"] = [coco_object(10, 3, [1, 1, 9, 9])]
+    for category, above in zip(content["categories"], ("animal", 7), strict=False):
+        category["supercategory"] = above
+    dataset = COCODetection(*make_coco(tmp_path, content))
+    assert dataset.supercategories == {content["categories"][0]["name"]: "animal"}
+    assert dataset.subset([0], "a part").supercategories == dataset.supercategories

@@ -85,6 +85,18 @@ def test_the_folder_of_an_evaluation_says_the_rest(
         assert content["error_costs"]["AP50"] == 1.0
 
 
+def test_supercategories_of_the_data_are_the_groups(perfect: Path, rendered: Path, tmp_path: Path) -> None:
+    truth = json.loads((rendered / "annotations/test.json").read_text())
+    for category in truth["categories"]:
+        category["supercategory"] = "round" if category["name"] in ("disc", "ring") else "angular"
+    (tmp_path / "super.json").write_text(json.dumps(truth))
+    output = tmp_path / "out"
+    data = [f"--data.test.annotation_file={tmp_path / 'super.json'}", f"--data.test.image_dir={rendered / 'test'}"]
+    assert main(["analyse", str(perfect), f"--output={output}", "--data.workers=0", *data]) == 0
+    groups = json.loads((output / "analysis.json").read_text())["groups"]
+    assert groups["source"] == "the supercategories of the data" and groups["members"]["round"] == ["disc", "ring"]
+
+
 def test_the_folder_of_a_training_is_measured_first(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert main(["analyse", str(run), "--split=val", f"--output={output}"]) == 0
@@ -121,6 +133,15 @@ def test_what_is_refused(
     assert main(["analyse", *words, f"--output={tmp_path / 'out'}", *data]) == status
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[1]", "expected keys and values in")])
+def test_metrics_that_cannot_be_read(
+    perfect: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (perfect / "metrics.json").write_text(text)
+    assert main(["analyse", str(perfect)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_detections_of_other_images_and_files_that_are_there(

@@ -122,7 +122,9 @@ def test_configurations_that_do_not_hold_together(make, message):
 @pytest.mark.parametrize("name", ["refinedet192_small", "efgrnet192_small", "padet192_small"])
 def test_a_batch_norm_that_would_see_one_value_is_named(name):
     model = refinedet.create_model(name, 4, input_size=64)
-    with pytest.raises(ValueError, match=r"data.batch_size: expected 2 or more, as the batch norm \S+ sees but one"):
+    with pytest.raises(
+        ValueError, match=r"data.batch_size: expected 2 or more for each process, as the batch norm \S+ sees but one"
+    ):
         check_batch_size(model, 1)
     check_batch_size(model, 2)
     check_batch_size(model, 1, frozen=[child for child, _ in model.named_children()])

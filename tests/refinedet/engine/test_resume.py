@@ -289,7 +289,7 @@ def test_signal_leaves_a_checkpoint_and_a_command(config, tmp_path, signum: int,
 def test_killed_process_and_two_processes(config: RunConfig, tmp_path: Path) -> None:
     """SIGKILL to one of two processes, where torchrun ends the other; resumed as one that was never killed."""
     settings = TrainConfig(epochs=4, ema=0.9, accelerator="cpu", devices=2, save_minutes=ALWAYS, loggers=[])
-    config = replace(config, train=settings, data=replace(config.data, batch_size=2, workers=0))
+    config = replace(config, train=settings, data=replace(config.data, batch_size=4, workers=0))
     whole = replace(config, output=str(tmp_path / "whole"))
     subprocess.run(command(whole, tmp_path / "a", processes=2), check=True, capture_output=True, timeout=200)
     parts = replace(config, output=str(tmp_path / "parts"))

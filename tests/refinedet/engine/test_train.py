@@ -196,8 +196,8 @@ def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
         *("train", "--model.name=refinedet192_small", '--model.options={"input_size": 64, "tcb_channels": 16}'),
         *("--data.format=coco", f"--data.root={rendered}", "--data.train.image_dir=train"),
         *(f"--data.train.annotation_file={sparse}", "--data.val.image_dir=test"),
-        *("--data.val.annotation_file=annotations/test.json", "--data.batch_size=2", "--data.workers=0"),
-        *("--train.epochs=2", "--train.accelerator=cpu", "--train.devices=2", f"--output={out}"),
+        *("--data.val.annotation_file=annotations/test.json", "--data.batch_size=4", "--data.workers=0"),
+        *("--train.epochs=2", "--train.accelerator=cpu", f"--output={out}"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "REFINEDET_TRACEBACK": "1"}
     command = [
@@ -212,5 +212,6 @@ def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["last"]["step"] == 6  # 12 images, 2 processes, batches of 2, 2 epochs
+    assert metrics["last"]["step"] == 6  # 12 images, batches of 4, 2 epochs
+    assert "batch of 4 images: 2 in each of 2 processes" in done.stdout
     assert all(v.isfinite().all() for v in weights_of(out / "last.safetensors").values())

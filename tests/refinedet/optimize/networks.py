@@ -10,7 +10,9 @@ import refinedet
 from tests.refinedet.detectors.efgrnet_models import TINY_RESNET
 
 RES = {"backbone_depths": (1, 1, 1, 2), "backbone_width": 8, "tcb_channels": 16, "head_block_width": 8}
-LIGHT = {"tcb_channels": 16}
+# from stride 16 the coarsest map would be a single cell of these images: its norms would see four numbers, and amplify
+# every difference of rounding
+LIGHT = {"tcb_channels": 16, "finest_stride": 8}
 # every family and every backbone, narrow; what the batch norms of each are
 MODELS = {
     "refinedet320_vgg16": {"tcb_channels": 16},
