@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python test-avx2 lint format bench gpu-check faults wheel clean
+.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples lint format bench gpu-check faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
 	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
+	@echo "make test-examples  the examples that need LitServe and Ray, which are installed"
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
 	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
@@ -58,16 +59,21 @@ test-avx2: venv
 	        tests/refinedet/detectors tests/refinedet/optimize tests/refinedet/inference tests/refinedet/export; \
 	fi
 
+# The server and Ray: large packages, so not among the tools that every test needs.
+test-examples: test-cpp
+	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/examples
+
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	find csrc tests/csrc tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
+	find csrc tests/csrc tests/cuda_on_host examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
 
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	find csrc tests/csrc tests/cuda_on_host -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+	find csrc tests/csrc tests/cuda_on_host examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 bench: venv
 	mkdir -p runs/bench

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .engine.config import DEFAULT_MODEL, DataConfig, RunConfig
+
+if TYPE_CHECKING:
+    from .engine.predict import OutputPlan, Summary
+    from .inference.sources import Source
 
 
 def train(**sections: Any) -> None:
@@ -84,33 +88,36 @@ def evaluate(
             are predicted on; where any has no annotations, nothing is measured.
     """
     from .engine.evaluate import evaluate_file
+    from .engine.process_group import joined
     from .evaluation import format_table
     from .folders import free_folder
 
-    folder = free_folder("runs/eval") if output is None else Path(output).expanduser()
-    metrics = evaluate_file(
-        weights,
-        data,
-        split=split,
-        kind=kind,
-        output=folder,
-        device=device,
-        input_size=input_size,
-        nms=nms,
-        multi_scale=multi_scale,
-        optimize=optimize,
-        competition=competition,
-        runtime=runtime,
-        threads=threads,
-    )
-    files = ["detections.json"] if competition is None else ["detections.json", "results"]
-    if "per_class" in metrics:
-        print(format_table(metrics) + "\n")
-        files = ["metrics.json", "table.txt", *files, "precision_recall.png"]
-    else:
-        print(f"{metrics['detections']:,} detections in {metrics['images']:,} images")
-        print("nothing is measured: there are images without annotations")
-    print(f"written to {folder}/: {', '.join(files)}")
+    with joined() as processes:
+        folder = processes.from_first(lambda: free_folder("runs/eval") if output is None else Path(output).expanduser())
+        metrics = evaluate_file(
+            weights,
+            data,
+            split=split,
+            kind=kind,
+            output=folder,
+            device=device,
+            input_size=input_size,
+            nms=nms,
+            multi_scale=multi_scale,
+            optimize=optimize,
+            competition=competition,
+            processes=processes,
+        )
+        if not processes.is_first:
+            return
+        files = ["detections.json"] if competition is None else ["detections.json", "results"]
+        if "per_class" in metrics:
+            print(format_table(metrics) + "\n")
+            files = ["metrics.json", "table.txt", *files, "precision_recall.png"]
+        else:
+            print(f"{metrics['detections']:,} detections in {metrics['images']:,} images")
+            print("nothing is measured: there are images without annotations")
+        print(f"written to {folder}/: {', '.join(files)}")
 
 
 def analyse(
@@ -215,43 +222,58 @@ def predict(
     """
     from .engine.predict import plan_outputs
     from .engine.predict import predict as run
+    from .engine.process_group import joined
     from .folders import free_folder
     from .inference.sources import find_sources
     from .predictor import Predictor
     from .runtimes.files import MODEL, check_runtime, kind_of
 
-    if kind_of(weights) == MODEL and runtime in (None, "torch"):
-        check_runtime(weights, "torch")
-        from .weights import read_header
+    with joined() as processes:
 
-        read_header(weights)  # a wrong path is cheap to find out
-    if overwrite and output is None:
-        raise ValueError("output: expected the folder whose results overwrite is to replace, got none")
-    sources = find_sources(images)
-    folder = free_folder("runs/predict") if output is None else Path(output)
-    plan = plan_outputs(
-        sources, folder, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
-    )
-    options: dict[str, Any] = {} if nms is None else {"nms": nms}
-    predictor = Predictor.from_file(
-        weights,
-        device=device,
-        batch_size=1 if any(isinstance(source, int) for source in sources) else batch_size,
-        input_size=input_size,
-        multi_scale=multi_scale,
-        optimize=optimize,
-        orientation=orientation,
-        runtime=runtime,
-        threads=threads,
-        **options,
-    )
-    if runtime is not None or optimize != "off":
-        print(predictor.about)
-    found = run(predictor, sources, plan, score_threshold=score_threshold, classes=classes)
-    drawn = f", drawn in {plan.folder}/" if save_images else ""
-    print(f"{found.detections} detections in {found.images} images{drawn}, listed in {plan.folder / 'detections.json'}")
+        def prepare() -> tuple[list[Source], OutputPlan]:
+            if kind_of(weights) == MODEL and runtime in (None, "torch"):
+                check_runtime(weights, "torch")
+                from .weights import read_header
+
+                read_header(weights)  # a wrong path is cheap to find out
+            if overwrite and output is None:
+                raise ValueError("output: expected the folder whose results overwrite is to replace, got none")
+            sources = find_sources(images)
+            if processes.count > 1 and any(isinstance(source, int) for source in sources):
+                raise ValueError(f"images: expected files for {processes.count} processes, got a camera")
+            folder = free_folder("runs/predict") if output is None else Path(output)
+            plan = plan_outputs(
+                sources, folder, images=save_images, txt=save_txt, coco=save_coco, csv=save_csv, overwrite=overwrite
+            )
+            return sources, plan
+
+        sources, plan = processes.from_first(prepare)
+        options: dict[str, Any] = {} if nms is None else {"nms": nms}
+        predictor = Predictor.from_file(
+            weights,
+            device=processes.device(device),
+            batch_size=1 if any(isinstance(source, int) for source in sources) else batch_size,
+            input_size=input_size,
+            multi_scale=multi_scale,
+            optimize=optimize,
+            orientation=orientation,
+            runtime=runtime,
+            threads=threads,
+            **options,
+        )
+        if (runtime is not None or optimize != "off") and processes.is_first:
+            print(predictor.about)
+        found = run(predictor, sources, plan, score_threshold=score_threshold, classes=classes, processes=processes)
+        if processes.is_first:
+            drawn = f", drawn in {plan.folder}/" if save_images else ""
+            listed = plan.folder / "detections.json"
+            print(f"{found.detections} detections in {found.images} images{drawn}, listed in {listed}")
+        processes.from_first(lambda: _check_all_read(found, len(sources)))
+
+
+def _check_all_read(found: Summary, sources: int) -> None:
     if found.failed:
-        raise OSError(f"{found.failed} of {len(sources)} files could not be read, as said above; the others are done")
+        raise OSError(f"{found.failed} of {sources} files could not be read, as said above; the others are done")
 
 
 def explain(
@@ -360,6 +382,7 @@ def export(
     int8: bool = False,
     calibration_images: int = 300,
     max_loss: float = 1.0,
+    aot: bool = False,
 ) -> None:
     """Write a model for other runtimes: *.pt2 (torch.export, with the detection), *.onnx or OpenVINO's *.xml.
 
@@ -406,6 +429,7 @@ def export(
                 int8=int8,
                 calibration_images=calibration_images,
                 max_loss=max_loss,
+                aot=aot,
             ),
             data,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_integer
-from ..export import export_efficient_nms, export_int8, export_onnx, export_openvino
+from ..export import export_aot, export_efficient_nms, export_int8, export_onnx, export_openvino
 from ..export.program import write_program
 from ..folders import check_file
 from ..weights import Checkpoint, load_model
@@ -18,7 +18,12 @@ from .quantize import average_precision, calibration_images
 from .splits import open_split
 
 SUFFIXES = {"pt2": ".pt2", "onnx": ".onnx", "openvino": ".xml"}
-KINDS_WITH = {"end_to_end": ("onnx", "openvino"), "efficient_nms": ("onnx",), "int8": ("openvino",)}
+KINDS_WITH = {
+    "end_to_end": ("onnx", "openvino"),
+    "efficient_nms": ("onnx",),
+    "int8": ("openvino",),
+    "aot": ("pt2",),
+}
 """By option, the formats that have it."""
 
 
@@ -38,6 +43,7 @@ class ExportOptions:
     int8: bool = False
     calibration_images: int = 300
     max_loss: float = 1.0
+    aot: bool = False
 
     def __post_init__(self) -> None:
         if self.output is None and self.format is None:
@@ -54,6 +60,8 @@ class ExportOptions:
                 raise ValueError(f"{option}: expected format {' or '.join(kinds)} with it, got {self.kind}")
         if self.efficient_nms and not self.end_to_end:
             raise ValueError("efficient_nms: expected false without end_to_end, got true")
+        if self.aot and self.dynamic_batch:
+            raise ValueError("dynamic_batch: expected false with aot, got true")
         if self.int8 and self.end_to_end:
             raise ValueError("end_to_end: expected false with int8, which has raw outputs, got true")
 
@@ -98,6 +106,9 @@ def _write(checkpoint: Checkpoint, output: Path, options: ExportOptions, data: D
     if options.int8:
         assert data is not None
         return _write_int8(checkpoint, output, options, data, common)
+    if options.aot:
+        export_aot(model, output, checkpoint.class_names, input_size=options.input_size, batch_size=options.batch_size)
+        return "compiled for this processor"
     if options.kind == "pt2":
         return write_program(model, output, **common)[1]
     if options.efficient_nms:

@@ -1,7 +1,8 @@
-"""Detectors as files for other runtimes: torch.export programs, ONNX graphs, OpenVINO's files."""
+"""Detectors as files for other runtimes: torch.export programs, compiled packages, ONNX graphs, OpenVINO's files."""
 
 from __future__ import annotations
 
+from .aot import export_aot
 from .efficient_nms import export_efficient_nms
 from .int8 import Int8Check, export_int8
 from .onnx_file import export_onnx
@@ -12,6 +13,7 @@ from .verify import Check
 __all__ = [
     "Check",
     "Int8Check",
+    "export_aot",
     "export_efficient_nms",
     "export_int8",
     "export_onnx",

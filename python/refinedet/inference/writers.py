@@ -72,7 +72,7 @@ class DetectionsFile:
             entry["drawn"] = self._outputs[prediction.path]
         self._images.add(entry)
 
-    def add_failure(self, path: str, error: Exception) -> None:
+    def add_failure(self, path: str, error: Exception | str) -> None:
         self._failed.append({"path": path, "error": str(error)})
 
     def close(self, complete: bool) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ import refinedet.engine.setup
 from refinedet.engine import EvalConfig, TrainConfig, start
 from refinedet.engine.module import DetectionModule, NonFiniteLoss
 from refinedet.engine.start import build_model, with_precision
-from refinedet.engine.train import train
+from refinedet.engine.train import train, write_config
 from refinedet.predictor import Predictor
 from refinedet.registry import create_model
 from refinedet.weights import load_model, save_model
@@ -215,3 +216,24 @@ def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
     assert metrics["last"]["step"] == 6  # 12 images, batches of 4, 2 epochs
     assert "batch of 4 images: 2 in each of 2 processes" in done.stdout
     assert all(v.isfinite().all() for v in weights_of(out / "last.safetensors").values())
+
+
+@pytest.mark.slow
+def test_two_machines_of_one_process_each(config, tmp_path):
+    """As docs/many_machines.md has it, with two torchrun on this machine."""
+    config = replace(config, train=TrainConfig(epochs=2, accelerator="cpu"))
+    write_config(replace(config, output=None), tmp_path / "given.yaml")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    train = ["-m", "refinedet.cli", "train", f"--config={tmp_path}/given.yaml", f"--output={tmp_path}/run"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    runs = [
+        subprocess.Popen([*torchrun, f"--node-rank={rank}", *train], stderr=subprocess.PIPE, text=True, env=environment)
+        for rank in (0, 1)
+    ]
+    errors = [run.communicate(timeout=240)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], errors
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["last"]["step"] == 6
