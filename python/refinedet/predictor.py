@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from .checks import check_choice, check_integer, check_names
 from .data.checks import Orientation
-from .inference.images import COLORS, Color, is_image, is_tensor, load_image
+from .inference.images import COLORS, Color, is_image
+from .inference.loading import ImageLoader, LoadedImage, Unreadable, is_path, listed
 from .inference.read_ahead import read_ahead
 from .inference.selection import DEFAULT_SCORE_THRESHOLD, ScoreThreshold, lowest_scores
-from .inference.sources import expand, stands_for_several
-from .inference.video import Frame, is_video_name, read_frames
+from .inference.sources import stands_for_several
 from .prediction import Prediction
 from .runtimes.model import RuntimeModel
 
@@ -33,23 +33,6 @@ ImageLike = Any
 """A path, an address, an array, a tensor or a PIL image; see `Predictor.stream`."""
 
 OnError = Literal["raise"] | Callable[[ImageLike, Exception], None]
-
-
-class _Loaded(NamedTuple):
-    """One image on its way into the network. reread: whether its pixels can be had again from its path."""
-
-    pixels: np.ndarray
-    path: str | None = None
-    frame: int | None = None
-    time: float | None = None
-    reread: bool = False
-
-
-class _Unreadable(NamedTuple):
-    """In the place of the images that a folder, a pattern, a video or a camera does not give."""
-
-    source: Any
-    error: Exception
 
 
 class Predictor:
@@ -122,6 +105,7 @@ class Predictor:
         self.multi_scale = multi_scale
         self.orientation: Orientation = orientation
         self.color = color
+        self._loader = ImageLoader(orientation, color)
 
     @classmethod
     def from_file(
@@ -224,8 +208,8 @@ class Predictor:
         """
         lowest = lowest_scores(self.class_names, score_threshold, classes)
         if is_image(images) and not (isinstance(images, (str, os.PathLike)) and stands_for_several(images)):
-            return self._run([self._load(images)], lowest, hold=False)[0]
-        return list(self._stream(_listed(images), lowest, "raise", streaming=False))
+            return self._run([self._loader.load(images)], lowest, hold=False)[0]
+        return list(self._stream(listed(images), lowest, "raise", streaming=False))
 
     def stream(
         self,
@@ -259,14 +243,14 @@ class Predictor:
         lowest = lowest_scores(self.class_names, score_threshold, classes)
         if on_error != "raise" and not callable(on_error):
             raise ValueError(f"on_error: expected 'raise' or a function, got {on_error!r}")
-        return self._stream(_listed(images), lowest, on_error, streaming=True)
+        return self._stream(listed(images), lowest, on_error, streaming=True)
 
     def _stream(
         self, images: Iterable[Any], lowest: np.ndarray, on_error: OnError, *, streaming: bool
     ) -> Generator[Prediction, None, None]:
-        chunk: list[_Loaded] = []
-        flat = self._flat(images, cameras=streaming)
-        ahead = read_ahead(flat, self._load, self.batch_size, _is_path)
+        chunk: list[LoadedImage] = []
+        flat = self._loader.flat(images, cameras=streaming)
+        ahead = read_ahead(flat, self._loader.load, self.batch_size, is_path)
         try:
             for image, result in ahead:
                 try:
@@ -275,7 +259,7 @@ class Predictor:
                     if on_error == "raise":
                         yield from self._run(chunk, lowest, hold=streaming)
                         raise
-                    on_error(image.source if isinstance(image, _Unreadable) else image, error)
+                    on_error(image.source if isinstance(image, Unreadable) else image, error)
                 if len(chunk) == self.batch_size:
                     yield from self._run(chunk, lowest, hold=streaming)
                     chunk = []
@@ -283,44 +267,7 @@ class Predictor:
             ahead.close()
         yield from self._run(chunk, lowest, hold=streaming)
 
-    def _flat(self, images: Iterable[Any], *, cameras: bool) -> Iterator[Any]:
-        """Images and frames, for whatever stands for several of them."""
-        for image in images:
-            if is_tensor(image) and image.ndim == 4:
-                yield from image
-                continue
-            if not (_is_path(image) or (_is_camera(image) and cameras)):
-                yield image
-                continue
-            try:
-                sources = expand(image)
-            except (OSError, ValueError) as error:
-                yield _Unreadable(image, error)
-                continue
-            for source in sources:
-                if isinstance(source, str) and not is_video_name(source):
-                    yield source
-                    continue
-                frames = read_frames(source, self.orientation)
-                while True:
-                    try:
-                        frame = next(frames, None)
-                    except OSError as error:
-                        yield _Unreadable(source, error)
-                        break
-                    if frame is None:
-                        break
-                    yield frame
-
-    def _load(self, image: Any) -> _Loaded:
-        if isinstance(image, _Unreadable):
-            raise image.error
-        if isinstance(image, Frame):
-            return _Loaded(image.pixels, image.path, image.number, image.time, reread=True)
-        pixels = load_image(image, self.orientation, self.color)
-        return _Loaded(pixels, str(image), reread=True) if _is_path(image) else _Loaded(pixels)
-
-    def _run(self, loaded: Sequence[_Loaded], lowest: np.ndarray, *, hold: bool) -> list[Prediction]:
+    def _run(self, loaded: Sequence[LoadedImage], lowest: np.ndarray, *, hold: bool) -> list[Prediction]:
         if not loaded:
             return []
         results = []
@@ -342,19 +289,3 @@ class Predictor:
                 )
             )
         return results
-
-
-def _is_path(image: Any) -> bool:
-    return isinstance(image, (str, os.PathLike))
-
-
-def _is_camera(image: Any) -> bool:
-    return isinstance(image, int) and not isinstance(image, bool)
-
-
-def _listed(images: Any) -> Iterable[Any]:
-    if is_image(images) or is_tensor(images) or _is_camera(images):
-        return [images]
-    if isinstance(images, Iterable):
-        return images
-    raise TypeError(f"images: expected an image or several, got {type(images).__name__}")

@@ -28,7 +28,10 @@ NEEDED = (
     "safetensors",
     "yaml",
 )
-NEEDED_BY = {"predict": ("cv2", "jsonargparse", "yaml", "tqdm")}
+NEEDED_BY = {
+    "predict": ("cv2", "jsonargparse", "yaml", "tqdm"),
+    **dict.fromkeys(("-h", "--help", "--version"), ("jsonargparse", "yaml")),
+}
 """By a command, what it needs in place of these; what else its options ask for, such as torch, they name themselves."""
 
 

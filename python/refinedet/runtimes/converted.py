@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -14,10 +15,12 @@ from typing import Any
 
 from refinedet_ext import __version__
 
+from ..extras import install_command
 from ..model_info import VERSION
 
 logger = logging.getLogger(__name__)
 
+NEEDED = ("torch", "safetensors", "onnx", "onnxscript")
 GRAPH, DIGEST = "model.onnx", "sha256"
 CHUNK = 2**20
 
@@ -61,13 +64,18 @@ def converted(weights: Path, *, input_size: int | None = None, options: Mapping[
 
 
 def _convert(weights: Path, graph: Path, input_size: int | None, options: Mapping[str, Any]) -> None:
-    import refinedet  # whose names say what to install where torch is missing
-
-    checkpoint = refinedet.load_model(weights, **options)
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"weights: {weights} is to be converted to ONNX once, which needs {', '.join(missing)}, not installed: "
+            f"{install_command(*missing)}"
+        )
     from torch.onnx import OnnxExporterError
 
     from .. import export as exports
+    from ..weights import load_model
 
+    checkpoint = load_model(weights, **options)
     try:
         exports.export_onnx(
             checkpoint.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,21 +14,19 @@ from refinedet.runtimes.files import RUNTIMES
 ALL = tuple(RUNTIMES)
 
 
-@pytest.fixture(scope="module")
-def vgg(tmp_path_factory) -> Path:
-    """A model file of a VGG network by its header alone, which is what the choice reads."""
-    import json
-
+def header_file(folder: Path, name: str) -> Path:
+    """A model file by its header alone, which is what the choice reads."""
     from safetensors.torch import save_file
 
-    path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
-    save_file({}, path, metadata={"refinedet": json.dumps({"model": {"name": "refinedet320_vgg16"}})})
+    path = folder / f"{name}.safetensors"
+    save_file({}, path, metadata={"refinedet": json.dumps({"model": {"name": name}})})
     return path
 
 
 @pytest.fixture
 def installed(monkeypatch):
-    def only(*names):
+    def only(*names, bfloat16=True):
+        monkeypatch.setattr("refinedet.runtimes.choice.multiplies_bfloat16", lambda: bfloat16)
         monkeypatch.setattr("refinedet.runtimes.choice.is_installed", lambda name: name in names)
 
     return only
@@ -48,11 +47,27 @@ def installed(monkeypatch):
         (("onnxruntime",), "off", ("onnxruntime", "off"), ("onnxruntime", "off")),
     ],
 )
-def test_of_a_model_file(there, optimize, light, heavy, weights, vgg, installed):
+def test_of_a_model_file(there, optimize, light, heavy, weights, installed, tmp_path):
     installed(*there)
-    for path, wanted in ((weights, light), (vgg, heavy)):
+    for path, wanted in ((weights, light), (header_file(tmp_path, "refinedet320_vgg16"), heavy)):
         choice = choose(path, optimize=optimize)
         assert choice[:2] == wanted and choice.reason
+
+
+@pytest.mark.parametrize(("optimize", "runtime"), [("float32", "openvino"), ("bfloat16", "torch"), ("auto", "torch")])
+@pytest.mark.parametrize("name", ["efgrnet192_small", "padet192_small"])
+def test_of_a_model_with_aligned_convolutions(name, optimize, runtime, installed, tmp_path):
+    installed(*ALL)
+    assert choose(header_file(tmp_path, name), optimize=optimize)[:2] == (runtime, optimize)
+
+
+def test_auto_is_float32_where_the_processor_has_no_bfloat16(installed, tmp_path):
+    path = header_file(tmp_path, "refinedet320_vgg16")
+    installed(*ALL)
+    assert choose(path, optimize="auto")[:2] == ("openvino", "auto")
+    installed(*ALL, bfloat16=False)
+    assert choose(path, optimize="auto")[:2] == ("torch", "auto")
+    assert choose(path, optimize="bfloat16")[:2] == ("openvino", "bfloat16")
 
 
 def test_of_exported_files(installed, tmp_path):

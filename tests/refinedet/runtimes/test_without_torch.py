@@ -91,3 +91,21 @@ def test_a_model_file_says_what_it_misses(weights, photo, tmp_path):
     done = python(code, "predict", photo, *options)
     assert done.returncode == 1 and "torch, which is not installed: pip install 'torch>=" in done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_model_file_that_is_not_converted_says_what_that_takes(weights, photo, tmp_path, monkeypatch):
+    needs("onnxruntime")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    code = BLOCK.format(names=NOT_NEEDED) + "from refinedet.cli import main\nsys.exit(main(sys.argv[1:]))"
+    options = ["--weights", weights, "--runtime", "onnxruntime", "--output", tmp_path / "out"]
+    done = python(code, "predict", photo, *options)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "is to be converted to ONNX once, which needs torch, safetensors, onnx, onnxscript" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_help():
+    code = BLOCK.format(names=NOT_NEEDED) + "from refinedet.cli import main\nsys.exit(main(sys.argv[1:]))"
+    for arguments in (["--help"], ["predict", "--help"]):
+        done = python(code, *arguments)
+        assert done.returncode == 0 and "usage: refinedet" in done.stdout, done.stderr
