@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from .engine.config import DEFAULT_MODEL, DataConfig, RunConfig
-
-if TYPE_CHECKING:
-    from .engine.predict import OutputPlan, Summary
-    from .inference.sources import Source
 
 
 def train(**sections: Any) -> None:
@@ -207,11 +203,11 @@ def predict(
         optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
         orientation: auto turns photographs as their EXIF tag says, stored takes the pixels as they are stored.
     """
-    from .engine.predict import plan_outputs
+    from .engine.predict import OutputPlan, plan_outputs
     from .engine.predict import predict as run
     from .engine.process_group import joined
     from .folders import free_folder
-    from .inference.sources import find_sources
+    from .inference.sources import Source, find_sources
     from .optimize import OptimizedDetector
     from .predictor import Predictor
     from .weights import read_header
@@ -250,12 +246,12 @@ def predict(
             drawn = f", drawn in {plan.folder}/" if save_images else ""
             listed = plan.folder / "detections.json"
             print(f"{found.detections} detections in {found.images} images{drawn}, listed in {listed}")
-        processes.from_first(lambda: _check_all_read(found, len(sources)))
+        processes.from_first(lambda: _check_all_read(found.failed, len(sources)))
 
 
-def _check_all_read(found: Summary, sources: int) -> None:
-    if found.failed:
-        raise OSError(f"{found.failed} of {sources} files could not be read, as said above; the others are done")
+def _check_all_read(failed: int, sources: int) -> None:
+    if failed:
+        raise OSError(f"{failed} of {sources} files could not be read, as said above; the others are done")
 
 
 def explain(
