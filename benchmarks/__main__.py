@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from refinedet.allocator import keep_freed_memory
+
 from . import memory
 from .catalog import select
 from .compare import compare
@@ -52,6 +54,7 @@ def thread_counts(options: argparse.Namespace) -> list[int]:
 
 def run(options: argparse.Namespace) -> Report:
     """Measures what the options ask for; says on stderr where it is."""
+    keep_freed_memory()  # as the commands do
     cases = select(options.select, skip=options.skip, short=options.quick)
     if not options.seconds > 0:
         raise ValueError(f"seconds: expected more than 0, got {options.seconds}")

@@ -57,8 +57,13 @@ def openvino(model: Any, images: Tensor, dtype: torch.dtype) -> Network:
         "INFERENCE_PRECISION_HINT": {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype],
         "ENABLE_CPU_PINNING": False,
     }
+    from refinedet.runtimes.openvino_ops import extensions
+
+    core = runtime.Core()
+    for extension in extensions():
+        core.add_extension(extension)
     with tempfile.TemporaryDirectory() as folder:
-        network = runtime.Core().compile_model(str(onnx_file(model, images, folder)), "CPU", settings)
+        network = core.compile_model(core.read_model(str(onnx_file(model, images, folder))), "CPU", settings)
     return lambda x: tensors(list(network([x.contiguous().numpy()]).to_dict().values()))
 
 

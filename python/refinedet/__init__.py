@@ -9,10 +9,9 @@ The parts load at first use, so that `import refinedet` alone is quick.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .extras import explain_missing
+from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .allocator import keep_freed_memory
@@ -39,34 +38,6 @@ if TYPE_CHECKING:
     from .registry import create_model, list_models, model_entry, register_model
     from .structures import Batch, Sample
     from .weights import Checkpoint, load_model, save_model
-
-_HOMES = {
-    "allocator": ("keep_freed_memory",),
-    "api": ("evaluate", "train"),
-    "anchors": ("AnchorGenerator", "AnchorLevel"),
-    "detectors": (
-        "Detector",
-        "DetectorConfig",
-        "EFGRNet",
-        "EFGRNetConfig",
-        "NMSConfig",
-        "PADet",
-        "PADetConfig",
-        "RefineDet",
-        "RefineDetConfig",
-        "RefineDetLite",
-        "RefineDetLiteConfig",
-    ),
-    "losses": ("MultiBoxLoss",),
-    "optimize": ("OptimizationReport", "OptimizedDetector", "optimize_for_inference"),
-    "outputs": ("HeadOutputs",),
-    "prediction": ("Prediction",),
-    "predictor": ("Predictor",),
-    "registry": ("create_model", "list_models", "model_entry", "register_model"),
-    "structures": ("Batch", "Sample"),
-    "weights": ("Checkpoint", "load_model", "save_model"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AnchorGenerator",
@@ -103,18 +74,32 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        home = importlib.import_module(f".{_HOME_OF[name]}", __name__)
-    except ModuleNotFoundError as error:
-        raise explain_missing(error, f"refinedet.{name}") from error
-    value = getattr(home, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        ".allocator": ("keep_freed_memory",),
+        ".api": ("evaluate", "train"),
+        ".anchors": ("AnchorGenerator", "AnchorLevel"),
+        ".detectors": (
+            "Detector",
+            "DetectorConfig",
+            "EFGRNet",
+            "EFGRNetConfig",
+            "NMSConfig",
+            "PADet",
+            "PADetConfig",
+            "RefineDet",
+            "RefineDetConfig",
+            "RefineDetLite",
+            "RefineDetLiteConfig",
+        ),
+        ".losses": ("MultiBoxLoss",),
+        ".optimize": ("OptimizationReport", "OptimizedDetector", "optimize_for_inference"),
+        ".outputs": ("HeadOutputs",),
+        ".prediction": ("Prediction",),
+        ".predictor": ("Predictor",),
+        ".registry": ("create_model", "list_models", "model_entry", "register_model"),
+        ".structures": ("Batch", "Sample"),
+        ".weights": ("Checkpoint", "load_model", "save_model"),
+    },
+)

@@ -89,6 +89,8 @@ def evaluate(
     multi_scale: str | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     competition: Literal["comp3", "comp4"] | None = None,
+    runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Measure a trained detector on a data set: `refinedet eval` from Python.
 
@@ -108,6 +110,8 @@ def evaluate(
         multi_scale: a recipe of `refinedet.inference`: several scales with flips and box voting.
         optimize: run a copy of the network that is rewritten for the CPU, in this precision.
         competition: write VOC's result files, too, see `refinedet.evaluation.voc_result_files`.
+        runtime: what runs the network, as for `Predictor.from_file`.
+        threads: of the network; None is the runtime's own choice.
 
     Returns the metrics by name, as fractions, and "per_class"; for data without annotations the numbers of "images",
     "detections" and "unreadable" images. ValueError or OSError names what is wrong.
@@ -131,6 +135,8 @@ def evaluate(
         multi_scale=multi_scale,
         optimize=optimize,
         competition=competition,
+        runtime=runtime,
+        threads=threads,
     )
 
 

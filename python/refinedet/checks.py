@@ -16,10 +16,13 @@ from typing import Any
 from refinedet_ext.checks import check_shape
 
 __all__ = [
+    "MAX_SIDE",
     "check_choice",
     "check_class_names",
     "check_integer",
+    "check_names",
     "check_numbers",
+    "check_positive",
     "check_range",
     "check_shape",
     "check_std",
@@ -27,6 +30,8 @@ __all__ = [
 ]
 
 INT64 = 2**63 - 1
+MAX_SIDE = 16_384
+"""Of a network's input, in pixels: as many pixels as an image may have."""
 
 
 def check_choice(value: object, name: str, choices: Sequence[object]) -> None:
@@ -40,6 +45,14 @@ def check_range(value: Any, name: str, low: float, high: float) -> float:
     number = _float(value)
     if not low <= number <= high:
         raise ValueError(f"{name}: expected a number from {low} to {high}, got {value!r}")
+    return number
+
+
+def check_positive(value: Any, name: str) -> float:
+    """The number, Python's own; ValueError unless it is one (of any kind, NumPy's too) above 0 and finite."""
+    number = _float(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name}: expected a positive number, got {value!r}")
     return number
 
 
@@ -78,6 +91,14 @@ def check_class_names(classes: Sequence[str], name: str = "classes") -> list[str
     if twice:
         raise ValueError(f"{name}: expected distinct names, got {twice[0]!r} twice")
     return names
+
+
+def check_names(class_names: Sequence[str], num_classes: int) -> list[str]:
+    """The names of the foreground classes as a list; ValueError unless there is one for each."""
+    count = len(class_names)
+    if count != num_classes - 1:
+        raise ValueError(f"class_names: expected {num_classes - 1} names, one per foreground class, got {count}")
+    return list(class_names)
 
 
 def is_text(value: str) -> bool:

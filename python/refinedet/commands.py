@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +50,8 @@ def evaluate(
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     competition: Literal["comp3", "comp4"] | None = None,
+    runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
+    threads: int | None = None,
 ) -> None:
     """Measure a trained detector on a data set, or predict on one without annotations for a test server.
 
@@ -60,7 +61,7 @@ def evaluate(
     as an archive (tar czf results.tgz -C OUTPUT results).
 
     Args:
-        weights: a model file that `refinedet train` wrote.
+        weights: a model file that `refinedet train` wrote, or an *.onnx, *.xml or *.pt2 file of `refinedet export`.
         data: the data set, as for train.
         split: which part of it.
         kind: COCO metrics, or VOC's 11-point (voc07) or area (voc12) mAP.
@@ -71,7 +72,12 @@ def evaluate(
         nms: suppression preset, or what differs from one such as '{preset: coco, keep_top_k: 100}'; the model's own by
             default. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: test on several scales with flips and box voting, by this recipe of RefineDet's test code.
-        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest. In
+            other runtimes than torch: the precision alone.
+        runtime: what runs the network; auto takes the fastest and says which. By default torch, for *.onnx files
+            onnxruntime and for *.xml files openvino. A model file of `refinedet train` is converted for the others at
+            the first use and kept in the user's cache folder.
+        threads: of the network; the runtime's own choice by default.
         competition: also write VOC's result files, output/results/VOC2012/Main/comp4_det_test_CLASS.txt, with a line
             for each detection: image, score, x1, y1, x2, y2. The kind voc07 or voc12 says the year. comp3 is for models
             that saw the data of the challenge alone, comp4 for those with a pretrained backbone. All images of the list
@@ -174,6 +180,8 @@ def predict(
     multi_scale: Literal["320_voc", "320_coco", "512_voc", "512_coco"] | None = None,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
     orientation: Literal["auto", "stored"] = "auto",
+    runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
+    threads: int | None = None,
 ) -> None:
     """Detect in images and videos: draws the boxes and writes detections.json.
 
@@ -181,7 +189,7 @@ def predict(
         images: image files, video files, folders of them (without their subfolders), patterns in quotes ('photos/**'
             goes through subfolders), addresses of images (http, https), or the number of a camera, which runs until
             Ctrl-C.
-        weights: a model file that `refinedet train` wrote.
+        weights: a model file that `refinedet train` wrote, or an *.onnx, *.xml or *.pt2 file of `refinedet export`.
         output: folder for the drawn images and videos and for detections.json; runs/predict by default, or
             runs/predict-2 and so on where that is in use.
         score_threshold: leave out detections with lower scores; one number, or some by class such as '{"RBC": 0.6}',
@@ -200,22 +208,30 @@ def predict(
         nms: suppression preset, or what differs from one such as '{preset: coco, keep_top_k: 100}'; the model's own by
             default. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts x2 - x1 + 1.
         multi_scale: detect on several scales with flips and box voting, by this recipe of RefineDet's test code.
-        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest. In
+            other runtimes than torch: the precision alone.
         orientation: auto turns photographs as their EXIF tag says, stored takes the pixels as they are stored.
+        runtime: what runs the network; auto takes the fastest and says which. By default torch, for *.onnx files
+            onnxruntime and for *.xml files openvino. A model file of `refinedet train` is converted for the others at
+            the first use and kept in the user's cache folder; torch is then not loaded.
+        threads: of the network; the runtime's own choice by default.
     """
-    from .engine.predict import OutputPlan, plan_outputs
+    from .engine.predict import plan_outputs
     from .engine.predict import predict as run
     from .engine.process_group import joined
     from .folders import free_folder
-    from .inference.sources import Source, find_sources
-    from .optimize import OptimizedDetector
+    from .inference.sources import find_sources
     from .predictor import Predictor
-    from .weights import read_header
+    from .runtimes.files import MODEL, check_runtime, kind_of
 
     with joined() as processes:
 
-        def prepare() -> tuple[list[Source], OutputPlan]:
-            read_header(weights)  # a wrong path is cheap to find out
+        def prepare() -> tuple[Any, Any]:
+            if kind_of(weights) == MODEL and runtime in (None, "torch"):
+                check_runtime(weights, "torch")
+                from .weights import read_header
+
+                read_header(weights)  # a wrong path is cheap to find out
             if overwrite and output is None:
                 raise ValueError("output: expected the folder whose results overwrite is to replace, got none")
             sources = find_sources(images)
@@ -237,21 +253,18 @@ def predict(
             multi_scale=multi_scale,
             optimize=optimize,
             orientation=orientation,
+            runtime=runtime,
+            threads=threads,
             **options,
         )
-        if isinstance(predictor.model, OptimizedDetector) and processes.is_first:
-            print(predictor.model.report)
+        if (runtime is not None or optimize != "off") and processes.is_first:
+            print(predictor.about)
         found = run(predictor, sources, plan, score_threshold=score_threshold, classes=classes, processes=processes)
         if processes.is_first:
             drawn = f", drawn in {plan.folder}/" if save_images else ""
             listed = plan.folder / "detections.json"
             print(f"{found.detections} detections in {found.images} images{drawn}, listed in {listed}")
-        processes.from_first(lambda: _check_all_read(found.failed, len(sources)))
-
-
-def _check_all_read(failed: int, sources: int) -> None:
-    if failed:
-        raise OSError(f"{failed} of {sources} files could not be read, as said above; the others are done")
+        processes.from_first(lambda: found.check_all_read(len(sources)))
 
 
 def explain(
@@ -347,51 +360,73 @@ def convert(
 
 def export(
     weights: str,
-    output: str,
+    data: DataConfig,
+    output: str | None = None,
+    format: Literal["pt2", "onnx", "openvino"] | None = None,
     input_size: int | None = None,
     batch_size: int = 1,
     dynamic_batch: bool = False,
     nms: Literal["code", "paper", "coco", "padet", "efgrnet"] | dict[str, Any] | None = None,
+    pixels: Literal["float32", "uint8"] = "float32",
+    end_to_end: bool = False,
+    efficient_nms: bool = False,
+    int8: bool = False,
+    calibration_images: int = 300,
+    max_loss: float = 1.0,
     aot: bool = False,
 ) -> None:
-    """Write a model for other runtimes: *.pt2 (torch.export, with the detection) or *.onnx (raw outputs).
+    """Write a model for other runtimes: *.pt2 (torch.export, with the detection), *.onnx or OpenVINO's *.xml.
+
+    The file says itself what it is, so that predict and eval need nothing beside it. It is opened again and compared
+    with the model before it takes its place.
 
     Args:
         weights: a model file that `refinedet train` wrote.
-        output: the file to write; its ending says which kind.
+        data: with int8: the data set, as for train. Its training images say the ranges of the integers, its validation
+            images what they cost.
+        output: the file to write; beside the weights and with their name by default. An older one is replaced.
+        format: what to write; by default what the ending of output says: .pt2, .onnx or .xml (openvino).
         input_size: side of the input in pixels, which is fixed; the model's own by default.
         batch_size: images in a call.
         dynamic_batch: any number of images in a call; needs a batch_size of 2 or more.
-        nms: suppression of a *.pt2 file, a preset or what differs from one; the model's own by default. An *.onnx file
-            has none. A box is x2 - x1 wide, where the released code that coco and efgrnet stand for counts
-            x2 - x1 + 1.
-        aot: compile the *.pt2 file to machine code (AOTInductor), for C++ programs; it takes uint8 images in BGR order.
+        nms: suppression, a preset or what differs from one; the model's own by default. A box is x2 - x1 wide, where
+            the released code that coco and efgrnet stand for counts x2 - x1 + 1.
+        pixels: what the input holds: float32, normalized as the model wants it, or uint8, 0 to 255 in BGR order.
+        end_to_end: of *.onnx and *.xml, detections in place of raw outputs, for hard suppression alone; a *.pt2 file
+            has them always.
+        efficient_nms: of *.onnx, with end_to_end: TensorRT's plugin EfficientNMS_TRT in place of NonMaxSuppression;
+            TensorRT alone runs such a file.
+        int8: of *.xml, 8-bit integers; prints the average precision before and after.
+        calibration_images: with int8: how many training images to look at.
+        max_loss: with int8: points of average precision that may be lost. Where it is more, the last layers, and then
+            the first one, stay in float; where it still is, nothing is written.
+        aot: of *.pt2: compiled to machine code (AOTInductor) for C++ programs; it takes uint8 images in BGR order.
             Needs a C++ compiler.
     """
-    from .export import export_aot, export_onnx, export_program
-    from .folders import check_file
-    from .weights import load_model
+    from .engine.export import ExportOptions
+    from .engine.export import export as run
 
-    kinds: dict[str, Callable[..., object]] = {".pt2": export_program, ".onnx": export_onnx}
-    kind = kinds.get(Path(output).suffix)
-    if kind is None:
-        raise ValueError(f"output: expected a file name that ends in {' or '.join(kinds)}, got {output!r}")
-    if nms is not None and kind is export_onnx:
-        raise ValueError(f"nms: expected nothing for *.onnx, whose outputs are those of the network, got {nms!r}")
-    if aot and kind is not export_program:
-        raise ValueError(f"aot: expected false for a file of this kind, got true for {output}")
-    if aot and dynamic_batch:
-        raise ValueError("dynamic_batch: expected false with aot, got true")
-    check_file(output)
-    options: dict[str, Any] = {} if nms is None else {"nms": nms}
-    checkpoint = load_model(weights, **options)
-    model = checkpoint.model.eval()
-    if aot:
-        export_aot(model, output, checkpoint.class_names, input_size=input_size, batch_size=batch_size)
-        print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
-        return
-    kind(model, output, input_size=input_size, batch_size=batch_size, dynamic_batch=dynamic_batch)
-    print(f"{output}: {Path(output).stat().st_size / 1e6:.1f} MB")
+    print(
+        run(
+            weights,
+            ExportOptions(
+                output=output,
+                format=format,
+                input_size=input_size,
+                batch_size=batch_size,
+                dynamic_batch=dynamic_batch,
+                nms=nms,
+                pixels=pixels,
+                end_to_end=end_to_end,
+                efficient_nms=efficient_nms,
+                int8=int8,
+                calibration_images=calibration_images,
+                max_loss=max_loss,
+                aot=aot,
+            ),
+            data,
+        )
+    )
 
 
 def demo(

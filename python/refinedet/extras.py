@@ -21,6 +21,9 @@ REQUIREMENTS = {
     "tqdm": "tqdm>=4.60",
     "onnx": "onnx>=1.17",
     "onnxscript": "onnxscript>=0.5",
+    "onnxruntime": "onnxruntime>=1.20",
+    "openvino": "openvino>=2025.0",
+    "nncf": "nncf>=2.14",
 }
 """By the name of the module, what pip installs: as in pyproject.toml, which an installed package does not have."""
 

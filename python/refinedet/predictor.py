@@ -3,55 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
-import torch
 
-from .checks import check_choice, check_integer
+from .checks import check_choice, check_integer, check_names
 from .data.checks import Orientation
-from .inference import MultiScale
-from .inference.finite import check_finite_weights
-from .inference.images import COLORS, Color, is_image, is_tensor, load_image
-from .inference.network import ManySizes, Network, OneSize
+from .inference.images import COLORS, Color, is_image
+from .inference.loading import ImageLoader, LoadedImage, Unreadable, is_path, listed
 from .inference.read_ahead import read_ahead
 from .inference.selection import DEFAULT_SCORE_THRESHOLD, ScoreThreshold, lowest_scores
-from .inference.sources import expand, stands_for_several
-from .inference.video import Frame, is_video_name, read_frames
-from .optimize import CHOICES, optimize_for_inference
+from .inference.sources import stands_for_several
 from .prediction import Prediction
-from .weights import check_names, load_model
+from .runtimes.model import RuntimeModel
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
     from .detectors import Detector
+    from .inference import MultiScale
+    from .inference.network import Network
 
 
-OPTIMIZE = ("off", *CHOICES)
+OPTIMIZE = ("off", "auto", "float32", "bfloat16")
 
 ImageLike = Any
 """A path, an address, an array, a tensor or a PIL image; see `Predictor.stream`."""
 
 OnError = Literal["raise"] | Callable[[ImageLike, Exception], None]
-
-
-class _Loaded(NamedTuple):
-    """One image on its way into the network. reread: whether its pixels can be had again from its path."""
-
-    pixels: np.ndarray
-    path: str | None = None
-    frame: int | None = None
-    time: float | None = None
-    reread: bool = False
-
-
-class _Unreadable(NamedTuple):
-    """In the place of the images that a folder, a pattern, a video or a camera does not give."""
-
-    source: Any
-    error: Exception
 
 
 class Predictor:
@@ -61,23 +42,26 @@ class Predictor:
         prediction = predictor("photo.jpg")
         for prediction in predictor.stream("photos/"): ...
 
-    model: a detector; it is put into eval mode. class_names: of the labels 1, 2, ...; None names them "class 1" and
-    so on. device: where to run, None leaves the model where it is. batch_size: images in one pass of the network.
+    model: a detector, which is put into eval mode, or a `RuntimeModel`.
+    class_names: of the labels 1, 2, ...; None names them "class 1" and so on, or as the file of a `RuntimeModel` does.
+    device: where to run, None leaves the model where it is. batch_size: images in one pass of the network.
     input_size: side in pixels to which images are resized, None is the model's own.
     orientation: "auto" turns photographs as their EXIF tag says, as viewers and cv2.imread do, and boxes are in pixels
         of the image so turned; "stored" takes the pixels as they are stored.
     color: order of the channels of arrays and tensors, "bgr" or "rgb"; None is "bgr" for arrays, as OpenCV reads them,
         and "rgb" for tensors, as torchvision reads them. Files and PIL images say theirs themselves.
     multi_scale: a recipe of `refinedet.inference`, or its name, in place of one size.
-    optimize: "auto", "float32" or "bfloat16" runs a copy that `optimize_for_inference` makes with this dtype, on the
-        CPU; "off" runs the model as it is. The report is `predictor.model.report`.
+    optimize: "auto", "float32" or "bfloat16" runs a copy of a detector that `optimize_for_inference` makes with this
+        dtype, on the CPU; "off" runs the model as it is.
+
+    The attribute `about` is one line on what runs the network, and how.
 
     ValueError for options that do not fit, and for a model whose weights are not all finite.
     """
 
     def __init__(
         self,
-        model: Detector,
+        model: Detector | RuntimeModel,
         class_names: Sequence[str] | None = None,
         *,
         device: torch.device | str | None = None,
@@ -90,7 +74,8 @@ class Predictor:
     ) -> None:
         check_integer(batch_size, "batch_size", 1)
         if class_names is None:
-            class_names = [f"class {label}" for label in range(1, model.num_classes)]
+            known = model.class_names if isinstance(model, RuntimeModel) else None
+            class_names = known or [f"class {label}" for label in range(1, model.num_classes)]
         self.class_names = check_names(class_names, model.num_classes)
         size = model.input_side(input_size)
         check_choice(orientation, "orientation", ("auto", "stored"))
@@ -98,25 +83,37 @@ class Predictor:
         check_choice(optimize, "optimize", OPTIMIZE)
         if input_size is not None and multi_scale is not None:
             raise ValueError("input_size: expected None where multi_scale says the sizes")
-        check_finite_weights(model)
-        self.model = model.eval() if device is None else model.to(device).eval()
-        if optimize != "off":
-            self.model = optimize_for_inference(self.model, dtype=optimize, input_size=size)
-        self.device = next(model.parameters()).device
+        self.model: Any = model
+        self.device: Any = "cpu"
+        self._network: Network
+        if isinstance(model, RuntimeModel):
+            if optimize != "off" or multi_scale is not None or device not in (None, "cpu"):
+                raise ValueError(
+                    "model: one in a runtime has its precision, one input size and the CPU, expected optimize off, "
+                    f"multi_scale None and device None, got {optimize}, {multi_scale} and {device}"
+                )
+            self._network, self.about = model, model.about
+        else:
+            from .inference.network import in_torch
+
+            self.model, self._network, self.about = in_torch(
+                model, size, device=device, multi_scale=multi_scale, optimize=optimize
+            )
+            self.device = next(model.parameters()).device
         self.batch_size = batch_size
         self.input_size = size
         self.multi_scale = multi_scale
         self.orientation: Orientation = orientation
         self.color = color
-        self._network: Network = (
-            OneSize(self.model, size) if multi_scale is None else ManySizes(self.model, multi_scale)
-        )
+        self._loader = ImageLoader(orientation, color)
 
     @classmethod
     def from_file(
         cls,
         path: str | os.PathLike[str],
         *,
+        runtime: str | None = None,
+        threads: int | None = None,
         device: torch.device | str = "cpu",
         batch_size: int = 8,
         input_size: int | None = None,
@@ -126,18 +123,46 @@ class Predictor:
         optimize: str = "off",
         **options: Any,
     ) -> Predictor:
-        """A predictor for a file that `save_model` wrote; options as `load_model`."""
-        checkpoint = load_model(path, device=device, **options)
-        return cls(
-            checkpoint.model,
-            checkpoint.class_names,
+        """A predictor for a file that `save_model` or `refinedet export` wrote.
+
+        path: *.safetensors, *.onnx, OpenVINO's *.xml, or *.pt2.
+        runtime: "torch", "onnxruntime" or "openvino"; None is torch for *.safetensors and *.pt2, OpenVINO for *.xml,
+            and ONNX Runtime for *.onnx; "auto" is the fastest here, as measured, and `about` says which. Another one
+            than torch gets a *.safetensors file as ONNX, converted at the first use and kept in the user's cache
+            folder. Without "torch", and once a file is converted, torch is not loaded.
+        threads: of the network; None is the runtime's own choice. In torch it holds for the whole process.
+        optimize: in torch as for `Predictor`. In the others the precision: "off" is float32; "bfloat16", and "auto"
+            where the processor multiplies it, with OpenVINO.
+        options: changes to the model's options, as `load_model`; for other files than *.safetensors nms alone.
+
+        FileNotFoundError without the file, ValueError for a file or options that do not fit, ImportError for a runtime
+        that is not installed.
+        """
+        from .runtimes.load import load_any
+
+        loaded = load_any(
+            path,
+            runtime,
+            threads=threads,
+            device=device,
+            input_size=input_size,
+            multi_scale=multi_scale,
+            optimize=optimize,
+            options=options,
+        )
+        predictor = cls(
+            loaded.model,
+            loaded.class_names,
             batch_size=batch_size,
             input_size=input_size,
             multi_scale=multi_scale,
             orientation=orientation,
             color=color,
-            optimize=optimize,
+            optimize=loaded.optimize,
         )
+        if loaded.reason and not isinstance(loaded.model, RuntimeModel):
+            predictor.about += f" ({loaded.reason})"
+        return predictor
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # an array is an iterable, too
@@ -183,8 +208,8 @@ class Predictor:
         """
         lowest = lowest_scores(self.class_names, score_threshold, classes)
         if is_image(images) and not (isinstance(images, (str, os.PathLike)) and stands_for_several(images)):
-            return self._run([self._load(images)], lowest, hold=False)[0]
-        return list(self._stream(_listed(images), lowest, "raise", streaming=False))
+            return self._run([self._loader.load(images)], lowest, hold=False)[0]
+        return list(self._stream(listed(images), lowest, "raise", streaming=False))
 
     def stream(
         self,
@@ -218,14 +243,14 @@ class Predictor:
         lowest = lowest_scores(self.class_names, score_threshold, classes)
         if on_error != "raise" and not callable(on_error):
             raise ValueError(f"on_error: expected 'raise' or a function, got {on_error!r}")
-        return self._stream(_listed(images), lowest, on_error, streaming=True)
+        return self._stream(listed(images), lowest, on_error, streaming=True)
 
     def _stream(
         self, images: Iterable[Any], lowest: np.ndarray, on_error: OnError, *, streaming: bool
     ) -> Generator[Prediction, None, None]:
-        chunk: list[_Loaded] = []
-        flat = self._flat(images, cameras=streaming)
-        ahead = read_ahead(flat, self._load, self.batch_size, _is_path)
+        chunk: list[LoadedImage] = []
+        flat = self._loader.flat(images, cameras=streaming)
+        ahead = read_ahead(flat, self._loader.load, self.batch_size, is_path)
         try:
             for image, result in ahead:
                 try:
@@ -234,7 +259,7 @@ class Predictor:
                     if on_error == "raise":
                         yield from self._run(chunk, lowest, hold=streaming)
                         raise
-                    on_error(image.source if isinstance(image, _Unreadable) else image, error)
+                    on_error(image.source if isinstance(image, Unreadable) else image, error)
                 if len(chunk) == self.batch_size:
                     yield from self._run(chunk, lowest, hold=streaming)
                     chunk = []
@@ -242,44 +267,7 @@ class Predictor:
             ahead.close()
         yield from self._run(chunk, lowest, hold=streaming)
 
-    def _flat(self, images: Iterable[Any], *, cameras: bool) -> Iterator[Any]:
-        """Images and frames, for whatever stands for several of them."""
-        for image in images:
-            if is_tensor(image) and image.ndim == 4:
-                yield from image
-                continue
-            if not (_is_path(image) or (_is_camera(image) and cameras)):
-                yield image
-                continue
-            try:
-                sources = expand(image)
-            except (OSError, ValueError) as error:
-                yield _Unreadable(image, error)
-                continue
-            for source in sources:
-                if isinstance(source, str) and not is_video_name(source):
-                    yield source
-                    continue
-                frames = read_frames(source, self.orientation)
-                while True:
-                    try:
-                        frame = next(frames, None)
-                    except OSError as error:
-                        yield _Unreadable(source, error)
-                        break
-                    if frame is None:
-                        break
-                    yield frame
-
-    def _load(self, image: Any) -> _Loaded:
-        if isinstance(image, _Unreadable):
-            raise image.error
-        if isinstance(image, Frame):
-            return _Loaded(image.pixels, image.path, image.number, image.time, reread=True)
-        pixels = load_image(image, self.orientation, self.color)
-        return _Loaded(pixels, str(image), reread=True) if _is_path(image) else _Loaded(pixels)
-
-    def _run(self, loaded: Sequence[_Loaded], lowest: np.ndarray, *, hold: bool) -> list[Prediction]:
+    def _run(self, loaded: Sequence[LoadedImage], lowest: np.ndarray, *, hold: bool) -> list[Prediction]:
         if not loaded:
             return []
         results = []
@@ -301,19 +289,3 @@ class Predictor:
                 )
             )
         return results
-
-
-def _is_path(image: Any) -> bool:
-    return isinstance(image, (str, os.PathLike))
-
-
-def _is_camera(image: Any) -> bool:
-    return isinstance(image, int) and not isinstance(image, bool)
-
-
-def _listed(images: Any) -> Iterable[Any]:
-    if is_image(images) or is_tensor(images) or _is_camera(images):
-        return [images]
-    if isinstance(images, Iterable):
-        return images
-    raise TypeError(f"images: expected an image or several, got {type(images).__name__}")

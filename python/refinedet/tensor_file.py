@@ -7,11 +7,12 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUFFIX = ".safetensors"
 KEY = "refinedet"  # of the header among the file's metadata
@@ -30,6 +31,8 @@ def write_tensors(state: Mapping[str, Tensor], file: Path, header: dict[str, Any
 
     The file replaces an older one only when it is complete.
     """
+    from safetensors.torch import save_file  # brings torch, which reading a header does not need
+
     # contiguous: a model in channels_last layout keeps its weights that way
     tensors = {key: value.contiguous().cpu() for key, value in state.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +53,7 @@ def read_header(file: Path) -> dict[str, Any]:
 
     SafetensorError if it is no such file, ValueError if it has a header that cannot be read.
     """
-    with safe_open(file, framework="pt") as content:
+    with safe_open(file, framework="np") as content:
         text = (content.metadata() or {}).get(KEY)
     if text is None:
         return {}

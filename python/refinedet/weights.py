@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from . import tensor_file
 from .backbones import backbone_file
 from .backbones.checkpoint import check_fits, load_strict, read_safetensors
-from .checks import check_class_names, check_integer
+from .checks import check_class_names, check_integer, check_names
 from .detectors.registration import ENTRIES
 from .inference.finite import check_finite_weights
 from .model_options import present_options
@@ -168,11 +168,3 @@ def _check_registered(header: Mapping[str, Any], file: Path) -> None:
     else:
         hint = f"the module {module} registered it"
     raise ValueError(f"weights: {file} holds a {name}, which is not among the models here; {hint} (--import MODULE)")
-
-
-def check_names(class_names: Sequence[str], num_classes: int) -> list[str]:
-    """The names of the foreground classes as a list; ValueError unless there is one for each."""
-    count = len(class_names)
-    if count != num_classes - 1:
-        raise ValueError(f"class_names: expected {num_classes - 1} names, one per foreground class, got {count}")
-    return list(class_names)

@@ -16,7 +16,7 @@ from benchmarks.references import OPS, reference_ops
 from benchmarks.runner import Prepared, with_threads
 
 ALL = list(catalog.all_cases())
-WHOLE = ("bench_detectors", "bench_networks")  # slow; one detector below stands for them
+WHOLE = ("bench_detectors", "bench_networks", "bench_runtimes")  # slow; one detector below stands for them
 
 
 def smallest():

@@ -14,7 +14,7 @@ import pytest
 
 from refinedet.api import run_config
 from refinedet.config_files import find_config, list_configs, load_config
-from refinedet.detectors.config import resolve_nms
+from refinedet.nms_config import resolve_nms
 from refinedet.registry import model_entry
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from refinedet.api import run_config
 from refinedet.config_files import find_config, list_configs
-from refinedet.detectors.config import resolve_nms
+from refinedet.nms_config import resolve_nms
 from refinedet.registry import model_entry
 
 PADET, LITE = "ablations/padet384_", "ablations/refinedetlite320_"

@@ -181,7 +181,7 @@ def test_files_that_cannot_be_written_are_refused_before_anything_is_computed(we
         pytest.fail("the model was loaded")
 
     monkeypatch.setattr("refinedet.weights.load_model", no_model)
-    monkeypatch.setattr("refinedet.engine.evaluate.load_model", no_model)
+    monkeypatch.setattr("refinedet.engine.evaluate.load_any", no_model)
     missing = tmp_path / "no" / "model.onnx"
     assert main(["export", "--weights", str(weights), "--output", str(missing)]) == 1
     assert f"output: there is no folder {missing.parent} to write model.onnx into" in capsys.readouterr().err

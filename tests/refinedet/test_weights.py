@@ -66,7 +66,7 @@ def test_an_older_file_stays_until_the_new_one_is_complete(model, tmp_path, monk
     def fail(*args, **kwargs):
         raise OSError("no space left")
 
-    monkeypatch.setattr("refinedet.tensor_file.save_file", fail)
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         refinedet.save_model(model, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

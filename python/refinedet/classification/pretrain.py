@@ -166,7 +166,7 @@ def _run(
         RandomPart(config.data.size, normalization, (low, high)),
         MiddlePart(config.data.size, normalization),
         seed=settings.seed,
-        processes=find_processes(settings).total,
+        processes=run["processes"],
     )
     origin = Origin(f"refinedet pretrain of {run['model']['name']}", expected_options(run["model"]["options"]))
     save = SaveBackbones(output, train_set.class_names, origin)
@@ -204,10 +204,13 @@ def _run(
 
 
 def _check_batch(config: PretrainConfig) -> None:
-    """ValueError where a process would have no two images of a batch."""
+    """ValueError where not every process gets as many images of a batch, and 2 or more."""
     processes, size = find_processes(config.train).total, config.data.batch_size
     if share_of_batch(size, processes) < 2:
-        raise ValueError(f"data.batch_size: expected 2 or more for each of {processes} processes, got {size}")
+        raise ValueError(
+            f"data.batch_size: expected at least {2 * processes}, as it is the batch of all {processes} processes "
+            f"together, got {size}"
+        )
 
 
 def _module(

@@ -28,6 +28,11 @@ NEEDED = (
     "safetensors",
     "yaml",
 )
+NEEDED_BY = {
+    "predict": ("cv2", "jsonargparse", "yaml", "tqdm"),
+    **dict.fromkeys(("-h", "--help", "--version"), ("jsonargparse", "yaml")),
+}
+"""By a command, what it needs in place of these; what else its options ask for, such as torch, they name themselves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     them instead.
     """
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    needed = NEEDED_BY.get(argv[0], NEEDED) if argv else NEEDED
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         return _fail(f"the detectors need {', '.join(missing)}, not installed here: {install_command(*missing)}", 1)
     from .parser import parse, top_level

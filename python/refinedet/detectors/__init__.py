@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..nms_config import NMS_PRESETS, NMSConfig
 from . import (  # noqa: F401  (they register their models)
     efgrnet_entries,
     padet_entries,
@@ -9,7 +10,7 @@ from . import (  # noqa: F401  (they register their models)
     refinedetlite_entries,
 )
 from .base import Detector
-from .config import NMS_PRESETS, DetectorConfig, NMSConfig
+from .config import DetectorConfig
 from .efgrnet import EFGRNet, EFGRNetConfig
 from .padet import PADet, PADetConfig
 from .refinedet import RefineDet, RefineDetConfig

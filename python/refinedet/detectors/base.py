@@ -12,17 +12,17 @@ from torch import Tensor, nn
 import refinedet_ext as rx
 
 from ..backbones.base import Backbone
-from ..checks import check_integer, check_shape
+from ..checks import MAX_SIDE, check_integer, check_shape
 from ..losses import MultiBoxLoss
 from ..losses.multibox import Branches
+from ..nms_config import ROWS_BEFORE_LIMIT, NMSConfig, resolve_nms
 from ..outputs import HeadOutputs
-from .config import MAX_SIDE, DetectorConfig, NMSConfig, resolve_nms
+from .config import DetectorConfig
 from .per_class import limit_per_class
 from .registration import ModelSpec
 from .soft_after_hard import soft_after_hard
 
 MAX_CACHED_ANCHORS = 32
-ROWS_BEFORE_LIMIT = 4000  # detections of an image that a limit per class chooses from: 50 of each of COCO's 80
 
 
 class GroundTruth(Protocol):
@@ -102,28 +102,31 @@ class Detector(nn.Module, ABC):
         arm_logits, arm_deltas, odm_logits, odm_deltas, anchors = outputs
         if not self.two_step:
             arm_deltas = torch.zeros_like(arm_deltas)
-        nms = self.nms
-        rows = nms.keep_top_k if nms.keep_per_class is None else max(nms.keep_top_k, ROWS_BEFORE_LIMIT)
+        nms, settings = self.nms, self.detect_settings()
+        if nms.keep_per_class is not None:
+            settings["keep_top_k"] = max(nms.keep_top_k, ROWS_BEFORE_LIMIT)
         found = rx.detect(
-            arm_logits.float(),
-            arm_deltas.float(),
-            odm_logits.float(),
-            odm_deltas.float(),
-            anchors,
-            theta=self.config.theta,
-            variances=self.config.variances,
-            score_threshold=nms.score_threshold,
-            iou_threshold=nms.iou_threshold if nms.hard_iou is None else nms.hard_iou,
-            top_k_per_class=nms.top_k_per_class,
-            top_k=nms.top_k,
-            keep_top_k=rows,
-            method=nms.method if nms.hard_iou is None else "hard",
-            sigma=nms.sigma,
-            min_score=nms.min_score,
+            arm_logits.float(), arm_deltas.float(), odm_logits.float(), odm_deltas.float(), anchors, **settings
         )
         if nms.hard_iou is not None:
             found = soft_after_hard(found, nms, self.num_classes)
         return found if nms.keep_per_class is None else limit_per_class(found, nms.keep_per_class, nms.keep_top_k)
+
+    def detect_settings(self) -> dict[str, Any]:
+        """The arguments of `refinedet_ext.detect` that `nms` and the config say; a limit per class comes after it."""
+        nms = self.nms
+        return {
+            "theta": self.config.theta,
+            "variances": self.config.variances,
+            "score_threshold": nms.score_threshold,
+            "iou_threshold": nms.iou_threshold if nms.hard_iou is None else nms.hard_iou,
+            "top_k_per_class": nms.top_k_per_class,
+            "top_k": nms.top_k,
+            "keep_top_k": nms.keep_top_k,
+            "method": nms.method if nms.hard_iou is None else "hard",
+            "sigma": nms.sigma,
+            "min_score": nms.min_score,
+        }
 
     def input_side(self, input_size: int | None = None) -> int:
         """Side of a square input in pixels: the one asked for, or the model's own; ValueError if it does not fit."""

@@ -17,9 +17,10 @@ from ..heads.feature_guided import OFFSET_SOURCES
 from ..init import init_default, init_kaiming, init_normal
 from ..losses import LossConfig
 from ..necks import FeatureEnrichment
+from ..nms_config import NMSConfig
 from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
-from .config import DetectorConfig, NMSConfig
+from .config import DetectorConfig
 
 if TYPE_CHECKING:
     from typing_extensions import Self

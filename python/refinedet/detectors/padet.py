@@ -21,9 +21,10 @@ from ..init import init_kaiming, init_normal
 from ..losses import LossConfig
 from ..losses.multibox import Branches
 from ..necks import EncoderDecoder
+from ..nms_config import NMSConfig
 from ..outputs import HeadOutputs, passing_logits
 from .base import Detector
-from .config import DetectorConfig, NMSConfig
+from .config import DetectorConfig
 
 PROMOTIONS: dict[str, Branches] = {"both": True, "score": "cls", "box": "loc", "none": False}
 """What the anchor promotion does, and which branches it has for that, as `MultiBoxLoss` calls them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import refinedet_ext as rx
 
-from .config import NMSConfig
+from ..nms_config import NMSConfig
 
 
 def soft_after_hard(found: rx.Detections, nms: NMSConfig, num_classes: int) -> rx.Detections:

@@ -113,7 +113,7 @@ class BatchData(pl.LightningDataModule):
 
 
 class DetectionData(BatchData):
-    """Training and validation loaders for a network with inputs of `size` pixels a side."""
+    """Training and validation loaders for a network with inputs of `size` pixels a side. processes: see `BatchData`."""
 
     def __init__(
         self,
@@ -133,9 +133,8 @@ class DetectionData(BatchData):
             order=normalization.order,
             **augment_options(config.augment),
         )
-        super().__init__(
-            config, train_set, val_set, pipeline, eval_pipeline(size, normalization), seed=seed, processes=processes
-        )
+        evaluated = eval_pipeline(size, normalization)
+        super().__init__(config, train_set, val_set, pipeline, evaluated, seed=seed, processes=processes)
 
 
 def augment_options(options: dict[str, Any]) -> dict[str, Any]:

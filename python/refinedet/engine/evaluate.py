@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..data import build_loader, to_coco_dict
+from ..data import EvalPipeline, build_loader, to_coco_dict
 from ..data.dataset import DetectionDataset
 from ..data.image_io import ImageReadError
 from ..data.pipeline_dataset import UNREADABLE
@@ -27,9 +27,9 @@ from ..evaluation.voc_results import Competition, check_voc_ids, voc_result_file
 from ..folders import check_folder, make_folder
 from ..inference import MultiScale, multi_scale_detections
 from ..optimize import optimize_for_inference
-from ..weights import load_model
+from ..runtimes import RuntimeModel
+from ..runtimes.load import load_any
 from .config import DataConfig
-from .data import eval_pipeline
 from .process_group import ProcessGroup, SharedBar
 from .splits import find_source, open_split
 
@@ -48,7 +48,7 @@ def check_no_results(folder: str | os.PathLike[str], more: Iterable[Path] = ()) 
 
 
 def evaluate(
-    model: Detector,
+    model: Detector | RuntimeModel,
     dataset: DetectionDataset,
     *,
     kind: str = "coco",
@@ -65,6 +65,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Metrics of a model on a data set, as `Evaluator.compute(kind)` gives them; of one without annotations, the number
     of "images", of "detections" in them, and of "unreadable" images.
+
+    model: a detector, or one in another runtime, which has neither device nor multi_scale.
 
     output: a folder that gets `metrics.json` (with the entries of `extra`), `detections.json` (COCO results),
     `table.txt` and `precision_recall.png`, none of which may be there already; of a data set without annotations, only
@@ -89,6 +91,8 @@ def evaluate(
             f"dataset: expected {model.num_classes - 1} classes as the model has, got {len(dataset.class_names)}: "
             f"{', '.join(dataset.class_names)}"
         )
+    if isinstance(model, RuntimeModel) and (str(device) != "cpu" or multi_scale is not None):
+        raise ValueError(f"model: in this runtime it has one size, on the CPU, got {device} and {multi_scale}")
     processes = processes or ProcessGroup()
     voc_files: dict[str, Path] = {}
     if competition is not None:
@@ -99,17 +103,18 @@ def evaluate(
     if output is not None:
         processes.from_first(lambda: check_no_results(output, voc_files.values()))
     side = model.input_side(input_size)
-    model = model.to(device).eval()
+    if isinstance(model, Detector):
+        model = model.to(device).eval()
     evaluator = Evaluator(to_coco_dict(dataset), dataset.class_names)
     share = processes.share(range(len(dataset)), batch_size)
     with SharedBar(processes, len(dataset)) as bar:
         unreadable = 0
         if share:  # there may be more processes than batches
             part = dataset if processes.count == 1 else dataset.subset(share, f"process {processes.rank}")
-            if multi_scale is None:
-                unreadable = _detect(model, part, evaluator, bar, side=side, batch_size=batch_size, workers=workers)
-            else:
+            if multi_scale is not None and isinstance(model, Detector):
                 unreadable = _detect_at_scales(model, part, evaluator, bar, multi_scale)
+            else:
+                unreadable = _detect(model, part, evaluator, bar, side=side, batch_size=batch_size, workers=workers)
         bar.finish()
     states = processes.gather((evaluator.state(), unreadable))
 
@@ -139,7 +144,7 @@ def evaluate(
 
 
 def _detect(
-    model: Detector,
+    model: Detector | RuntimeModel,
     dataset: DetectionDataset,
     evaluator: Evaluator,
     bar: SharedBar,
@@ -149,10 +154,10 @@ def _detect(
     workers: int,
 ) -> int:
     """Gives the evaluator what a model finds; how many images could not be read."""
-    device = next(model.parameters()).device
+    device = next(model.parameters()).device if isinstance(model, Detector) else None
     loader = build_loader(
         dataset,
-        eval_pipeline(side, model.normalization),
+        EvalPipeline(side),  # batches hold 8-bit pixels, which models normalize
         batch_size=batch_size,
         workers=workers,
         rank=0,  # all of this data set, which is this process's share
@@ -162,7 +167,9 @@ def _detect(
     )
     with torch.inference_mode():
         for batch in loader:
-            evaluator.update(model(batch.images.to(device)), batch)
+            images = batch.images
+            found = model(images.to(device)) if isinstance(model, Detector) else model.detect(images.numpy())
+            evaluator.update(found, batch)
             bar.update(len(batch))
     return len(loader.unreadable)
 
@@ -200,13 +207,16 @@ def evaluate_file(
     multi_scale: str | None = None,
     optimize: str = "off",
     competition: Competition | None = None,
+    runtime: str | None = None,
+    threads: int | None = None,
     processes: ProcessGroup | None = None,
 ) -> dict[str, Any]:
     """`evaluate` for a model file on a part of a data set, with what `refinedet eval` offers besides. A data set
     without annotations is predicted on, and so is one of VOC's layout with `competition` where any image has none.
 
     nms: another suppression, a preset's name or what differs from one, see `resolve_nms`. optimize: run a copy of the
-    network that is rewritten for the CPU ("auto", "float32" or "bfloat16"); what was done to it is printed.
+    network that is rewritten for the CPU ("auto", "float32" or "bfloat16"); what was done to it is printed. runtime,
+    threads: as for `Predictor.from_file`.
 
     ValueError if the data's classes are named, and are others than those that the model's file names.
     """
@@ -216,19 +226,31 @@ def evaluate_file(
     if output is not None:
         processes.from_first(lambda: check_no_results(output))
     device = processes.device(device)
-    checkpoint = load_model(weights, device=device, **({} if nms is None else {"nms": nms}))
-    known, wanted = checkpoint.class_names, data.classes
+    loaded = load_any(
+        weights,
+        runtime,
+        threads=threads,
+        device=device,
+        input_size=input_size,
+        multi_scale=multi_scale,
+        optimize=optimize,
+        options={} if nms is None else {"nms": nms},
+    )
+    known, wanted = loaded.class_names, data.classes
     if known is not None and isinstance(wanted, list) and wanted != known:
         raise ValueError(f"data.classes: expected nothing, or {known} as in {weights}, got {wanted}")
     source = find_source(data, split)
     dataset = open_split(data, split, known, unannotated="auto" if competition is None else "keep")
     if split == "test" and source.given_for != "test":
         print(f"the data has no test part: this is {dataset.report.source}")
-    model = checkpoint.model
-    if optimize != "off":
-        model = optimize_for_inference(model.eval(), dtype=optimize, input_size=input_size)
+    model = loaded.model
+    if isinstance(model, RuntimeModel):
         if processes.is_first:
-            print(model.report)
+            print(model.about)
+    elif loaded.optimize != "off":
+        model = optimize_for_inference(model.eval(), dtype=loaded.optimize, input_size=input_size)
+        if processes.is_first:
+            print(model.report, f"({loaded.reason})" if loaded.reason else "")
     return evaluate(
         model,
         dataset,
@@ -241,6 +263,11 @@ def evaluate_file(
         multi_scale=multi_scale,
         competition=competition,
         list_name=str(source.arguments.get("split", split)),
-        extra={"weights": os.fspath(weights), "split": split, "optimize": optimize},
+        extra={
+            "weights": os.fspath(weights),
+            "split": split,
+            "optimize": optimize,
+            "runtime": model.session.runtime if isinstance(model, RuntimeModel) else "torch",
+        },
         processes=processes,
     )

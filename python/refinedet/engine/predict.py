@@ -72,6 +72,11 @@ class Summary:
     detections: int
     failed: int
 
+    def check_all_read(self, sources: int) -> None:
+        """OSError if some of so many sources could not be read."""
+        if self.failed:
+            raise OSError(f"{self.failed} of {sources} files could not be read, as said above; the others are done")
+
 
 def predict(
     predictor: Predictor,

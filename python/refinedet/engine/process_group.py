@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-import torch.distributed as dist
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    import torch
+    import torch.distributed as dist
 
 T = TypeVar("T")
 
@@ -53,6 +55,8 @@ class ProcessGroup:
         """What `function` returns in the first process, in all of them; its error there, and ElsewhereFailed here."""
         if self.count == 1:
             return function()
+        import torch.distributed as dist
+
         box: list[Any] = [None]
         if self.is_first:
             try:
@@ -70,6 +74,8 @@ class ProcessGroup:
         """In the first process the values of all, by rank; in the others none."""
         if self.count == 1:
             return [value]
+        import torch.distributed as dist
+
         values: list[Any] | None = [None] * self.count if self.is_first else None
         dist.gather_object(value, values)
         return values or []
@@ -83,13 +89,17 @@ class ProcessGroup:
         """The items of this process: every `count`-th run of `size` of them."""
         return [item for index, item in enumerate(items) if index // size % self.count == self.rank]
 
-    def device(self, device: torch.device | str) -> torch.device:
+    def device(self, device: torch.device | str) -> torch.device | str:
         """Where this process runs; of "cuda", where there are several, the GPU of its own.
 
         ValueError if the machine has fewer GPUs than processes.
         """
+        if self.count == 1:
+            return device
+        import torch
+
         wanted = torch.device(device)
-        if self.count == 1 or wanted.type != "cuda":
+        if wanted.type != "cuda":
             return wanted
         if wanted.index is not None:
             raise ValueError(
@@ -143,6 +153,8 @@ def joined() -> Generator[ProcessGroup, None, None]:
     if count == 1:
         yield ProcessGroup()
         return
+    import torch.distributed as dist
+
     store, rank, _ = next(dist.rendezvous("env://"))
     dist.init_process_group(
         "gloo", store=dist.PrefixStore("group", store), rank=rank, world_size=count, timeout=FOR_EVER

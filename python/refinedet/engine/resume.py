@@ -171,10 +171,10 @@ def check_resumable(run: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if run[key] != now[key]:
             raise ValueError(f"train.resume: the run had {run[key]} {what}, now there are {now[key]}")
     changed = []
-    new = _flat(now["config"])
-    # A setting that the version before did not have stood at its default.
-    defaults = {key: value for key, value in _flat(dataclasses.asdict(RunConfig())).items() if key in new}
-    old = defaults | _flat(run["config"])
+    old, new = _flat(run["config"]), _flat(now["config"])
+    for key, value in _flat(dataclasses.asdict(RunConfig())).items():
+        if key in new:  # a setting that the version before did not have stood at its default
+            old.setdefault(key, value)
     if TOTAL not in run:
         old["data.batch_size"] *= run["processes"]
     for key in sorted(old.keys() | new.keys()):

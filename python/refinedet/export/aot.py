@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
 from ..detectors import Detector
-from ..weights import check_names
-from .checks import example_images
+from ..model_info import KEY, ModelInfo
+from ..runtimes.session import DETECTIONS
+from .checks import check_path, example_images
+from .network import DetectionOutputs, describe
 from .program import SUFFIX
-
-
-class _FromPixels(nn.Module):
-    def __init__(self, model: Detector) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model(images))
+from .verify import Check, compare, write_checked
 
 
 @torch.no_grad()
@@ -32,14 +26,15 @@ def export_aot(
     *,
     input_size: int | None = None,
     batch_size: int = 1,
-) -> Path:
-    """Compiles a detector, pixels to detections, into an AOTInductor package `path` (*.pt2); returns the path.
+) -> Check:
+    """Compiles a detector, pixels to detections, into an AOTInductor package `path` (*.pt2).
 
         refinedet.export.export_aot(model, "model.aot.pt2", class_names)
         boxes, scores, labels, count = torch._inductor.aoti_load_package("model.aot.pt2")(pixels)
 
     pixels: (batch_size, 3, input_size, input_size) uint8 in BGR order. Results as of `export_program`. The package's
-    metadata has "input_size", "batch_size" and "class_names", one a line, of the labels 1, 2, ...
+    metadata has "input_size", "batch_size" and "class_names", one a line, of the labels 1, 2, ..., and as "refinedet"
+    what other exports say, too, see `ModelInfo`. Returns what its comparison with the model found.
 
     Needs a C++ compiler, and takes it a minute or more. The package runs with this version of torch, on processors that
     have the instructions of this one, or on GPUs like the model's. Whoever runs it loads the ops of `refinedet_ext`
@@ -50,16 +45,39 @@ def export_aot(
     """
     from torch._inductor import aoti_compile_and_package
 
-    images = example_images(model, input_size, batch_size)
-    if os.path.splitext(path)[1] != SUFFIX:
-        raise ValueError(f"path: expected a file name that ends in {SUFFIX}, got {os.fspath(path)!r}")
-    names = [] if class_names is None else check_names(class_names, model.num_classes)
-    if any("\n" in name for name in names):
-        raise ValueError(f"class_names: expected names without line breaks, got {list(names)}")
-    metadata = {"input_size": str(images.shape[-1]), "batch_size": str(batch_size), "class_names": "\n".join(names)}
-    program = torch.export.export(_FromPixels(model).eval(), (images.to(torch.uint8),))
-    return Path(
-        aoti_compile_and_package(
-            program, package_path=os.fspath(path), inductor_configs={"aot_inductor.metadata": metadata}
-        )
-    )
+    file = check_path(path, SUFFIX)
+    images = example_images(model, input_size, batch_size, dynamic_batch=False, pixels="uint8")
+    info = describe(model, images, class_names, dynamic_batch=False, outputs="detections")
+    if any("\n" in name for name in info.classes):
+        raise ValueError(f"class_names: expected names without line breaks, got {list(info.classes)}")
+    metadata = {
+        "input_size": str(images.shape[-1]),
+        "batch_size": str(batch_size),
+        "class_names": "\n".join(info.classes),
+        KEY: info.to_json(),
+    }
+    program = torch.export.export(DetectionOutputs(model, images).eval(), (images,))
+
+    def write(made: Path) -> None:
+        configs = {"aot_inductor.metadata": metadata}
+        aoti_compile_and_package(program, package_path=os.fspath(made), inductor_configs=configs)
+
+    return write_checked(file, write, lambda made: compare(model, _Package(made, images.device), info))
+
+
+class _Package:
+    """A compiled package as a `Session`, on the device that its model was on."""
+
+    precision = "float32"
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        from torch._inductor import aoti_load_package
+
+        self._run = aoti_load_package(os.fspath(path))
+        metadata = self._run.loader.get_metadata()
+        self.info = ModelInfo.from_json(metadata[KEY], source=str(path))
+        self.runtime, self._device = f"AOTInductor of torch {torch.__version__}", device
+
+    def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
+        found = self._run(torch.from_numpy(images).to(self._device))
+        return {name: value.cpu().numpy() for name, value in zip(DETECTIONS, found, strict=True)}

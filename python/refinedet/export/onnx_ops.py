@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from .onnx_detect import detect_translation
+
 OPSET = 19  # the first with DeformConv
 
 
-def translations(op: Any) -> dict[Any, Callable[..., Any]]:
-    """Functions that write our ops in ONNX's. op: `onnxscript.opset19`."""
+def translations(op: Any, keep_per_class: int | None = None) -> dict[Any, Callable[..., Any]]:
+    """Functions that write our ops in ONNX's. op: `onnxscript.opset19`. keep_per_class: as for `detect_translation`."""
 
     def deconv_sum(input: Any, weight: Any, bias: Any, lateral: Any, relu: bool) -> Any:
         """Transposed convolution, cropped at the end to the lateral map's size, plus that map, ReLU."""
@@ -60,4 +62,8 @@ def translations(op: Any) -> dict[Any, Callable[..., Any]]:
         )
 
     ops = torch.ops.refinedet_ext
-    return {ops.deconv_sum.default: deconv_sum, ops.deform_align.default: deform_align}
+    return {
+        ops.deconv_sum.default: deconv_sum,
+        ops.deform_align.default: deform_align,
+        ops.detect.default: detect_translation(op, keep_per_class),
+    }

@@ -1,7 +1,7 @@
 """The network's side of a `Predictor`: decoded images in, records in their pixels out.
 
 Whatever is called with images, (H, W, 3) uint8 in BGR order of any sizes, and returns an `ImageDetections` for each, is
-such a side; these two run a detector in torch.
+such a side; these two run a detector in torch, `refinedet.runtimes` has those of other runtimes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import torch
 from ..checks import check_choice
 from ..data.image_io import resize_image
 from ..evaluation.results import ImageDetections, from_padded
+from ..optimize import optimize_for_inference
 from ..structures import to_tensor
-from .finite import detect_finite
+from .finite import check_finite_weights, detect_finite
 from .multi_scale import RECIPES, MultiScale, multi_scale_detections
 
 if TYPE_CHECKING:
@@ -50,3 +51,25 @@ class ManySizes:
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ImageDetections]:
         return [multi_scale_detections(self.model, pixels, self.recipe) for pixels in images]
+
+
+def in_torch(
+    model: Detector,
+    side: int,
+    *,
+    device: torch.device | str | None,
+    multi_scale: MultiScale | str | None,
+    optimize: str,
+) -> tuple[Detector, Network, str]:
+    """A detector in eval mode, or the copy that runs in its place; its network's side; and one line on both.
+
+    side: of the input in pixels. The options are those of `Predictor`. ValueError for weights that are not finite.
+    """
+    check_finite_weights(model)
+    model = model.eval() if device is None else model.to(device).eval()
+    kept = next(model.parameters())
+    about = f"runtime: torch {torch.__version__}, {str(kept.dtype).removeprefix('torch.')} on {kept.device}"
+    if optimize != "off":
+        model = optimize_for_inference(model, dtype=optimize, input_size=side)
+        about = f"{model.report}"
+    return model, OneSize(model, side) if multi_scale is None else ManySizes(model, multi_scale), about

@@ -13,7 +13,7 @@ import refinedet_ext as rx
 
 from ..checks import check_choice, check_integer
 from ..detectors import Detector
-from ..detectors.config import NMSConfig
+from ..nms_config import NMSConfig
 from ..outputs import HeadOutputs
 from . import machine
 from .capture import capture

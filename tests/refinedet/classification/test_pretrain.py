@@ -151,7 +151,7 @@ def test_images_that_cannot_be_read(config: PretrainConfig, tmp_path: Path) -> N
         ({"data": FolderConfig(root="nowhere")}, "data.root: no such folder"),
         (
             {"train": TrainConfig(epochs=1, accelerator="cpu", devices=4)},
-            "data.batch_size: expected a multiple of 4, .* got 6",
+            "data.batch_size: expected a multiple of 4, .* such as 4 or 8, got 6",
         ),
         ({"train": TrainConfig(epochs=1, freeze="neck", accelerator="cpu")}, "train.freeze: "),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refinedet.cli import NEEDED
+from refinedet.cli import NEEDED, NEEDED_BY
 from refinedet.cli.parser import COMMANDS, build_parser
 from refinedet.extras import REQUIREMENTS, install_command
 
@@ -87,8 +87,9 @@ def test_requirements_are_those_of_the_package():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has none")
     content = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
     extras = content["project"]["optional-dependencies"]
-    assert sorted(REQUIREMENTS.values()) == sorted({*extras["train"], *extras["export"]})
-    assert set(NEEDED) <= set(REQUIREMENTS)
+    named = {"train", "export", "onnxruntime", "openvino", "int8"}
+    assert sorted(REQUIREMENTS.values()) == sorted({line for extra in named for line in extras[extra]})
+    assert {*NEEDED, *(name for needed in NEEDED_BY.values() for name in needed)} <= set(REQUIREMENTS)
     assert install_command("cv2", "lightning") == (
         "pip install 'opencv-python-headless>=4.8' 'lightning>=2.4,!=2.6.2,!=2.6.3'"
     )

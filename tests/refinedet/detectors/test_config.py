@@ -9,8 +9,9 @@ import torch
 import refinedet
 from refinedet import EFGRNetConfig, NMSConfig, RefineDetConfig
 from refinedet.detectors import NMS_PRESETS
-from refinedet.detectors.config import DetectorConfig, resolve_nms
+from refinedet.detectors.config import DetectorConfig
 from refinedet.losses import LossConfig
+from refinedet.nms_config import resolve_nms
 from refinedet.registry import list_models, model_entry
 
 

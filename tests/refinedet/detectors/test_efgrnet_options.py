@@ -9,9 +9,9 @@ import refinedet
 import refinedet_ext as rx
 from refinedet import EFGRNetConfig
 from refinedet.config_files import list_configs, load_config
-from refinedet.detectors.config import resolve_nms
 from refinedet.engine.config import OptimConfig
 from refinedet.engine.optim import lr_factor
+from refinedet.nms_config import resolve_nms
 
 from .efgrnet_models import on_meta, tiny
 from .test_refinedet import make_batch

@@ -7,8 +7,8 @@ import torch
 
 import refinedet
 from refinedet.config_files import list_configs, load_config
-from refinedet.detectors.config import resolve_nms
 from refinedet.engine import OptimConfig, TrainConfig
+from refinedet.nms_config import resolve_nms
 
 NAME = "refinedetlite320_res2netlite72"
 ABLATIONS = "ablations/refinedetlite320_"

@@ -11,11 +11,11 @@ import torch
 import refinedet
 from refinedet.backbones.backbone_file import Origin, save_backbone
 from refinedet.config_files import list_configs, load_config
-from refinedet.detectors.config import resolve_nms
 from refinedet.engine.config import ModelConfig, RunConfig
 from refinedet.engine.start import build_model, with_model
 from refinedet.engine.train import train
 from refinedet.fine_tuning import start_from
+from refinedet.nms_config import resolve_nms
 
 NAME = "refinedet192_small"
 OPTIONS = {"input_size": 64, "tcb_channels": 16}

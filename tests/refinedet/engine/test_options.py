@@ -83,7 +83,7 @@ def test_early_stopping_and_the_table_of_the_best_model(
     assert (metrics["epoch"], metrics["step"]) == (1, 6)
     assert metrics["last"] == {"epoch": 3, "step": 12, "AP": 0.3}, "two evaluations after the best one"
     assert load_model(result.best).info["step"] == 6 and load_model(result.last).info["step"] == 12
-    assert "the best model, of epoch 2 (step 6)" in capsys.readouterr().out
+    assert "the best model by AP, of epoch 2 (step 6)" in capsys.readouterr().out
 
 
 def test_validation_without_objects(config, rendered, tmp_path, capsys) -> None:

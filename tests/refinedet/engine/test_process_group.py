@@ -169,7 +169,7 @@ def test_alone():
     assert alone.is_first and alone.from_first(lambda: 3) == 3 and alone.gather("x") == ["x"]
     assert list(alone.claim(range(5), 2)) == [range(2), range(2, 4), range(4, 5)]
     assert alone.add("images", 2) == 2 and alone.add("images", 3) == 5 and alone.add("other", 0) == 0
-    assert alone.device("cuda:1") == torch.device("cuda:1")
+    assert torch.device(alone.device("cuda:1")) == torch.device("cuda:1")
     with pytest.raises(ValueError, match="went wrong"):
         alone.from_first(lambda: fail("went wrong"))
 

@@ -22,7 +22,9 @@ def model():
 
 @pytest.mark.slow
 def test_a_package_gives_the_detections_of_the_model(model, tmp_path):
-    file = export_aot(model, tmp_path / "m.pt2", ["cell", "other cell"])
+    file = tmp_path / "m.pt2"
+    found = export_aot(model, file, ["cell", "other cell"])
+    assert found.batches == (1,) and found.detections == 5 and list(tmp_path.iterdir()) == [file]
     package = torch._inductor.aoti_load_package(str(file))
     metadata = package.loader.get_metadata()
     assert metadata["class_names"] == "cell\nother cell"
@@ -56,6 +58,6 @@ def test_the_command_refuses_what_cannot_be_compiled(model, tmp_path, capsys):
     weights = refinedet.save_model(model, tmp_path / "m.safetensors")
     start = ["export", "--weights", str(weights), "--aot", "true", "--output"]
     assert main([*start, str(tmp_path / "m.onnx")]) == 1
-    assert "aot: expected false" in capsys.readouterr().err
+    assert "aot: expected format pt2 with it, got onnx" in capsys.readouterr().err
     assert main([*start, str(tmp_path / "m.pt2"), "--dynamic_batch", "true", "--batch_size", "2"]) == 1
     assert "dynamic_batch: expected false with aot" in capsys.readouterr().err

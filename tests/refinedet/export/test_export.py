@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import importlib.util
 import subprocess
 import sys
@@ -8,41 +9,11 @@ import pytest
 import torch
 
 import refinedet
-from refinedet.cli import main
 from refinedet.export import export_onnx, export_program
 from refinedet.export.onnx_file import NEEDED
+from refinedet.model_info import ModelInfo
 
-MODELS = {
-    "refinedet192_small": {"input_size": 64, "tcb_channels": 16},
-    "efgrnet192_small": {"input_size": 128, "fgrm_channels": 16},
-    "padet192_small": {"input_size": 128, "decoder_channels": 16},
-    "refinedetlite320_res2netlite72": {
-        "input_size": 64,
-        "width": 8,
-        "mid_div": 2,
-        "head_channels": 16,
-        "head_inner": 8,
-    },
-}
-
-
-def build(name):
-    torch.manual_seed(0)
-    model = refinedet.create_model(name, 4, **MODELS[name], nms={"keep_top_k": 20, "score_threshold": 0.1}).train()
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-        model.head_outputs(images(model, 4))
-        for align in getattr(model, "fam", ()):  # offsets that move something: they start at zero
-            torch.nn.init.normal_(align.shift.weight, std=0.1)
-            torch.nn.init.normal_(align.offset.weight, std=0.1)
-    return model.eval()
-
-
-def images(model, count=2):
-    size = model.config.input_size
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)) * 50
+from .models import MODELS, build, images
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +42,19 @@ def test_a_program_takes_any_number_of_images(small):
             torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
 
+def test_a_program_says_what_it_is_and_takes_pixels(small, tmp_path):
+    path = tmp_path / "model.pt2"
+    export_program(small, path, class_names=["a", "b", "c"], pixels="uint8")
+    extra = {"refinedet": ""}
+    run = torch.export.load(path, extra_files=extra).module()
+    info = ModelInfo.from_json(extra["refinedet"], source="model.pt2")
+    assert info.classes == ("a", "b", "c") and info.batch == 1 and info.input_size == (64, 64)
+    assert info.outputs == "detections" and info.pixels == "uint8" and info.options == small.spec.options
+    pixels = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    for got, want in zip(run(pixels), small(pixels), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
 def test_a_program_runs_with_the_ops_alone(small, tmp_path):
     export_program(small, tmp_path / "model.pt2")
     code = (
@@ -88,7 +72,9 @@ def test_an_onnx_graph_gives_the_raw_outputs(name, tmp_path):
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     model, path = build(name), tmp_path / "model.onnx"
-    export_onnx(model, path, batch_size=2, dynamic_batch=True)
+    check = export_onnx(model, path, batch_size=2, dynamic_batch=True)
+    assert str(check).startswith("agrees with the model in ONNX Runtime ") and check.batches == (1, 2, 5)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     graph = onnx.load(path).graph
     assert {node.domain for node in graph.node} == {""}  # standard operations alone
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -123,18 +109,17 @@ def test_wrong_arguments_are_named(export, small, tmp_path):
         export(small, path, dynamic_batch=True)
     with pytest.raises(ValueError, match=r"dynamic_batch: expected one of \[True, False\], got 'yes'"):
         export(small, path, dynamic_batch="yes")
+    with pytest.raises(ValueError, match=r"pixels: expected one of \['uint8', 'float32'\], got 'bgr'"):
+        export(small, path, pixels="bgr")
+    with pytest.raises(ValueError, match="class_names: expected 3 names, one per foreground class, got 1"):
+        export(small, path, class_names=["a"])
+    with pytest.raises(FileNotFoundError, match="path: there is no folder"):
+        export(small, tmp_path / "none" / path.name)
+    with pytest.raises(ValueError, match="model: expected weights in float32, got torch.bfloat16"):
+        export(copy.deepcopy(small).bfloat16(), path)
+    by_hand = refinedet.RefineDet(refinedet.backbones.SmallNet(), refinedet.RefineDetConfig(input_size=64), 4).eval()
+    with pytest.raises(ValueError, match="model: expected one that create_model built"):
+        export(by_hand, path)
     with pytest.raises(ValueError, match="model: expected one in eval mode"):
         export(refinedet.create_model("refinedet192_small", 4).train(), path)
-    assert not path.exists()
-
-
-def test_command(small, tmp_path, capsys):
-    refinedet.save_model(small, tmp_path / "model.safetensors", class_names=["a", "b", "c"])
-    arguments = ["export", "--weights", str(tmp_path / "model.safetensors"), "--output"]
-    assert main([*arguments, str(tmp_path / "model.pt2")]) == 0
-    assert "model.pt2: " in capsys.readouterr().out and (tmp_path / "model.pt2").stat().st_size > 100_000
-    assert main([*arguments, str(tmp_path / "model.bin")]) == 1
-    assert "output: expected a file name that ends in .pt2 or .onnx, got" in capsys.readouterr().err
-    assert main([*arguments, str(tmp_path / "model.onnx"), "--nms", "coco"]) == 1
-    assert "nms: expected nothing for *.onnx, whose outputs are those of the network" in capsys.readouterr().err
-    assert not (tmp_path / "model.onnx").exists()
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,90 @@
+"""A network as an OpenVINO file, in float32 or quantised to 8 bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..detectors import Detector
+from ..extras import import_optional
+from ..model_info import KEY, ModelInfo
+from ..runtimes.open import open_session
+from .checks import check_path
+from .onnx_file import SUFFIX as ONNX_SUFFIX
+from .onnx_file import export_onnx
+from .verify import Check, compare, write_checked
+
+SUFFIX = ".xml"
+RT_INFO = [KEY, "model_info"]
+
+
+@torch.no_grad()
+def export_openvino(
+    model: Detector,
+    path: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    input_size: int | None = None,
+    batch_size: int = 1,
+    dynamic_batch: bool = False,
+    end_to_end: bool = False,
+    pixels: str = "float32",
+) -> Check:
+    """Write a network as an OpenVINO file, *.xml with its weights in *.bin beside it, and check it.
+
+    Options, inputs, outputs and errors are those of `export_onnx`, by whose graph the network comes to OpenVINO. Its
+    description stands in the model's rt_info under "refinedet", "model_info". ImportError also without openvino.
+    """
+    file = check_path(path, SUFFIX)
+    import_optional("openvino", "export to OpenVINO")
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / f"model{ONNX_SUFFIX}"
+        export_onnx(
+            model,
+            graph,
+            class_names=class_names,
+            input_size=input_size,
+            batch_size=batch_size,
+            dynamic_batch=dynamic_batch,
+            end_to_end=end_to_end,
+            pixels=pixels,
+        )
+        network, info = read_onnx(graph)
+    return write_checked(
+        file,
+        lambda made: save(network, info, made),
+        lambda made: compare(model, open_session(made, "openvino"), info),
+    )
+
+
+def read_onnx(graph: Path) -> tuple[Any, ModelInfo]:
+    """An ONNX file of `export_onnx` as an `openvino.Model`, and its description."""
+    import openvino
+
+    from ..runtimes.openvino_ops import extensions
+
+    core = openvino.Core()
+    for extension in extensions():
+        core.add_extension(extension)
+    network = core.read_model(graph)
+    text = network.get_rt_info(["framework", KEY]).astype(str)
+    return network, ModelInfo.from_json(text, source=str(graph))
+
+
+def save(network: Any, info: ModelInfo, path: Path) -> None:
+    """Write an `openvino.Model` and its weights as they are, with its description."""
+    import openvino
+
+    network.set_rt_info(info.to_json(), RT_INFO)
+    openvino.save_model(network, path, compress_to_fp16=False)
+
+
+def with_precision(info: ModelInfo, precision: str) -> ModelInfo:
+    """The description of the same network in another precision."""
+    return dataclasses.replace(info, precision=precision)
