@@ -24,7 +24,7 @@ pytestmark = [
 def run(weights: Path, output: Path, *images: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, EXAMPLES / "ray_predict.py", weights, output, *images]
     command += ["--actors=1", "--batch_size=1", "--part_size=3", "--score_threshold=0"]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=800, env=environment)
 
 
