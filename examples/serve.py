@@ -63,7 +63,10 @@ class DetectAPI(litserve.LitAPI):
         except ImageReadError as error:
             return error
 
-    def predict(self, x: Any) -> list[Any]:
+    def batch(self, inputs: list[Any]) -> list[Any]:
+        return inputs  # not stacked, as LitServe would: images have their own sizes
+
+    def predict(self, x: list[Any]) -> list[Any]:
         images = [image for image in x if not isinstance(image, Exception)]
         found = iter(self.predictor(images, score_threshold=self.score_threshold))
         return [image if isinstance(image, Exception) else next(found) for image in x]
@@ -72,6 +75,14 @@ class DetectAPI(litserve.LitAPI):
         if isinstance(output, Exception):
             return JSONResponse({"detail": str(output)}, 422)
         return JSONResponse({key: value for key, value in output.to_dict().items() if key != "path"})
+
+
+MAIN = os.getpid()
+
+
+def end(*_: Any) -> None:
+    """SIGTERM as Ctrl-C, after which alone LitServe ends its processes; of those, which are forked, quietly."""
+    raise KeyboardInterrupt if os.getpid() == MAIN else SystemExit
 
 
 def main() -> None:
@@ -93,6 +104,8 @@ def main() -> None:
         "--timeout", type=float, default=30.0, help="seconds for an upload, and for waiting in the queue"
     )
     options = parser.parse_args()
+    if options.batch_size < 2:  # LitServe then has other calls
+        parser.error(f"--batch_size: expected 2 or more, got {options.batch_size}")
     os.environ["REFINEDET_MAX_PIXELS"] = str(options.max_pixels)  # what the workers decode
     api = DetectAPI(
         options.weights,
@@ -109,7 +122,7 @@ def main() -> None:
         restart_workers=True,
     )
     server.app.state.limits = options
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # LitServe ends its processes after Ctrl-C alone
+    signal.signal(signal.SIGTERM, end)
     server.run(host=options.host, port=options.port, generate_client_file=False, log_level="warning")
 
 

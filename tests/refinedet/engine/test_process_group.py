@@ -151,8 +151,8 @@ def test_two_processes_measure_as_one(rendered, tmp_path, recipe):
     names = [c["name"] for c in json.loads((rendered / "annotations/test.json").read_text())["categories"]]
     file = refinedet.save_model(model, tmp_path / "m.safetensors", class_names=names)
     arguments = ["eval", "--weights", file, "--data.format=coco", f"--data.root={rendered}"]
-    arguments += ["--data.test.image_dir=train", "--data.test.annotation_file=annotations/train.json"]
-    arguments += ["--data.workers=0", "--data.eval_batch_size=5"]
+    arguments += ["--data.test.image_dir=test", "--data.test.annotation_file=annotations/test.json"]
+    arguments += ["--data.workers=0", "--data.eval_batch_size=3"]
     arguments += [] if recipe is None else [f"--multi_scale={recipe}"]
     assert main([*map(str, arguments), "--output", str(tmp_path / "one")]) == 0
     run = start(*arguments, "--output", tmp_path / "two")
