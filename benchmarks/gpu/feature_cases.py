@@ -20,7 +20,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 
 def feature_case(
-    op: str, name: str, ours: Op, inputs: list[Tensor], reference: Op, peers: dict[str, Op | None], flops: float
+    op: str, name: str, ours: Op, inputs: list[Tensor], reference: Op, peers: dict[str, Op | Peer | None], flops: float
 ) -> list[GpuCase]:
     """Forward, and forward with backward. The reference computes in float64."""
     return both_ways(
@@ -30,12 +30,18 @@ def feature_case(
             ours,
             lambda: inputs,
             on_cpu(precise(reference)),
-            {peer: None if run is None else Peer(run) for peer, run in peers.items()},
+            {peer: Peer(run) if callable(run) else run for peer, run in peers.items()},
             bytes=size_of(*inputs) + size_of(inputs[-1] if op == "deconv_sum" else inputs[0]),
             flops=flops,
             dtype=str(inputs[0].dtype)[6:],
         )
     )
+
+
+def in_float16(*inputs: Tensor) -> list[Tensor]:
+    """The same, for a peer without bfloat16: as fast as that on every GPU that has it."""
+    halved = [t.detach().half() if t.dtype == torch.bfloat16 else t.detach() for t in inputs]
+    return [new.requires_grad_(old.requires_grad) for new, old in zip(halved, inputs, strict=True)]
 
 
 def plain_deconv_sum(x: Tensor, weight: Tensor, bias: Tensor, lateral: Tensor) -> Tensor:
@@ -80,12 +86,15 @@ def deform_cases(device: str, small: bool) -> Iterator[GpuCase]:
                 def plain(x: Tensor, offset: Tensor, weight: Tensor, steps: dict[str, Any] = steps) -> Tensor:
                     return F.conv2d(x, weight, **steps) + 0 * offset[:, :1]
 
+                # torchvision has no kernel for bfloat16
+                half = dtype == torch.bfloat16
+                theirs = None if vision is None else Peer(peer, prepare=in_float16 if half else None)
                 yield from feature_case(
                     "deform_align",
                     f"B={images}, {channels} channels, {side}x{side}, {str(dtype)[6:]}, {order}",
                     partial(rx.deform_align, **steps),
                     [x.contiguous(memory_format=layout), offset, weight],
                     partial(rx.reference.deform_align, **steps),
-                    {"torchvision": vision and peer, "plain convolution": plain},
+                    {"torchvision, float16" if half else "torchvision": theirs, "plain convolution": plain},
                     2 * images * side**2 * channels * 9 * channels,
                 )

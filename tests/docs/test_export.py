@@ -28,6 +28,7 @@ def test_there_are_some():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # seven exports, on a machine that may do other things besides
 def test_they_run(tmp_path, monkeypatch, capsys):
     for package in NEEDS:
         pytest.importorskip(package, reason=f"{package} is not installed")

@@ -26,7 +26,7 @@ class Session(Protocol):
     runtime: its name and version, "ONNX Runtime 1.20.1". precision: what it computes in. info: what the file says.
     Called with images
     (B, 3, H, W) of the dtype that `ModelInfo.pixels` says, contiguous, it returns the outputs by their names:
-    those of `RAW_OUTPUTS` or of `DETECTIONS`, as `ModelInfo.outputs` says.
+    those of `RAW_OUTPUTS` or of `DETECTIONS`, as `ModelInfo.outputs` says. One call at a time.
     """
 
     runtime: str
