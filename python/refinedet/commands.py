@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from .engine.config import DEFAULT_MODEL, DataConfig, RunConfig
+from .engine.config import DataConfig, RunConfig
 
 
 def train(**sections: Any) -> None:
@@ -453,7 +453,7 @@ def demo(
 def inspect_dataset(
     data: DataConfig,
     root: str | None = None,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     input_size: int | None = None,
     output: str | None = None,
 ) -> None:
@@ -462,7 +462,8 @@ def inspect_dataset(
     Args:
         data: the data set, as for train.
         root: its folder, in place of --data.root.
-        model: whose anchors are compared with the boxes, a name of the registry.
+        model: whose anchors are compared with the boxes, a name of the registry; by default the model that
+            `refinedet train` takes without a configuration.
         input_size: side of that model's input in pixels; its own by default.
         output: folder for summary.txt, data.json, plots and drawn ground truth, which must not be there already;
             runs/data by default, or runs/data-2 and so on where that is in use.

@@ -20,7 +20,7 @@ from ..config_files import (
 )
 from ..user_modules import import_user_module, is_file_name
 from .names import OptionNames, did_you_mean
-from .run_config import eval_options, is_run_config
+from .run_config import data_options, eval_options, is_run_config
 from .usage import UsageError
 
 OF_RUNS = ("train", "find_lr", "pretrain")
@@ -77,6 +77,8 @@ def read_arguments(argv: Sequence[str], command: str, names: OptionNames) -> lis
             if command == "analyse":
                 for name in ("kind", "nms"):  # it has no metric to choose, and the model its own suppression
                     config.pop(name, None)
+        if command == "data" and is_run_config(config):
+            config = data_options(config)
         content = merge(content, checked(config, names, file))
     for pair in ALTERNATIVES:
         if typed.given.issuperset(pair):

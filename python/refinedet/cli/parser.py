@@ -56,7 +56,7 @@ WITH_CONFIG = {
     "pretrain": "YAML file, or the name of a shipped one; pretrain_imagenet by default",
     "eval": "YAML file with these options, or the config.yaml of a run: its data, metrics, nms and model",
     "analyse": "YAML file with these options, or the config.yaml of a run, which says data and model",
-    "data": "YAML file with these options",
+    "data": "YAML file with these options, or the config.yaml of a run, which says data and model",
 }
 IMPORT = (
     "a module of your own that registers models, by name or file; it is imported before anything else. May be repeated"

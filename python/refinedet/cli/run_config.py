@@ -1,4 +1,4 @@
-"""The configuration of a run as options of `refinedet eval` and `refinedet analyse`."""
+"""The configuration of a run as options of `refinedet eval`, `refinedet analyse` and `refinedet data`."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def eval_options(content: Mapping[str, Any], file: Path, *, has_weights: bool) -
             raise UsageError(f"--weights: expected a model file, as there is no {name} of the run {file} in {looked}")
         options["weights"] = str(found[0])
     return options
+
+
+def data_options(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of data that a run's configuration says: its data, and its model with the size of its input.
+
+    UsageError for a run with anchors of its own, as the command knows those of the registry.
+    """
+    options = {key: value for key, value in content.items() if key not in (*RUN_ALONE, "output")}
+    model = content.get("model")
+    if not isinstance(model, Mapping):
+        return options
+    changed = model.get("options") if isinstance(model.get("options"), Mapping) else {}
+    own = [name for name in changed or {} if str(name).startswith("anchor_")]
+    if own:
+        raise UsageError(f"model.options.{own[0]}: expected none, as refinedet data knows the registry's anchors alone")
+    size = (changed or {}).get("input_size")
+    found = {"model": model.get("name"), "input_size": size}
+    return {**options, **{name: value for name, value in found.items() if value is not None}}
 
 
 def analysis_options(run: str) -> list[str]:

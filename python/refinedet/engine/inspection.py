@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ..config_files import OWN_DATA, load_config
 from ..coverage import GOOD_IOU, Choice, anchors_of, better_choices, cover
 from ..data.annotations import AnnotationTable
 from ..data.dataset import DetectionDataset
@@ -27,7 +28,7 @@ from ..data.summary import describe
 from ..folders import check_folder, make_folder
 from ..text_table import align
 from ..visualize import draw_detections, draw_grid
-from .config import DEFAULT_MODEL, DataConfig
+from .config import DataConfig
 from .splits import open_parts
 
 logger = logging.getLogger(__name__)
@@ -42,14 +43,15 @@ _NAMED = 20  # problems of one kind in the text; data.json has all
 def inspect_data(
     config: DataConfig,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     input_size: int | None = None,
     output: str | Path = "runs/data",
 ) -> str:
     """Looks at a whole data set, every image included, and returns what there is to say; writes that and more to a
     folder.
 
-    model, input_size: whose anchors are compared with the boxes; None is the model's own size.
+    model, input_size: whose anchors are compared with the boxes; None is the model of the recipe for one's own data,
+    and the model's own size.
     output: a folder that gets `summary.txt`, `data.json` (the same as numbers, with every problem and every pair of
     duplicates), `classes.png`, `boxes.png`, `sheet.png` (ground truth drawn on 16 images in which every class appears
     as far as that goes) and, where there are duplicates, `duplicates.png`.
@@ -61,6 +63,9 @@ def inspect_data(
     for name in RESULTS:
         if (folder / name).exists():
             raise ValueError(f"output: {folder / name} exists; give another folder")
+    if model is None:
+        recipe = load_config(OWN_DATA)["model"]
+        model, input_size = recipe["name"], input_size or recipe["options"]["input_size"]
     anchors, side = anchors_of(model, input_size)
     parts = open_parts(config)
     names = next(iter(parts.values())).class_names

@@ -111,3 +111,26 @@ def test_the_usual_folder_is_a_free_one(
     for folder in ("runs/data", "runs/data-2"):
         assert main(["data", str(root), "--data.classes=[car, dog]", "--model=refinedet192_small"]) == 0
         assert f"written to {folder}/" in capsys.readouterr().out and (tmp_path / folder / "data.json").is_file()
+
+
+def test_the_configuration_of_a_run_says_data_and_model(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"model: {{name: refinedet192_small, options: {{input_size: 256, nms: coco}}}}\n"
+        f"data: {{root: {root}, classes: [car, dog]}}\ntrain: {{epochs: 3}}\noutput: runs/x\n"
+    )
+    start = ["data", f"--output={tmp_path / 'out'}"]
+    assert main([*start, f"--config={config}"]) == 0
+    assert "anchors of refinedet192_small at 256 px" in capsys.readouterr().out
+    config.write_text("model: {name: refinedet192_small, options: {anchor_sizes: [8, 16, 32, 64]}}\n")
+    assert main(["data", str(root), f"--config={config}"]) == 2
+    assert "model.options.anchor_sizes: expected none" in capsys.readouterr().err
+
+
+def test_without_a_model_it_is_that_of_the_recipe(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", str(root), "--data.classes=[car, dog]", f"--output={tmp_path / 'out'}"]) == 0
+    assert "anchors of refinedetlite320_efficientnet_lite0 at 384 px" in capsys.readouterr().out
