@@ -489,6 +489,7 @@ def speed(
     threads: int | None = None,
     seconds: float = 10.0,
     optimize: Literal["off", "auto", "float32", "bfloat16"] = "off",
+    runtime: Literal["torch", "onnxruntime", "openvino"] = "torch",
     images: list[str] | None = None,
     num_classes: int | None = None,
     input_size: int | None = None,
@@ -504,9 +505,11 @@ def speed(
             model whose paper gives a speed.
         device: where to run, such as cpu or cuda.
         batch_sizes: images in one pass of the network.
-        threads: of torch on the CPU; by default as many as torch takes.
+        threads: of the network on the CPU; by default as many as the runtime takes.
         seconds: to repeat each model and batch size for; at least five repetitions are measured however long they take.
-        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest.
+        optimize: run a copy of the network that is rewritten for the CPU, in this precision; auto takes the fastest. In
+            other runtimes than torch: the precision alone.
+        runtime: what runs the networks, which are exported for the others, on the CPU.
         images: image files, folders, or patterns in quotes, whose first 64 images are used in turn; by default smooth
             noise, in which a trained model finds little.
         num_classes: of models of the registry, including background; by default those that the paper's figure was
@@ -530,6 +533,7 @@ def speed(
         threads=threads,
         seconds=seconds,
         optimize=optimize,
+        runtime=runtime,
         images=images,
         progress=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from ..checks import check_choice, check_integer, check_range
 from ..detectors import Detector
 from ..detectors.published import PUBLISHED, Published, published_speeds
 from ..devices import resolve_device
+from ..export import export_onnx
 from ..inference.images import load_image
 from ..inference.network import Network, OneSize
 from ..inference.sources import find_sources
 from ..inference.video import is_video_name
 from ..optimize import CHOICES, optimize_for_inference
 from ..registry import create_model, list_models, model_entry
+from ..runtimes import RUNTIMES, RuntimeModel, open_model
 from ..weights import load_model, outline, read_header
 from .machine import Machine, describe_machine
 from .timing import time_calls
@@ -116,6 +119,7 @@ def measure_speed(
     threads: int | None = None,
     seconds: float = 10.0,
     optimize: str = "off",
+    runtime: str = "torch",
     images: Sequence[str] | None = None,
     progress: bool = False,
 ) -> SpeedReport:
@@ -131,9 +135,11 @@ def measure_speed(
     suppression has as much to do as `images` give it.
 
     contestants: as `plan_speed` gives them. device: such as cpu or cuda. batch_sizes: images in a call. threads: of
-    torch on the CPU; None leaves their number as it is. seconds: for each detector and batch size. optimize: "off", or
-    the dtype of `optimize_for_inference`, on a CPU. images: files, folders or patterns, of which up to 64 are used in
-    turn; None is smooth noise. progress: show on stderr how far it is, where that is a terminal.
+    the network on the CPU; None leaves their number as it is. seconds: for each detector and batch size. optimize:
+    "off", or the dtype of `optimize_for_inference`, on a CPU; in other runtimes the precision alone. runtime: "torch",
+    "onnxruntime" or "openvino", in which networks run as exported, on a CPU. images: files, folders or patterns, of
+    which up to 64 are used in turn; None is smooth noise. progress: show on stderr how far it is, where that is a
+    terminal.
 
     Raises ValueError or FileNotFoundError for what does not fit before anything is measured; FloatingPointError for a
     network that overflows.
@@ -146,6 +152,9 @@ def measure_speed(
     where = resolve_device(device)
     if optimize != "off" and where.type != "cpu":
         raise ValueError(f"optimize: expected off on {device}, as the copy runs on the CPU alone, got {optimize!r}")
+    check_choice(runtime, "runtime", tuple(RUNTIMES))
+    if runtime != "torch" and where.type != "cpu":
+        raise ValueError(f"runtime: expected torch on {device}, as the others run on the CPU alone, got {runtime!r}")
     if threads is not None:
         check_integer(threads, "threads", 1)
     pixels = None if images is None else _read_images(images)
@@ -160,9 +169,10 @@ def measure_speed(
             side = contestant.side
             inputs = noise_images(max(sizes), side) if pixels is None else sized(pixels, side)
             model = _build(contestant, inputs, where)
+            other = None if runtime == "torch" else _in_runtime(model, side, runtime, threads, optimize)
             for size in sizes:
-                network = OneSize(model, side)
-                if optimize != "off":
+                network: Network = OneSize(model, side) if other is None else other
+                if other is None and optimize != "off":
                     fast = optimize_for_inference(model, dtype=optimize, input_size=side, batch_size=size)
                     network = OneSize(fast, side)
                 rows.append(_measure(contestant, network, inputs, size, seconds))
@@ -171,6 +181,7 @@ def measure_speed(
         "device": device,
         "seconds": seconds,
         "optimize": optimize,
+        "runtime": runtime,
         "images": None if images is None else list(images),
     }
     return SpeedReport(machine, settings, rows)
@@ -237,6 +248,14 @@ def _build(contestant: Contestant, images: Sequence[np.ndarray], device: torch.d
     model.to(device)
     make_as_busy_as_trained(model, images)
     return model
+
+
+def _in_runtime(model: Detector, side: int, runtime: str, threads: int | None, optimize: str) -> RuntimeModel:
+    """The same network, thresholds and suppression in another runtime, for any number of images."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        export_onnx(model, file, input_size=side, batch_size=2, dynamic_batch=True)
+        return open_model(file, runtime, threads=threads, optimize=optimize)
 
 
 def _read_images(named: Iterable[str]) -> list[np.ndarray]:

@@ -34,7 +34,9 @@ def format_table(report: SpeedReport) -> str:
         shown |= {figure.device: f"{figure.device} ({figure.paper.name}, {figure.table})" for figure in published}
         lines.append(_cells(row, published, first))
     notes = ["", f"papers: {'; '.join(shown.values())}"] if shown else []
-    return "\n".join([report.machine.line(), "", *align(lines, left=2), *notes])
+    runtime = report.settings.get("runtime", "torch")
+    head = [report.machine.line(), *([] if runtime == "torch" else [f"networks in {runtime}"])]
+    return "\n".join([*head, "", *align(lines, left=2), *notes])
 
 
 def to_dict(report: SpeedReport) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def test_a_file_has_its_own_classes(weights):
         ({"device": "cuda:99"}, "device: expected one that is here, got 'cuda:99'"),
         ({"optimize": "int8"}, "optimize: expected one of"),
         ({"device": "meta", "optimize": "auto"}, "optimize: expected off on meta"),
+        ({"runtime": "tensorrt"}, "runtime: expected one of"),
+        ({"device": "meta", "runtime": "openvino"}, "runtime: expected torch on meta"),
         ({"images": ["0"]}, "images: expected image files, got a camera"),
         ({"images": []}, "images: expected at least one, got none"),
     ],
@@ -164,6 +166,16 @@ def _report(names, batches=(1, 8)):
     ]
     machine = measure.describe_machine(torch.device("cpu"))
     return SpeedReport(machine, {"device": "cpu"}, rows)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_in_another_runtime(weights, runtime):
+    for module in ("onnx", "onnxscript", runtime):
+        pytest.importorskip(module)
+    plan = plan_speed([str(weights)])
+    here, there = (measure_speed(plan, batch_sizes=[1, 3], seconds=0, runtime=name) for name in ("torch", runtime))
+    assert [row.detections for row in there.rows] == pytest.approx([row.detections for row in here.rows], rel=0.1)
+    assert f"networks in {runtime}" in format_table(there) and "networks in" not in format_table(here)
 
 
 def test_the_table_has_the_papers_figures_beside_the_measured_ones():
