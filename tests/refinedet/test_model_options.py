@@ -50,7 +50,7 @@ def test_a_checkpoint_from_before(tmp_path: Path) -> None:
     content[RUN] |= {
         "class_names": ["cell"],
         "model": {"name": "padet192_small", "options": {"negative_ratio": 2.0}},
-        "config": {"model": {"name": "padet192_small", "options": {"negative_ratio": 2.0}}},
+        "config": {"model": {"name": "padet192_small", "options": {"negative_ratio": 2.0}}, "data": {"batch_size": 2}},
     }
     torch.save(content, tmp_path / "last.ckpt")
     found = read_checkpoint(str(tmp_path / "last.ckpt")).run
