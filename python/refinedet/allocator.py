@@ -21,7 +21,8 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     third of the time of a training step on a CPU. Kept memory makes the process larger by what lies between its blocks
     (measured: by a quarter), and stays with it until it ends.
 
-    Nothing is done where another allocator or C library is in use, or where one of `SETTINGS` is in `environment`.
+    Nothing is done with another C library, or where one of `SETTINGS` is in `environment`; another allocator that was
+    loaded before the C library's takes no notice.
     """
     if any(name in environment for name in SETTINGS):
         return False

@@ -114,9 +114,8 @@ def predict(
     try:
         with SharedBar(processes, total) as bar:
             with ExitStack() as stack, warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_, **__: _say(
-                    str(message)
-                )  # such as of a video that was cut off
+                # such as of a video that was cut off
+                warnings.showwarning = lambda message, *_, **__: _say(str(message))
                 report: DetectionsFile | PartFile
                 if parts:
                     report = PartFile(parts[processes.rank], [source_key(source) for source in sources])

@@ -15,9 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
-import refinedet
 from refinedet import Predictor
 from refinedet.cli import main
 from refinedet.data.image_io import read_image
@@ -25,20 +23,12 @@ from refinedet.engine.predict import plan_outputs, predict
 from refinedet.inference.sources import find_sources
 from refinedet.inference.video import read_frames, stated_rate
 
-from ..inference.makers import Camera, write_video
-
-NAMES = ["red", "white", "platelet"]
+from ..inference.makers import NAMES, Camera, save_small_model, write_video
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    options = {"input_size": 64, "tcb_channels": 16, "nms": {"keep_top_k": 5, "iou_threshold": 0.3}}
-    model = refinedet.create_model("refinedet192_small", 4, **options)
-    with torch.no_grad():  # statistics for the batch norms, so that the scores are not all 0 or 1
-        for _ in range(20):
-            model(torch.randn(4, 3, 64, 64) * 50)
-    return refinedet.save_model(model, tmp_path_factory.mktemp("weights") / "m.safetensors", class_names=NAMES)
+    return save_small_model(tmp_path_factory.mktemp("weights"))
 
 
 def write_photo(path: Path, seed: int = 0) -> Path:

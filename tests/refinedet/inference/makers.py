@@ -6,6 +6,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+
+import refinedet
+
+NAMES = ["red", "white", "platelet"]
+
+
+def save_small_model(folder: Path) -> Path:
+    """A small model that finds something in any image, five boxes at most."""
+    torch.manual_seed(0)
+    options = {"input_size": 64, "tcb_channels": 16, "nms": {"keep_top_k": 5, "iou_threshold": 0.3}}
+    model = refinedet.create_model("refinedet192_small", 4, **options)
+    with torch.no_grad():  # statistics for the batch norms, so that the scores are not all 0 or 1
+        for _ in range(20):
+            model(torch.randn(4, 3, 64, 64) * 50)
+    return refinedet.save_model(model, folder / "m.safetensors", class_names=NAMES)
 
 
 def write_video(path: Path, frames: int = 6, size: tuple[int, int] = (64, 48), rate: float = 10.0) -> Path:
