@@ -82,9 +82,12 @@ void take_clip_to(const std::optional<std::vector<double>>& clip_to, Args& args)
 // or of the last dimensions of that, so that its rows repeat. Returns the device.
 Device check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors);
 
-// torch's own pool, with torch.set_num_threads obeyed; and its matrix product, with these or on the current stream.
+// torch's own pool, with torch.set_num_threads obeyed.
 ParallelFor torch_threads();
-Gemm torch_gemm(Device device);
+
+// Matrix products of that type with torch's threads, or on the current stream; of float32 on a GPU in the precision of
+// torch's convolutions.
+Gemm torch_gemm(Device device, DType dtype);
 
 // Throws where a C function of torch failed, saying what could not be done: check_status(code, "could not ...").
 void check_status(AOTITorchError code, const char* failure);
@@ -115,7 +118,8 @@ void run(Device device, const Args& args) {
       } else {
         const Tensor workspace = new_tensor({cuda_bytes(args)}, ScalarType::Byte, device);
         if constexpr (kMultiplies) {
-          return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream(), torch_gemm(device));
+          const Gemm gemm = torch_gemm(device, args.shape.dtype);
+          return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream(), gemm);
         } else {
           return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream());
         }
@@ -123,7 +127,7 @@ void run(Device device, const Args& args) {
     }
   }
   if constexpr (kMultiplies) {
-    cpu_kernel(args, torch_threads(), torch_gemm(device));
+    cpu_kernel(args, torch_threads(), torch_gemm(device, args.shape.dtype));
   } else {
     cpu_kernel(args, torch_threads());
   }

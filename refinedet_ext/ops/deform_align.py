@@ -37,7 +37,9 @@ def deform_align(
     input: (B, C, H, W), contiguous or channels_last; the result has the same layout.
     offset: (B, 2*og*kh*kw, Ho, Wo) or None; of offset group g and tap k = i*kw + j, channel 2*(g*kh*kw + k) is dy, the
         next one dx. Each of the og groups moves C / og channels.
-    weight: (Co, C / groups, kh, kw); the groups follow from its shape. bias: (Co,) or None.
+    weight: (Co, C / groups, kh, kw); the groups follow from its shape. A GPU multiplies it as it lies if it is
+        channels_last and C / groups * kh * kw a multiple of 8, else puts it into that order in every call.
+    bias: (Co,) or None.
     stride, padding, dilation: one integer, or (vertical, horizontal).
     mask: (B, og*kh*kw, Ho, Wo) or None.
     center: (B, 2*og, Ho, Wo) or None, one (dy, dx) per offset group, added to the offsets of all taps. The sum is never
@@ -52,6 +54,10 @@ def deform_align(
     sampled values, their gradients, and every tile's part of the weights' gradient are rounded to the type. float64
     input is for the CPU. Under autocast input, weight and bias are cast to its dtype, but for float64, which stays;
     offset, center and mask stay as they are.
+
+    A GPU multiplies float32 as in torch's convolutions: in TF32, which keeps ten bits of a factor's fraction, unless
+    `torch.backends.cudnn.allow_tf32` is False (or `torch.backends.cudnn.conv.fp32_precision` "ieee"). Compiled and
+    exported calls look that up when they run; in a process without Python it is float32.
 
     Pixels outside the input count as zero. A position at or beyond -1 or the size, infinite or NaN, reads zero, and
     offset, center, mask and input get no gradient from it. At whole pixels, where the bilinear interpolation has two
