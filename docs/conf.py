@@ -15,7 +15,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["README.md", "scripts"]
+exclude_patterns = ["scripts"]
 
 # Pages: what GitHub shows the same. Headings get GitHub's anchors, so that page.md#heading works on both.
 myst_enable_extensions = ["dollarmath", "tasklist"]
@@ -31,12 +31,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 default_role = "py:obj"  # `name` in a docstring is a link where the reference has that name, else plain code
-nitpick_ignore_regex = [
-    ("py:obj", ".*"),
-    # what the signatures name of other packages: their inventories are on the network
-    ("py:class", r"(Any|ArrayLike|Callable|Literal|Mapping|Path|Self|Sequence|Tensor|np\.\w+|optional)"),
-    ("py:class", r"(argparse|collections|cv2|lightning|numpy|os|pandas|pathlib|supervision|torch|typing)\..*"),
-]
+autodoc_inherit_docstrings = False  # torch's own would come along
 
 html_theme = "furo"
 html_title = f"refinedet-ext {release}"

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def _world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """cells/ (train, val and test), photos/, photo.jpg, best.safetensors and runs/train/best.safetensors, as docs/README.md promises."""
+    """What docs/README.md promises: cells/, photos/, photo.jpg, best.safetensors, runs/train/best.safetensors."""
     import torch
 
     import refinedet
