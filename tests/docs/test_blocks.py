@@ -35,12 +35,17 @@ def test_blocks_run(page, world, capsys):
     for package in needs(page):
         pytest.importorskip(package, reason=f"{page} needs {package}, which is not installed")
     scope: dict[str, object] = {"__name__": "__page__"}
+    printed = ""
     for block in blocks(page):
         if block.not_run is not None:
             continue
         if block.language == "python":
             empty_lines = "\n" * (block.line - 1)  # so that a traceback names the page's line
+            capsys.readouterr()
             exec(compile(empty_lines + block.text, str(ROOT / page), "exec"), scope)
+            printed = capsys.readouterr().out
+        elif block.language == "text" and block.follows:
+            assert printed == block.text, f"{page}:{block.line}: expected what the block above prints"
         elif block.language == "sh":
             run_commands(block, capsys)
 
