@@ -31,15 +31,14 @@ myst_heading_anchors = 4
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True  # a class's "Attributes:" stay in its text
-napoleon_custom_sections = [("Source", "References"), "Shape"]
+napoleon_custom_sections = [("Attributes", "params_style"), ("Source", "References"), "Shape"]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 default_role = "py:obj"  # `name` in a docstring is a link where the reference has that name, else plain code
 autodoc_inherit_docstrings = False  # torch's own would come along
 
-smartquotes = False  # they make dashes of options
+smartquotes_action = "D"  # dashes; quotes stay as code has them
 
 html_theme = "furo"
 html_title = f"refinedet-ext {release}"

@@ -20,8 +20,8 @@ EVERYWHERE = {"help", "import", "print_config"}
 
 
 def inline(text: str) -> list[nodes.Node]:
-    """Plain text with `code` in backticks."""
-    parts = re.split(r"`([^`]+)`", text)
+    """Plain text with `code` in backticks, or --like.this."""
+    parts = re.split(r"`([^`]+)`", re.sub(r"(?<![\w`-])--\w[\w.]*\w", r"`\g<0>`", text))
     return [nodes.literal(part, part) if place % 2 else nodes.Text(part) for place, part in enumerate(parts) if part]
 
 
