@@ -82,7 +82,7 @@ setup(
     packages=find_packages(".", include=["refinedet_ext", "refinedet_ext.*"])
     + find_packages("python", include=["refinedet", "refinedet.*"]),
     package_dir={"refinedet": "python/refinedet"},
-    # The libraries are not listed: build_ext puts those of this build in place, the folder may hold an editable install's.
+    # Not the libraries: build_ext puts those of this build in place, while the folder may hold an editable install's.
     package_data={"refinedet_ext": ["py.typed"], "refinedet": ["configs/**/*.yaml", "py.typed"]},
     ext_modules=[Extension("refinedet_ext._numpy_ops", sources=[])],
     cmdclass={"build_ext": CMakeBuild},

@@ -72,4 +72,5 @@ def run(face: Any, name: str, device: str) -> list[Tensor]:
 for name in sorted(calls):
     for device in devices:
         torch.testing.assert_close(run(rx, name, device), run(rx.reference, name, "cpu"), rtol=1e-4, atol=1e-5)
-print(f"{len(calls)} ops of refinedet_ext {rx.__version__} work with torch {torch.__version__} on {' and '.join(devices)}")
+where = " and ".join(devices)
+print(f"{len(calls)} ops of refinedet_ext {rx.__version__} work with torch {torch.__version__} on {where}")

@@ -1,4 +1,4 @@
-"""What is committed: small images, workflows that call what exists, one list of Pythons and one oldest torch everywhere."""
+"""What is committed: small images, workflows that call what exists, one list of Pythons and one oldest torch."""
 
 from __future__ import annotations
 
