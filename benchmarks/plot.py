@@ -49,7 +49,7 @@ def draw(report: Report, path: Path) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     figure.suptitle(
-        "Times as fast as the best peer: a dot for every case, a line at the median; full: float32, hollow: half types\n"
+        "Times as fast as the best peer: a dot for every case, a line at the median; hollow: half types\n"
         f"One thread, {report.machine.processor}, torch {report.machine.torch}, {report.machine.date}",
         fontsize=9,
     )
