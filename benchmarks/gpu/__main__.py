@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 
+import torch
+
 from .catalog import MACHINE, State, tasks
 from .device import Gpu
 from .results import short_line
@@ -19,6 +21,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD")
     options = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("no GPU that this torch can use")
     device = Gpu()
     found = tasks("all", device, State())
     wanted = [task for task in found if task.key == MACHINE or any(word in task.key for word in options.words or [""])]

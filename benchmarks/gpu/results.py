@@ -121,7 +121,7 @@ class Results:
         hidden = len(failures) - SHOWN_FAILURES
         tail = [self.head()]
         if failures:
-            tail += ["", f"{len(failures)} failures:", *failures[:SHOWN_FAILURES]]
+            tail += ["", f"failures: {len(failures)}", *failures[:SHOWN_FAILURES]]
             tail += [f"... and {hidden} more in {SUMMARY}"] if hidden > 0 else []
         tail += ["", *("  ".join([name.ljust(16), result, f"{s} s", note]) for name, result, s, note in self._lines())]
         reached = [target["reached"] for row in self.timed() for target in row["targets"]]

@@ -35,7 +35,8 @@ def run(wanted: Sequence[Task], device: Device, done: set[str]) -> Iterator[dict
             row = {"error": in_a_line(error)}
         alive = device.alive()
         if not alive and "error" not in row:
-            row["error"] = "the GPU was lost"
+            # what came after the error that took it was none of the op's
+            row["error"] = f"the GPU was lost; {row.get('unchecked', '')}".rstrip("; ")
         yield {"row": {"key": task.key, "seconds": round(time.monotonic() - began, 2), **row}, "alive": alive}
         if not alive:
             return
