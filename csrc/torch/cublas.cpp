@@ -60,7 +60,10 @@ int to_int(int64_t size) {
 }
 
 int type_of(const Matrix& m) {
-  return m.dtype == DType::f16 ? cublas::kFloat16 : m.dtype == DType::bf16 ? cublas::kBFloat16 : cublas::kFloat32;
+  return m.dtype == DType::f16    ? cublas::kFloat16
+         : m.dtype == DType::bf16 ? cublas::kBFloat16
+         : m.dtype == DType::f64  ? cublas::kFloat64
+                                  : cublas::kFloat32;
 }
 
 bool has_dense_rows(const Matrix& m) { return m.column_stride == 1 && m.row_stride >= m.columns; }
@@ -69,7 +72,7 @@ bool has_dense_rows(const Matrix& m) { return m.column_stride == 1 && m.row_stri
 struct Factor {
   explicit Factor(const Matrix& m)
       : operation(has_dense_rows(m) ? cublas::kAsItLies : cublas::kTransposed),
-        line(to_int(has_dense_rows(m) ? m.row_stride : m.column_stride)) {}
+        line(to_int(std::max<int64_t>(1, has_dense_rows(m) ? m.row_stride : m.column_stride))) {}
   int operation, line;
 };
 
@@ -99,21 +102,26 @@ void multiply_on_gpu(const Matrix& a, const Matrix& b, const Matrix& out, bool a
   const Factor first(b), second(a);
   const int m = to_int(out.columns), n = to_int(out.rows), k = to_int(a.columns), type = type_of(out);
   const int line = to_int(out.row_stride), count = to_int(out.count);
-  const float alpha = 1, beta = add ? 1 : 0;
+  // The factors of product and sum are in the type of the sums.
+  const bool wide = type == cublas::kFloat64;
+  const float alpha32 = 1, beta32 = add ? 1 : 0;
+  const double alpha64 = 1, beta64 = add ? 1 : 0;
+  const void* const alpha = wide ? static_cast<const void*>(&alpha64) : &alpha32;
+  const void* const beta = wide ? static_cast<const void*>(&beta64) : &beta32;
+  const int compute = wide ? cublas::kComputeFloat64 : cublas::kComputeFloat32;
   void* const handle = cublas::handle();
-  const MathMode mode(handle, type != cublas::kFloat32 ? cublas::kFloat32Sums
-                              : tf32                   ? cublas::kTf32Math
-                                                       : cublas::kDefaultMath);
+  const bool half = type == cublas::kFloat16 || type == cublas::kBFloat16;
+  const MathMode mode(handle, half ? cublas::kFloat32Sums : tf32 ? cublas::kTf32Math : cublas::kDefaultMath);
   if (count == 1) {
-    check(cublas::functions().gemm(handle, first.operation, second.operation, m, n, k, &alpha, b.data, type, first.line,
-                                   a.data, type, second.line, &beta, out.data, type, line, cublas::kComputeFloat32,
+    check(cublas::functions().gemm(handle, first.operation, second.operation, m, n, k, alpha, b.data, type, first.line,
+                                   a.data, type, second.line, beta, out.data, type, line, compute,
                                    cublas::kDefaultAlgorithm),
           "cublasGemmEx");
   } else {
-    check(cublas::functions().gemm_strided_batched(handle, first.operation, second.operation, m, n, k, &alpha, b.data,
+    check(cublas::functions().gemm_strided_batched(handle, first.operation, second.operation, m, n, k, alpha, b.data,
                                                    type, first.line, b.matrix_stride, a.data, type, second.line,
-                                                   a.matrix_stride, &beta, out.data, type, line, out.matrix_stride,
-                                                   count, cublas::kComputeFloat32, cublas::kDefaultAlgorithm),
+                                                   a.matrix_stride, beta, out.data, type, line, out.matrix_stride,
+                                                   count, compute, cublas::kDefaultAlgorithm),
           "cublasGemmStridedBatchedEx");
   }
 }

@@ -7,18 +7,18 @@
 
 namespace refinedet::torch_ops {
 
-// out = a b, or out += a b with `add`, on the current device and torch's current stream there. float32, rounded to TF32
-// first with `tf32`, float16 or bfloat16; sums are float32.
+// out = a b, or out += a b with `add`, on the current device and torch's current stream there. Sums are in the
+// accumulate type; with `tf32` factors in float32 are rounded to TF32 first.
 void multiply_on_gpu(const Matrix& a, const Matrix& b, const Matrix& out, bool add, bool tf32);
 
 // What is called of cuBLAS, with its types spelt out, so that its headers are not needed: enumerations are int.
 namespace cublas {
 
-inline constexpr int kAsItLies = 0, kTransposed = 1;                      // cublasOperation_t
-inline constexpr int kFloat32 = 0, kFloat16 = 2, kBFloat16 = 14;          // cudaDataType
-inline constexpr int kComputeFloat32 = 68;                                // cublasComputeType_t
-inline constexpr int kDefaultMath = 0, kTf32Math = 3, kFloat32Sums = 16;  // cublasMath_t
-inline constexpr int kDefaultAlgorithm = -1;                              // cublasGemmAlgo_t
+inline constexpr int kAsItLies = 0, kTransposed = 1;                            // cublasOperation_t
+inline constexpr int kFloat32 = 0, kFloat64 = 1, kFloat16 = 2, kBFloat16 = 14;  // cudaDataType
+inline constexpr int kComputeFloat32 = 68, kComputeFloat64 = 70;                // cublasComputeType_t
+inline constexpr int kDefaultMath = 0, kTf32Math = 3, kFloat32Sums = 16;        // cublasMath_t
+inline constexpr int kDefaultAlgorithm = -1;                                    // cublasGemmAlgo_t
 
 struct Functions {
   int (*get_math_mode)(void* handle, int* mode);

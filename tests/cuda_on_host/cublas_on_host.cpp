@@ -31,13 +31,14 @@ float to_tf32(float x) {
 
 // `depth` numbers of each of `lines` rows, one row after the other.
 template <class T>
-std::vector<float> packed(const T* data, int lines, int depth, int64_t line_step, int64_t depth_step, bool tf32) {
-  std::vector<float> all(static_cast<size_t>(lines) * static_cast<size_t>(depth));
+std::vector<Accumulate<T>> packed(const T* data, int lines, int depth, int64_t line_step, int64_t depth_step,
+                                  bool tf32) {
+  std::vector<Accumulate<T>> all(static_cast<size_t>(lines) * static_cast<size_t>(depth));
   auto to = all.begin();
   for (int i = 0; i < lines; ++i) {
     for (int k = 0; k < depth; ++k) {
-      const float x = load(data[i * line_step + k * depth_step]);
-      *to++ = tf32 ? to_tf32(x) : x;
+      const Accumulate<T> x = load(data[i * line_step + k * depth_step]);
+      *to++ = tf32 ? static_cast<Accumulate<T>>(to_tf32(static_cast<float>(x))) : x;
     }
   }
   return all;
@@ -50,14 +51,18 @@ int gemm_strided_batched(void* handle, int a_operation, int b_operation, int m, 
   const bool a_turned = a_operation == kTransposed, b_turned = b_operation == kTransposed;
   const bool fits = m >= 0 && n >= 0 && k >= 0 && a_line >= std::max(1, a_turned ? k : m) &&
                     b_line >= std::max(1, b_turned ? n : k) && c_line >= std::max(1, m);
-  const bool known = (a_type == kFloat32 || a_type == kFloat16 || a_type == kBFloat16) && a_type == b_type &&
-                     a_type == c_type && compute_type == kComputeFloat32 && algorithm == kDefaultAlgorithm &&
-                     *static_cast<const float*>(alpha) == 1;
+  const bool wide = a_type == kFloat64;
+  const auto scalar = [&](const void* p) {
+    return wide ? *static_cast<const double*>(p) : static_cast<double>(*static_cast<const float*>(p));
+  };
+  const bool known = (wide || a_type == kFloat32 || a_type == kFloat16 || a_type == kBFloat16) && a_type == b_type &&
+                     a_type == c_type && compute_type == (wide ? kComputeFloat64 : kComputeFloat32) &&
+                     algorithm == kDefaultAlgorithm && scalar(alpha) == 1;
   if (!fits || !known) {
     return kInvalidValue;
   }
   const bool tf32 = a_type == kFloat32 && *static_cast<int*>(handle) == kTf32Math;
-  const double old = static_cast<double>(*static_cast<const float*>(beta));
+  const double old = scalar(beta);
   const auto run = [&]<class T>(Tag<T>) {
     for (int matrix = 0; matrix < count; ++matrix) {
       const auto rows = packed(static_cast<const T*>(a) + matrix * a_stride, m, k, a_turned ? a_line : 1,
@@ -73,12 +78,15 @@ int gemm_strided_batched(void* handle, int a_operation, int b_operation, int m, 
             sum += static_cast<double>(rows[static_cast<size_t>(i * k + l)]) *
                    static_cast<double>(columns[static_cast<size_t>(j * k + l)]);
           }
-          result = round_to<T>(static_cast<float>(sum));
+          result = round_to<T>(static_cast<Accumulate<T>>(sum));
         }
       }
     }
   };
-  a_type == kFloat16 ? run(Tag<Half>{}) : a_type == kBFloat16 ? run(Tag<BFloat16>{}) : run(Tag<float>{});
+  wide                  ? run(Tag<double>{})
+  : a_type == kFloat16  ? run(Tag<Half>{})
+  : a_type == kBFloat16 ? run(Tag<BFloat16>{})
+                        : run(Tag<float>{});
   return kSuccess;
 }
 
