@@ -18,6 +18,7 @@ struct Options {
   uint64_t seed = 1;      // of a random order
   int yield_percent = 0;  // how often a thread gives up its turn at an atomic operation
   int fill = 0xFB;        // the bytes of fresh shared memory
+  int capability = 90;    // what kernels' launchers are told
 #if defined(COH_ASAN) || defined(COH_TSAN)
   size_t stack = 256 << 10;  // bytes per CUDA thread
 #else
