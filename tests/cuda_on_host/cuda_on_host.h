@@ -42,4 +42,6 @@ void launch(const char*, void (*kernel)(P...), dim3 grid, dim3 block, size_t sha
 
 inline int multiprocessors() { return 3; }  // odd, so that work is dealt out unevenly
 
+inline int64_t shared_memory_limit() { return static_cast<int64_t>(coh::options().shared); }
+
 }  // namespace refinedet::cuda
