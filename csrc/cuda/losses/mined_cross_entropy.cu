@@ -18,6 +18,7 @@ namespace refinedet::cuda {
 namespace {
 
 constexpr int kRowThreads = 64;  // two warps' tiles fit into what every GPU has of shared memory
+constexpr int kRowBlocks = 8;    // that a processor holds at least; the compiler would spill registers to have 14
 
 template <class W>
 struct Exponentials {
@@ -55,7 +56,8 @@ __device__ __forceinline__ void for_rows(const void* logits, int64_t total, int6
 }
 
 template <class T>
-__global__ void __launch_bounds__(kRowThreads) row_loss_kernel(MinedCrossEntropyArgs args, Accumulate<T>* losses) {
+__global__ void __launch_bounds__(kRowThreads, kRowBlocks)
+    row_loss_kernel(MinedCrossEntropyArgs args, Accumulate<T>* losses) {
   using W = Accumulate<T>;
   const int64_t total = args.batch * args.anchor_count;
   const auto counts_at = [&](int64_t i) {
@@ -100,7 +102,7 @@ __global__ void __launch_bounds__(kSumThreads) image_loss_kernel(MinedCrossEntro
 
 // The gradients of the chosen rows; the others are zero already.
 template <class T>
-__global__ void __launch_bounds__(kRowThreads) row_gradient_kernel(MinedCrossEntropyBackwardArgs args) {
+__global__ void __launch_bounds__(kRowThreads, kRowBlocks) row_gradient_kernel(MinedCrossEntropyBackwardArgs args) {
   using W = Accumulate<T>;
   const int64_t total = args.batch * args.anchor_count;
   const auto counts_at = [&](int64_t i) { return args.chosen[i]; };
