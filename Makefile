@@ -6,7 +6,7 @@ REQUIREMENTS ?= requirements-dev.txt
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples lint format docs bench gpu-check faults wheel clean
+.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples lint format docs bench gpu-check gpu-prepare faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
@@ -15,7 +15,8 @@ help:
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make docs    the documentation, build/docs/index.html; a warning is an error"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
-	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
+	@echo "make gpu-check  on a machine with a GPU: test, time, sanitize in eight minutes (runs/gpu_check; no downloads)"
+	@echo "make gpu-prepare  before, without a GPU: what gpu-check would spend its first minutes on (build/gpu_*)"
 	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (long)"
 	@echo "make wheel   a wheel for manylinux in dist/"
 
@@ -84,9 +85,20 @@ bench: venv
 	mkdir -p runs/bench
 	$(BIN)/python -m benchmarks --quick --json runs/bench/bench.json --markdown runs/bench/bench.md --plot runs/bench/bench.png
 
-# With the machine's own python3, torch and nvcc: no environment is made.
+# With the machine's own python3, torch and nvcc: no environment is made. `make gpu-prepare` makes both folders; what is
+# not there is built or computed.
+GPU_PREBUILT := build/gpu_prebuilt
+GPU_PREPARED := build/gpu_prepared.pt
 gpu-check:
-	$(PYTHON) -m benchmarks.gpu.check
+	$(PYTHON) -m benchmarks.gpu.check $(if $(wildcard $(GPU_PREBUILT)),--prebuilt $(GPU_PREBUILT)) \
+	    $(if $(wildcard $(GPU_PREPARED)),--prepared $(GPU_PREPARED))
+
+# On a machine with nvcc and no GPU, to carry build/gpu_prebuilt and build/gpu_prepared.pt to one with a GPU. There the
+# NumPy module wants the Python whose headers are here; the torch ops serve every Python.
+GPU_PYTHON ?= python3.12
+gpu-prepare: venv
+	$(BIN)/python -m benchmarks.gpu.libraries --into $(GPU_PREBUILT) --python $(GPU_PYTHON)
+	$(BIN)/python -m benchmarks.gpu.check --prepare $(GPU_PREPARED)
 
 faults: venv
 	$(BIN)/python tests/cuda_on_host/faults.py

@@ -25,8 +25,9 @@ def command(*words: str | Path) -> None:
         raise SystemExit(status)
 
 
-def write_jpeg(source: Path, target: Path) -> None:
-    if not cv2.imwrite(str(target), cv2.imread(str(source)), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+def write_jpeg(source: Path, target: Path, scale: float) -> None:
+    image = cv2.resize(cv2.imread(str(source)), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    if not cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
         raise OSError(f"cannot write {target}")
 
 
@@ -41,11 +42,10 @@ def main() -> None:
         command("analyse", options.run, "--output", work / "analysis")
         command("explain", options.photo, "--weights", options.run / "best.safetensors", "--output", work / "scores")
         command("explain", options.photo, "--weights", options.aligned, "--output", work / "points")
-        (PAGES / "analysis").mkdir(exist_ok=True)
-        for picture in sorted((work / "analysis").glob("*.png")):
-            shutil.copy(picture, PAGES / "analysis")
-        write_jpeg(work / "scores/objectness.png", PAGES / "explain_objectness.jpg")
-        write_jpeg(work / "points/objects.png", PAGES / "explain_objects.jpg")
+        for picture in sorted((PAGES / "analysis").glob("*.png")):
+            shutil.copy(work / "analysis" / picture.name, picture)
+        write_jpeg(work / "scores/objectness.png", PAGES / "explain_objectness.jpg", scale=1.0)
+        write_jpeg(work / "points/objects.png", PAGES / "explain_objects.jpg", scale=0.8)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 
@@ -281,6 +280,8 @@ def collate(
 
 def _planes_into(out: np.ndarray, image: np.ndarray) -> None:
     """Writes image (H, W, 3) uint8 into out (3, H, W) uint8."""
+    import cv2  # who builds a model and has no image files gets by without it
+
     # By OpenCV, which is several times faster than copying a transposed view.
     if image.size:
         cv2.split(np.ascontiguousarray(image), list(out))
