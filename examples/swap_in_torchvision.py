@@ -1,0 +1,81 @@
+"""torchvision's detectors and deformable convolutions with these ops in place of its own: the same results, the times.
+
+    pip install torchvision
+    python examples/swap_in_torchvision.py                                       # random weights, a random image
+    python examples/swap_in_torchvision.py --weights DEFAULT --image photo.jpg   # COCO's weights, downloaded
+
+In a program of your own two assignments do it, before or after the models are made:
+
+    torchvision.ops.boxes.batched_nms = refinedet_ext.batched_nms
+    torchvision.ops.deform_conv.deform_conv2d = refinedet_ext.deform_align
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.models.detection import get_model
+from torchvision.ops import DeformConv2d, boxes, deform_conv
+
+import refinedet_ext as rx
+
+DETECTORS = {  # by name, how scores of random weights, all of them low, become detections
+    "ssd300_vgg16": {"score_thresh": 0.0},
+    "retinanet_resnet50_fpn": {"score_thresh": 0.0},
+    "fcos_resnet50_fpn": {"score_thresh": 0.0},
+    "fasterrcnn_resnet50_fpn": {"box_score_thresh": 0.0},
+}
+THEIRS, OURS = (boxes.batched_nms, deform_conv.deform_conv2d), (rx.batched_nms, rx.deform_align)
+
+
+class Timed:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.ms = function, 0.0
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        start = time.perf_counter()
+        result = self.function(*arguments, **named)
+        self.ms += 1000 * (time.perf_counter() - start)
+        return result
+
+
+@torch.inference_mode()
+def compare(name: str, model: torch.nn.Module, *given: Any, rounds: int, **tolerance: float) -> str:
+    """Both take turns; raises AssertionError where the results differ."""
+    times: dict[Any, list[tuple[float, float]]] = {THEIRS: [], OURS: []}
+    results: dict[Any, Any] = {}
+    for ops in (THEIRS, OURS) * rounds:
+        nms, deform, whole = map(Timed, (*ops, model.eval()))
+        with patch.object(boxes, "batched_nms", nms), patch.object(deform_conv, "deform_conv2d", deform):
+            results[ops] = whole(*given)
+        times[ops].append((nms.ms + deform.ms, whole.ms))
+    torch.testing.assert_close(results[OURS], results[THEIRS], **tolerance)
+    (op, ours), (whole_theirs, whole_ours) = zip(*(map(median, zip(*runs, strict=True)) for runs in times.values()))
+    ratio = f"{op:.2f} ms, ours {ours:.2f}, {op / ours:.1f}x"
+    return f"{name:23} the same results; the op {ratio}; all of it {whole_theirs:.0f} ms, ours {whole_ours:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--weights", help="such as DEFAULT, which torchvision downloads; random ones otherwise")
+    parser.add_argument("--image", help="a photograph; noise otherwise")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    image = decode_image(options.image, ImageReadMode.RGB) / 255 if options.image else torch.rand(3, 300, 400)
+    for name, low in DETECTORS.items():
+        model = get_model(name, weights=options.weights, weights_backbone=None, **({} if options.weights else low))
+        print(compare(name, model, [image], rounds=options.rounds, rtol=0, atol=0), flush=True)
+    layer, given = DeformConv2d(256, 256, 3, padding=1), (torch.rand(1, 256, 40, 40), torch.randn(1, 18, 40, 40))
+    print(compare("DeformConv2d", layer, *given, rounds=options.rounds))
+
+
+if __name__ == "__main__":
+    main()
