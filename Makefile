@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples lint format bench gpu-check faults wheel clean
+.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples lint format docs bench gpu-check faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
 	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
 	@echo "make test-examples  the examples that need LitServe and Ray, which are installed"
 	@echo "make lint    ruff, clang-format, mypy"
+	@echo "make docs    the documentation, build/docs/index.html; a warning is an error"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
 	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
 	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (long)"
@@ -74,6 +75,9 @@ format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	find csrc tests/csrc tests/cuda_on_host examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+
+docs: venv
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
 
 bench: venv
 	mkdir -p runs/bench

@@ -1,6 +1,6 @@
-"""Draws docs/bccd_detections.jpg: ground truth and detections on the first images of BCCD's test split.
+"""Draws docs/training/bccd_detections.jpg: ground truth and detections on the first images of BCCD's test split.
 
-python docs/draw_detections.py runs/train/best.safetensors path/to/bccd docs/bccd_detections.jpg
+python docs/scripts/draw_detections.py runs/train/best.safetensors path/to/bccd docs/training/bccd_detections.jpg
 """
 
 from __future__ import annotations
