@@ -50,8 +50,9 @@ def main() -> None:
     )
     elapsed = 1000 * (time.perf_counter() - start)
     for image, count in enumerate(found.count):
-        for box, score, label in zip(found.boxes[image, :count], found.scores[image], found.labels[image]):
-            print(f"image {image}  class {label:2}  score {score:.3f}  box " + " ".join(f"{x:6.1f}" for x in box))
+        for row in range(count):
+            box = " ".join(f"{x:6.1f}" for x in found.boxes[image, row])
+            print(f"image {image}  class {found.labels[image, row]:2}  score {found.scores[image, row]:.3f}  box {box}")
     print(f"{found.count.sum()} detections of {scores.shape[1]:,} anchors in {elapsed:.2f} ms")
 
 

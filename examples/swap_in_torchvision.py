@@ -10,11 +10,8 @@ In a program of your own two assignments do it, before or after the models are m
     torchvision.ops.deform_conv.deform_conv2d = refinedet_ext.deform_align
 """
 
-from __future__ import annotations
-
 import argparse
 import time
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -26,7 +23,7 @@ from torchvision.ops import DeformConv2d, boxes, deform_conv
 
 import refinedet_ext as rx
 
-DETECTORS = {  # by name, how scores of random weights, all of them low, become detections
+DETECTORS = {  # how the scores of random weights, all of them low, become detections
     "ssd300_vgg16": {"score_thresh": 0.0},
     "retinanet_resnet50_fpn": {"score_thresh": 0.0},
     "fcos_resnet50_fpn": {"score_thresh": 0.0},
@@ -36,7 +33,7 @@ THEIRS, OURS = (boxes.batched_nms, deform_conv.deform_conv2d), (rx.batched_nms, 
 
 
 class Timed:
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Any) -> None:
         self.function, self.ms = function, 0.0
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -57,9 +54,9 @@ def compare(name: str, model: torch.nn.Module, *given: Any, rounds: int, **toler
             results[ops] = whole(*given)
         times[ops].append((nms.ms + deform.ms, whole.ms))
     torch.testing.assert_close(results[OURS], results[THEIRS], **tolerance)
-    (op, ours), (whole_theirs, whole_ours) = zip(*(map(median, zip(*runs, strict=True)) for runs in times.values()))
-    ratio = f"{op:.2f} ms, ours {ours:.2f}, {op / ours:.1f}x"
-    return f"{name:23} the same results; the op {ratio}; all of it {whole_theirs:.0f} ms, ours {whole_ours:.0f}"
+    (op, whole), (our_op, our_whole) = (map(median, zip(*runs, strict=True)) for runs in times.values())
+    ratio = f"{op:.2f} ms, ours {our_op:.2f}, {op / our_op:.1f}x"
+    return f"{name:23} same results; the op {ratio}; all of it {whole:.0f} ms, ours {our_whole:.0f}"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""docs/ops: every op has a page with its drawing, its signature, an example that prints what is shown, and measured rows."""
+"""docs/ops: a page for each op, with its drawing, signature, an example that prints what it shows, and its speed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import pytest
 
 import refinedet_ext as rx
 
+from .pages import blocks
+
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/ops"
 SCRIPTS = ROOT / "docs/scripts"
 NAMES = sorted(path.stem for path in PAGES.glob("*.md"))
 OP_PAGES = [name for name in NAMES if name not in ("index", "replace")]
 OPS = {name for name in rx.__all__ if callable(getattr(rx, name)) and name[0].islower()} - {"build_info"}
-BLOCK = re.compile(r"(?:<!-- (not run: .*?) -->\n)?```(\w+)\n(.*?)```", re.S)
 
 
 def text(name: str) -> str:
@@ -50,7 +51,7 @@ def test_every_op_has_one_page_that_the_index_links():
 
 @pytest.mark.parametrize("name", OP_PAGES)
 def test_signature(name):
-    shown = next(block for _, kind, block in BLOCK.findall(text(name)) if kind == "text")
+    shown = next(block.text for block in blocks(f"docs/ops/{name}.md") if block.language == "text")
     assert shown.split() == " ".join(map(signature, title_ops(name))).split()
 
 
@@ -64,15 +65,15 @@ def signature(op: str) -> str:
 def test_examples_print_what_is_shown(name):
     namespace: dict[str, object] = {}
     printed = None
-    for skipped, kind, block in BLOCK.findall(text(name)):
-        if kind == "python" and not skipped:
+    for block in blocks(f"docs/ops/{name}.md"):
+        if block.language == "python" and block.not_run is None:
             output = io.StringIO()
             with contextlib.redirect_stdout(output):
-                exec(compile(block, f"{name}.md", "exec"), namespace)
+                exec(compile(block.text, f"{name}.md", "exec"), namespace)
             assert printed in (None, ""), f"{name}.md: no block shows\n{printed}"
             printed = output.getvalue()
-        elif kind == "text" and printed is not None:
-            assert block == printed
+        elif block.language == "text" and printed is not None:
+            assert block.text == printed
             printed = None
     assert printed in (None, ""), f"{name}.md: no block shows\n{printed}"
     assert "rx" in namespace or name == "index"
@@ -113,7 +114,7 @@ def test_drawings_are_those_of_the_script(tmp_path):
 
 
 def parts(svg: str) -> tuple[list[str], list[float]]:
-    """Matplotlib's version, what is no number, and the numbers; without the names of shapes, which hash their numbers."""
+    """Matplotlib's version and what is no number, and the numbers; without the names of shapes, which are hashes."""
     number = r"-?\d+\.?\d*(?:e-?\d+)?"
     version = re.findall(r"Matplotlib v([\d.]+)", svg)
     body = re.sub(r'(id="|url\(#|href="#)[^")]*', r"\1", svg[svg.index("</metadata>") :])

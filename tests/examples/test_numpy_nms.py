@@ -49,6 +49,7 @@ def test_a_file_as_on_torch_tensors(tmp_path: Path):
 
 
 def test_without_torch():
-    code = f"import sys, runpy; sys.argv = ['x']; runpy.run_path({SCRIPT!r}, run_name='__main__'); print('torch' in sys.modules)"
+    code = f"import runpy, sys; sys.argv = ['x']; runpy.run_path({SCRIPT!r}, run_name='__main__')"
+    code += "; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.stdout.splitlines()[-1] == "False", done.stderr

@@ -1,4 +1,4 @@
-"""Draws what every op computes, by calling the op: python docs/scripts/draw_ops [folder]."""
+"""Draws docs/ops/drawings/*.svg, what every op computes, by calling the op: python docs/scripts/draw_ops [folder]."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from card import BLUE, GREEN, GREY, INK, ORANGE, arrow, box, card, image_axes
+from card import BLUE, GREY, INK, ORANGE, PLATE, arrow, bare, box, card
 from matplotlib.figure import Figure
 
 import refinedet_ext as rx
@@ -20,16 +20,27 @@ def decode_boxes() -> Figure:
     deltas = torch.tensor([[3.5, -1.25, 1.6, -1.1]])
     decoded = rx.decode_boxes(deltas, ANCHOR)[0]
     figure, (axes,) = card(3.5)
-    image_axes(axes, 112, 84)
-    box(axes, ANCHOR[0], BLUE, "anchor", fill=0.08)
-    box(axes, decoded, ORANGE, "box", fill=0.08)
+    bare(axes)
+    axes.set(xlim=(2, 88), ylim=(78, 14), aspect="equal")
+    box(axes, ANCHOR[0], BLUE, "anchor", place="bottom", fill=0.08)
+    box(axes, decoded, ORANGE, fill=0.08)
+    axes.annotate(
+        "box",
+        decoded[2:].tolist(),
+        (-3, 2),
+        textcoords="offset points",
+        ha="right",
+        color=ORANGE,
+        fontsize=8,
+        fontweight="bold",
+    )
     start, end = center(ANCHOR[0]), center(decoded)
     axes.plot(*start, "o", color=BLUE, markersize=4)
     axes.plot(*end, "o", color=ORANGE, markersize=4)
     arrow(axes, start, (end[0], start[1]))
     arrow(axes, (end[0], start[1]), end)
     axes.text((start[0] + end[0]) / 2, start[1] + 2, "$v_0\\,dx\\,w$", ha="center", va="top")
-    axes.text(end[0] + 1.5, (start[1] + end[1]) / 2, "$v_1\\,dy\\,h$", va="center")
+    axes.text(end[0] + 1.5, (start[1] + end[1]) / 2, "$v_1\\,dy\\,h$", va="center", bbox=PLATE)
     x1, y1, x2, y2 = ANCHOR[0].tolist()
     axes.annotate("", (x1, y2 + 5), (x2, y2 + 5), arrowprops={"arrowstyle": "<->", "color": BLUE})
     axes.text((x1 + x2) / 2, y2 + 7, "$w$", ha="center", va="top", color=BLUE)
@@ -49,9 +60,10 @@ def decode_cascade() -> Figure:
     refined = rx.decode_boxes(arm[0], anchors)[0]
     final = rx.decode_cascade(arm, odm, anchors)[0, 0]
     figure, (axes,) = card(3.2)
-    image_axes(axes, 112, 76)
-    box(axes, anchors[0], GREY, "anchor")
-    box(axes, refined, BLUE, "refined anchor", below=True)
+    bare(axes)
+    axes.set(xlim=(4, 88), ylim=(72, 13), aspect="equal")
+    box(axes, anchors[0], GREY, "anchor", place="above")
+    box(axes, refined, BLUE, "refined anchor", place="below")
     box(axes, final, ORANGE, "box", fill=0.12, width=2)
     points = [center(anchors[0]), center(refined), center(final)]
     for (x, y), color in zip(points, (GREY, BLUE, ORANGE), strict=True):
@@ -59,6 +71,5 @@ def decode_cascade() -> Figure:
     arrow(axes, points[0], points[1], INK)
     arrow(axes, points[1], points[2], INK)
     axes.annotate("arm_deltas", points[0], (10, -14), textcoords="offset points", color=INK, ha="center", va="top")
-    axes.annotate("odm_deltas", points[1], (12, 12), textcoords="offset points", color=INK, ha="center")
-    axes.plot([], [], color=GREEN)
+    axes.annotate("odm_deltas", points[1], (26, 14), textcoords="offset points", color=INK, ha="center")
     return figure

@@ -15,6 +15,8 @@ WIDTH = 4.4  # inches, 422 pixels of CSS: on a phone of 390 the text shrinks by 
 INK, QUIET, PAPER, EDGE = "#22262b", "#5f6770", "#f7f8fa", "#d5dae0"
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#00795a", "#b0568c", "#9aa2ab"
 
+PLATE = {"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 0.6}  # under text that lies on lines
+
 # The hash salt and no date: the same file in every run.
 STYLE = {
     "svg.hashsalt": "refinedet_ext",
@@ -85,31 +87,32 @@ def box(
     color: str,
     text: str = "",
     *,
+    place: str = "top",
     dashed: bool = False,
-    below: bool = False,
     fill: float = 0.0,
     width: float = 1.6,
 ) -> None:
-    """A box, with text inside its upper or lower left corner."""
+    """A box, with text at its left side: inside at the "top" or "bottom", or "above" or "below" it."""
     x1, y1, x2, y2 = (float(value) for value in xyxy)
-    axes.add_patch(
-        Rectangle(
-            (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=width, linestyle="--" if dashed else "-"
-        )
-    )
     if fill:
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, facecolor=color, alpha=fill, linewidth=0))
-    if text:
-        axes.annotate(
-            text,
-            (x1, y2 if below else y1),
-            (3, 3 if below else -3),
-            textcoords="offset points",
-            color=color,
-            va="bottom" if below else "top",
-            fontsize=8,
-            fontweight="bold",
-        )
+    line = "--" if dashed else "-"
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=width, linestyle=line))
+    inside = place in ("top", "bottom")
+    up = place in ("bottom", "above")
+    corner = (x1, y1 if place in ("top", "above") else y2)
+    shift = (3 if inside else 0, 2 if up else -2)
+    axes.annotate(
+        text,
+        corner,
+        shift,
+        textcoords="offset points",
+        color=color,
+        va="bottom" if up else "top",
+        fontsize=8,
+        fontweight="bold",
+        bbox=PLATE,
+    )
 
 
 def arrow(

@@ -23,9 +23,9 @@ def deconv_sum() -> Figure:
     lateral = torch.tensor([[[[0.0, -1.0, 2.0, 0.0], [1.0, 3.0, 0.0, 1.0], [-5.0, 0.0, 2.0, 1.0]]]])
     up = torch.nn.functional.conv_transpose2d(coarse, weight, stride=2)[0, 0]
     out = rx.deconv_sum(coarse, weight, None, lateral, activation="relu")[0, 0]
-    figure, (axes,) = card(4.0)
+    figure, (axes,) = card(3.8)
     bare(axes)
-    axes.set(xlim=(-0.2, 13.2), ylim=(11.4, -1.1), aspect="equal")
+    axes.set(xlim=(-0.2, 13.5), ylim=(10.6, -1.1), aspect="equal")
     tint = [[TINTS[0], TINTS[1]], [TINTS[2], TINTS[3]]]
     fine = [[tint[r // 2][c // 2] for c in range(4)] for r in range(4)]
 
@@ -54,38 +54,40 @@ def deconv_sum() -> Figure:
 
 
 def deform_align() -> Figure:
-    """The nine taps of one output pixel: where a convolution reads, where the offsets and the center send them."""
-    generator = torch.Generator().manual_seed(5)
-    offsets = (torch.rand(9, 2, generator=generator) - 0.5) * 1.1
-    shift = torch.tensor([0.4, 1.6])  # (dy, dx)
-    pixel = torch.tensor([3.0, 2.0])
-    figure, (axes,) = card(3.9)
+    """The nine taps of one output pixel: where a convolution reads, where the center and the offsets send them."""
+    generator = torch.Generator().manual_seed(4)
+    offsets = (torch.rand(9, 2, generator=generator) - 0.5) * 1.3
+    shift = torch.tensor([0.4, 2.8])  # (dy, dx)
+    pixel = torch.tensor([2.0, 1.0])
+    shown = 2  # the tap whose four pixels are drawn
+    figure, (axes,) = card(3.4)
     bare(axes)
-    axes.set(xlim=(-0.75, 7.6), ylim=(6.6, -0.6), aspect="equal")
-    for y in range(7):
+    axes.set(xlim=(-0.6, 7.6), ylim=(5.6, -0.5), aspect="equal")
+    for y in range(5):
         for x in range(8):
             axes.plot(x, y, "o", color=GREY, markersize=2.5)
     for tap in range(9):
-        step = torch.tensor([tap // 3 - 1.0, tap % 3 - 1.0])
-        start = pixel + step
-        moved = start + shift + offsets[tap]
-        arrow(axes, (start[1], start[0]), (moved[1], moved[0]), QUIET, width=0.8)
+        start = pixel + torch.tensor([tap // 3 - 1.0, tap % 3 - 1.0])
+        middle = start + shift
+        moved = middle + offsets[tap]
+        axes.plot((start[1], middle[1]), (start[0], middle[0]), color=GREEN, linewidth=0.9, alpha=0.45)
+        arrow(axes, (middle[1], middle[0]), (moved[1], moved[0]), INK, width=0.9)
         axes.plot(start[1], start[0], "s", markeredgecolor=BLUE, color="white", markersize=7, zorder=4)
-        axes.plot(moved[1], moved[0], "o", color=ORANGE, markersize=7, zorder=6)
-    arrow(axes, (pixel[1], pixel[0]), (pixel[1] + shift[1], pixel[0] + shift[0]), GREEN, width=2.2)
-    moved = pixel + torch.tensor([-1.0, 1.0]) + shift + offsets[2]
-    y0, x0 = int(moved[0].floor()), int(moved[1].floor())
-    axes.add_patch(Rectangle((x0, y0), 1, 1, facecolor=ORANGE, alpha=0.15, linewidth=0))
-    for y in (y0, y0 + 1):
-        for x in (x0, x0 + 1):
-            weight = float((1 - (moved[0] - y).abs()) * (1 - (moved[1] - x).abs()))
-            axes.plot(x, y, "o", color=INK, markersize=3 + 9 * weight, alpha=0.65, zorder=3)
-    axes.text(x0 + 1.2, y0 + 0.1, "bilinear: four pixels,\nby their nearness", fontsize=7.5, va="top")
-    for row, (marker, face, edge, text) in enumerate(
-        (("s", "white", BLUE, "taps of a convolution"), ("o", ORANGE, ORANGE, "where they read"))
-    ):
-        axes.plot(-0.2 + 3.6 * row, 6.35, marker, color=face, markeredgecolor=edge, markersize=6)
-        axes.text(0.1 + 3.6 * row, 6.35, text, va="center", fontsize=7.5)
-    axes.text(5.85, 6.35, "center", va="center", fontsize=7.5, color=GREEN, fontweight="bold")
-    axes.text(6.95, 6.35, "offset", va="center", ha="left", fontsize=7.5, color=QUIET)
+        axes.plot(moved[1], moved[0], "o", color=ORANGE, markersize=6, zorder=6)
+        if tap == shown:
+            y0, x0 = int(moved[0].floor()), int(moved[1].floor())
+            axes.add_patch(Rectangle((x0, y0), 1, 1, facecolor=ORANGE, alpha=0.15, linewidth=0))
+            for y in (y0, y0 + 1):
+                for x in (x0, x0 + 1):
+                    near = float((1 - (moved[0] - y).abs()) * (1 - (moved[1] - x).abs()))
+                    axes.plot(x, y, "o", color=INK, markersize=3 + 9 * near, alpha=0.6, zorder=3)
+            axes.text(x0 + 0.5, y0 - 0.2, "bilinear, of four pixels", fontsize=7.5, ha="center", va="bottom")
+    arrow(axes, (pixel[1], pixel[0]), (pixel[1] + shift[1], pixel[0] + shift[0]), GREEN, width=2)
+    legend = (("s", "white", BLUE, "taps of a convolution", 0.0), ("o", ORANGE, ORANGE, "where they read", 3.4))
+    for marker, face, edge, text, x in legend:
+        axes.plot(x - 0.3, 4.75, marker, color=face, markeredgecolor=edge, markersize=6)
+        axes.text(x, 4.75, text, va="center", fontsize=7.5)
+    for x, color, text in ((0.1, GREEN, "center, shared by the taps"), (3.8, INK, "offset, of each tap")):
+        arrow(axes, (x - 0.6, 5.3), (x - 0.1, 5.3), color)
+        axes.text(x, 5.3, text, va="center", fontsize=7.5)
     return figure

@@ -15,7 +15,7 @@ def mine_hard_negatives() -> Figure:
     labels = torch.tensor([[0, 0, 0, 0, 0, 5, 0, -1, 0, 0, -1, 0]])
     chosen = rx.mine_hard_negatives(loss, labels, ratio=3.0)[0]
     figure, (axes,) = card(2.9)
-    plot_axes(axes, "ratio = 3: the three largest losses of the background")
+    plot_axes(axes, "losses; with ratio = 3 the three largest of the background")
     kinds = [
         ("positive", BLUE, labels[0] > 0),
         ("chosen negative", ORANGE, chosen),
@@ -25,8 +25,8 @@ def mine_hard_negatives() -> Figure:
     for name, color, rows in kinds:
         where = rows.nonzero().flatten()
         axes.bar(where, loss[0, where], 0.75, color=color, label=name, edgecolor=QUIET, linewidth=0.5)
-    axes.set(xlabel="anchor", ylabel="loss", xticks=range(12))
-    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+    axes.set(xlabel="anchor", xticks=range(12))
+    figure.legend(frameon=False, ncols=2, loc="outside lower center")
     return figure
 
 
@@ -40,8 +40,10 @@ def mined_cross_entropy() -> Figure:
     mined = rx.mined_cross_entropy(logits, labels, ratio=3.0, eligible=eligible)
     losses = torch.nn.functional.cross_entropy(logits.mT, labels.clamp(min=0), reduction="none")[0]
     figure, (axes,) = card(4.5)
-    bare(axes, "logits (A, C)          label   loss    counts")
-    axes.set(xlim=(0, 11), ylim=(10.9, -0.1))
+    bare(axes)
+    axes.set(xlim=(0, 11), ylim=(10.9, -0.8))
+    for x, head in ((2, "logits (A, C)"), (5.2, "label"), (7.1, "loss"), (9.4, "in the sum")):
+        axes.text(x, -0.15, head, ha="center", va="bottom", fontweight="bold")
     for row in range(10):
         label, chosen = int(labels[0, row]), bool(mined.chosen[0, row])
         read = label > 0 or (label == 0 and bool(eligible[0, row]))

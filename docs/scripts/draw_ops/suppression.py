@@ -30,10 +30,10 @@ def nms() -> Figure:
     image_axes(after, 100, 100, "what is kept: " + str(kept))
     for row, (corners, score) in enumerate(zip(CROWD, SCORES, strict=True)):
         color = ORANGE if CLASSES[row] else BLUE
-        below = row in (1, 3, 5)
-        box(before, corners, color, f"{row}: {score:.2f}", below=below)
+        place = {1: "bottom", 2: "above", 3: "bottom", 4: "above", 5: "bottom"}.get(row, "top")
+        box(before, corners, color, f"{row}: {score:.2f}", place=place)
         if row in kept:
-            box(after, corners, color, f"{row}: {score:.2f}", below=below, fill=0.12)
+            box(after, corners, color, f"{row}: {score:.2f}", place=place, fill=0.12)
         else:
             box(after, corners, GREY, dashed=True, width=1)
     return figure
@@ -90,9 +90,9 @@ def detect() -> Figure:
         ("arm_logits (B, A, 2)", "filter_anchors", "leaves out the sure background", "6,375 anchors", BLUE),
         ("odm_logits (B, A, 1 + C)", "softmax", "of anchors that can reach score_threshold", "390 anchors", GREEN),
         (
-            "arm_deltas, odm_deltas,\nanchors",
+            "arm_deltas,\nodm_deltas, anchors",
             "decode_cascade",
-            "of the anchors of candidates",
+            "of anchors with candidates",
             "1,400 candidates",
             ORANGE,
         ),
