@@ -1,13 +1,8 @@
 """torchvision's detectors and deformable convolutions with these ops in place of its own: the same results, the times.
 
-    pip install torchvision
-    python examples/swap_in_torchvision.py                                       # random weights, a random image
-    python examples/swap_in_torchvision.py --weights DEFAULT --image photo.jpg   # COCO's weights, downloaded
-
-In a program of your own two assignments do it, before or after the models are made:
-
-    torchvision.ops.boxes.batched_nms = refinedet_ext.batched_nms
-    torchvision.ops.deform_conv.deform_conv2d = refinedet_ext.deform_align
+pip install torchvision
+python examples/swap_in_torchvision.py                                       # random weights, a random image
+python examples/swap_in_torchvision.py --weights DEFAULT --image photo.jpg   # COCO's weights, downloaded
 """
 
 import argparse
@@ -18,17 +13,13 @@ from unittest.mock import patch
 
 import torch
 from torchvision.io import ImageReadMode, decode_image
-from torchvision.models.detection import get_model
+from torchvision.models import get_model
 from torchvision.ops import DeformConv2d, boxes, deform_conv
 
 import refinedet_ext as rx
 
-DETECTORS = {  # how the scores of random weights, all of them low, become detections
-    "ssd300_vgg16": {"score_thresh": 0.0},
-    "retinanet_resnet50_fpn": {"score_thresh": 0.0},
-    "fcos_resnet50_fpn": {"score_thresh": 0.0},
-    "fasterrcnn_resnet50_fpn": {"box_score_thresh": 0.0},
-}
+LOW = {"ssd300_vgg16": {"score_thresh": 0.0}, "retinanet_resnet50_fpn": {"score_thresh": 0.0}}
+LOW |= {"fcos_resnet50_fpn": {"score_thresh": 0.0}, "fasterrcnn_resnet50_fpn": {"box_score_thresh": 0.0}}
 THEIRS, OURS = (boxes.batched_nms, deform_conv.deform_conv2d), (rx.batched_nms, rx.deform_align)
 
 
@@ -43,6 +34,18 @@ class Timed:
         return result
 
 
+@torch.no_grad()
+def spread_scores(model: torch.nn.Module) -> None:
+    """Random weights whose scores differ as trained ones do: torchvision's order of equal scores is not defined."""
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = None  # the mean of what it sees
+    model.backbone.train()(torch.randn(2, 3, 160, 160))
+    for name, weight in model.eval().named_parameters():
+        if weight.dim() > 1 and ("classification_head.module_list" in name or "cls_" in name):
+            weight *= 10
+
+
 @torch.inference_mode()
 def compare(name: str, model: torch.nn.Module, *given: Any, rounds: int, **tolerance: float) -> str:
     """Both take turns; raises AssertionError where the results differ."""
@@ -55,11 +58,11 @@ def compare(name: str, model: torch.nn.Module, *given: Any, rounds: int, **toler
         times[ops].append((nms.ms + deform.ms, whole.ms))
     torch.testing.assert_close(results[OURS], results[THEIRS], **tolerance)
     (op, whole), (our_op, our_whole) = (map(median, zip(*runs, strict=True)) for runs in times.values())
-    ratio = f"{op:.2f} ms, ours {our_op:.2f}, {op / our_op:.1f}x"
-    return f"{name:23} same results; the op {ratio}; all of it {whole:.0f} ms, ours {our_whole:.0f}"
+    ratio = f"{op:6.2f} ms, ours {our_op:6.2f}, {op / our_op:4.1f}x"
+    return f"{name:23} same results; the op {ratio}; all of it {whole:4.0f} ms, ours {our_whole:4.0f}"
 
 
-def main() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", help="such as DEFAULT, which torchvision downloads; random ones otherwise")
     parser.add_argument("--image", help="a photograph; noise otherwise")
@@ -67,12 +70,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     image = decode_image(options.image, ImageReadMode.RGB) / 255 if options.image else torch.rand(3, 300, 400)
-    for name, low in DETECTORS.items():
+    for name, low in LOW.items():
         model = get_model(name, weights=options.weights, weights_backbone=None, **({} if options.weights else low))
+        if options.weights is None:
+            spread_scores(model)
         print(compare(name, model, [image], rounds=options.rounds, rtol=0, atol=0), flush=True)
-    layer, given = DeformConv2d(256, 256, 3, padding=1), (torch.rand(1, 256, 40, 40), torch.randn(1, 18, 40, 40))
-    print(compare("DeformConv2d", layer, *given, rounds=options.rounds))
-
-
-if __name__ == "__main__":
-    main()
+    given = torch.rand(1, 256, 40, 40), torch.randn(1, 18, 40, 40)
+    print(compare("DeformConv2d", DeformConv2d(256, 256, 3, padding=1), *given, rounds=options.rounds))

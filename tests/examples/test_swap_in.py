@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -16,15 +17,17 @@ import refinedet_ext as rx
 from .conftest import EXAMPLES
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
-detection = torchvision.models.detection
+sys.path.insert(0, str(EXAMPLES))
+example = importlib.import_module("swap_in_torchvision")
+sys.path.pop(0)
 
 PAGE = Path(__file__).parents[2] / "docs/ops/replace.md"
 MODELS = {
     "ssd300_vgg16": {"score_thresh": 0.0},
     "ssdlite320_mobilenet_v3_large": {"score_thresh": 0.0},
-    "retinanet_resnet50_fpn": {"score_thresh": 0.0},
-    "fcos_resnet50_fpn": {"score_thresh": 0.0},
-    "fasterrcnn_resnet50_fpn": {"box_score_thresh": 0.0},
+    "retinanet_resnet50_fpn": {"score_thresh": 0.0, "min_size": 240},
+    "fcos_resnet50_fpn": {"score_thresh": 0.0, "min_size": 240},
+    "fasterrcnn_resnet50_fpn": {"box_score_thresh": 0.0, "min_size": 240},
 }
 
 
@@ -34,7 +37,7 @@ def torchvision_as_it_was(monkeypatch):
     for module, name in (
         (torchvision.ops.boxes, "batched_nms"),
         (torchvision.ops.deform_conv, "deform_conv2d"),
-        (detection.SSD, "postprocess_detections"),
+        (torchvision.models.detection.ssd.SSD, "postprocess_detections"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name))
 
@@ -50,10 +53,8 @@ def run(block: str) -> None:
 
 def model(name: str, seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
-    made = detection.get_model(name, weights=None, weights_backbone=None, num_classes=21, **MODELS[name]).eval()
-    for key, weight in made.named_parameters():
-        if key.endswith(("cls_logits.weight", "cls_score.weight")):  # scores as far apart as trained ones
-            torch.nn.init.normal_(weight, std=0.05)
+    made = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=21, **MODELS[name])
+    example.spread_scores(made)
     return made
 
 
