@@ -40,7 +40,7 @@ def spread_scores(model: torch.nn.Module) -> None:
     for layer in model.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = None  # the mean of what it sees
-    model.backbone.train()(torch.randn(2, 3, 160, 160))
+    model.backbone.train()(torch.randn(2, 3, 300, 300))
     for name, weight in model.eval().named_parameters():
         if weight.dim() > 1 and ("classification_head.module_list" in name or "cls_" in name):
             weight *= 10

@@ -11,8 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import torch
 
 import refinedet_ext as rx
 
@@ -63,20 +65,35 @@ def signature(op: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_print_what_is_shown(name):
-    namespace: dict[str, object] = {}
-    printed = None
+    assert "rx" in run(name) or name == "index"
+
+
+def run(name: str) -> dict[str, Any]:
+    """The page's names after its blocks ran, each of which prints the text block behind it."""
+    namespace: dict[str, Any] = {}
+    printed = ""
     for block in blocks(f"docs/ops/{name}.md"):
         if block.language == "python" and block.not_run is None:
+            assert not printed, f"{name}.md: no block shows\n{printed}"
             output = io.StringIO()
             with contextlib.redirect_stdout(output):
                 exec(compile(block.text, f"{name}.md", "exec"), namespace)
-            assert printed in (None, ""), f"{name}.md: no block shows\n{printed}"
             printed = output.getvalue()
-        elif block.language == "text" and printed is not None:
+        elif block.language == "text" and printed:
             assert block.text == printed
-            printed = None
-    assert printed in (None, ""), f"{name}.md: no block shows\n{printed}"
-    assert "rx" in namespace or name == "index"
+            printed = ""
+    assert not printed, f"{name}.md: no block shows\n{printed}"
+    return namespace
+
+
+def test_functions_with_the_arguments_of_mmcv():
+    page = run("replace")
+    image, weight, offset = torch.rand(2, 4, 6, 5), torch.rand(6, 2, 3, 3), torch.randn(2, 36, 6, 5)
+    mask, bias = torch.rand(2, 18, 6, 5), torch.rand(6)
+    first = page["deform_conv2d"](image, offset, weight, 1, 1, 1, 2, 2, False, 32)
+    torch.testing.assert_close(first, rx.reference.deform_align(image, offset, weight, padding=1))
+    second = page["modulated_deform_conv2d"](image, offset, mask, weight, bias, (1, 1), (1, 1), (1, 1), 2, 2)
+    torch.testing.assert_close(second, rx.reference.deform_align(image, offset, weight, bias, padding=1, mask=mask))
 
 
 def test_speed_rows_are_those_of_the_committed_run():
