@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+REQUIREMENTS ?= requirements-dev.txt
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
@@ -16,13 +17,13 @@ help:
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
 	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
 	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (long)"
-	@echo "make wheel   a wheel in dist/"
+	@echo "make wheel   a wheel for manylinux in dist/"
 
 # The environment with the pinned tools, then the package in editable form, built again when a source changed.
-$(VENV)/.tools: requirements-dev.txt
+$(VENV)/.tools: $(REQUIREMENTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
 	touch $@
 
 $(VENV)/.package: $(VENV)/.tools $(SOURCES)
@@ -65,13 +66,13 @@ test-examples: test-cpp
 	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51' torchvision==0.28.0
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/examples
 
-lint: venv
+lint: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	find csrc tests/csrc tests/cuda_on_host examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
 
-format: venv
+format: $(VENV)/.tools
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	find csrc tests/csrc tests/cuda_on_host examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
@@ -90,8 +91,12 @@ gpu-check:
 faults: venv
 	$(BIN)/python tests/cuda_on_host/faults.py
 
+# In the build folder of the editable install. setuptools would pack what it finds of earlier builds. torch's libraries
+# stay out: who has torch has them.
 wheel: $(VENV)/.tools
-	$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	rm -rf build/lib.* build/bdist.* build/wheel
+	REFINEDET_EXT_BUILD=$(BUILD) $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel .
+	PATH=$(abspath $(BIN)):$$PATH auditwheel repair --exclude libtorch_cpu.so --wheel-dir dist build/wheel/*.whl
 
 clean:
 	rm -rf build dist *.egg-info refinedet_ext/*.so

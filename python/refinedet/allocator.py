@@ -14,7 +14,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER = 2**31 - 1
 
 
-def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
+def keep_freed_memory(environment: Mapping[str, str] | None = None) -> bool:
     """Let this process keep the memory it frees, for its next allocations.
 
     glibc gives large blocks back to the system, which has to clear every page of them when the next step asks again: a
@@ -22,13 +22,13 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     (measured: by a quarter), and stays with it until it ends.
 
     Args:
-        environment: where the settings of glibc are looked up.
+        environment: where the settings of glibc are looked up; None is the process's own.
 
     Returns:
         True if that was done. Nothing is done with another C library, or where one of `SETTINGS` is in `environment`;
         another allocator that was loaded before the C library's takes no notice.
     """
-    if any(name in environment for name in SETTINGS):
+    if any(name in (os.environ if environment is None else environment) for name in SETTINGS):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is None:

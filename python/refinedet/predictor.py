@@ -132,9 +132,10 @@ class Predictor:
         Args:
             path: a file in ``.safetensors``, ``.onnx``, OpenVINO's ``.xml``, or ``.pt2``.
             runtime: "torch", "onnxruntime" or "openvino"; None is torch for ``.safetensors`` and ``.pt2``, OpenVINO for
-                ``.xml``, and ONNX Runtime for ``.onnx``; "auto" is the fastest here, as measured, and `about` says
-                which. Another one than torch gets a ``.safetensors`` file as ONNX, converted at the first use and kept
-                in the user's cache folder. Without "torch", and once a file is converted, torch is not loaded.
+                ``.xml``, and ONNX Runtime for ``.onnx``; "auto" is the fastest here, which `about` names: those
+                that are installed are measured on one image, once for a file and a machine, and the times kept in the
+                user's cache folder. Another one than torch gets a ``.safetensors`` file as ONNX, converted at the first
+                use and kept there, too. Without "torch", and once a file is converted, torch is not loaded.
             threads: of the network; None is the runtime's own choice. In torch it holds for the whole process.
             optimize: in torch as for `Predictor`. In the others the precision: "off" is float32; "bfloat16", and "auto"
                 where the processor multiplies it, with OpenVINO.

@@ -21,12 +21,16 @@ _PARSER = MarkdownIt("commonmark").enable("table")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, the line where the text begins (from 1), and why it is not run."""
+    """A fenced block.
+
+    line: where its text begins, from 1. follows: whether it stands directly behind another block. not_run: why.
+    """
 
     page: str
     language: str
     text: str
     line: int
+    follows: bool
     not_run: str | None
 
     def lines(self) -> list[str]:
@@ -43,7 +47,7 @@ def tokens(page: str) -> list[Token]:
 
 def blocks(page: str) -> list[Block]:
     """Those with code; MyST's directives are none."""
-    found, comment = [], None
+    found, comment, follows = [], None, False
     for token in tokens(page):
         if token.type == "html_block":
             comment = re.fullmatch(r"<!-- not run: (.+?) -->", token.content.strip())
@@ -51,8 +55,8 @@ def blocks(page: str) -> list[Block]:
         if token.type == "fence" and not token.info.startswith("{"):
             assert token.map is not None
             reason = comment.group(1) if comment else None
-            found.append(Block(page, token.info.strip(), token.content, token.map[0] + 2, reason))
-        comment = None
+            found.append(Block(page, token.info.strip(), token.content, token.map[0] + 2, follows, reason))
+        comment, follows = None, token.type == "fence"
     return found
 
 

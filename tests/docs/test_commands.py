@@ -92,4 +92,4 @@ def test_scripts_are_scripts(block: Block):
 
 def test_every_command_is_listed():
     listed = (ROOT / "docs/reference/command_line.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `refinedet (\w+)`", listed, re.M)) == set(COMMANDS)
+    assert set(re.findall(r"^```\{command-options\} (\w+)$", listed, re.M)) == set(COMMANDS)

@@ -8,7 +8,6 @@ import pytest
 
 from .pages import DOCS, PROSE, ROOT, anchors, images, links
 
-MAX_IMAGE_BYTES = 200 * 1024
 PICTURES = [path for kind in ("png", "jpg", "jpeg", "svg", "gif", "webp") for path in sorted(DOCS.rglob(f"*.{kind}"))]
 
 
@@ -24,10 +23,6 @@ def leads_somewhere(page: str, link: str) -> bool:
 def test_links_lead_somewhere(page):
     inner = [link for link in links(page) if "://" not in link]
     assert [link for link in inner if not leads_somewhere(page, link)] == []
-
-
-def test_images_are_small():
-    assert [(path.name, path.stat().st_size) for path in PICTURES if path.stat().st_size > MAX_IMAGE_BYTES] == []
 
 
 @pytest.mark.parametrize("path", [path.relative_to(ROOT).as_posix() for path in PICTURES])
