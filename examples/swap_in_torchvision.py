@@ -18,8 +18,7 @@ from torchvision.ops import DeformConv2d, boxes, deform_conv
 
 import refinedet_ext as rx
 
-LOW = {"ssd300_vgg16": {"score_thresh": 0.0}, "retinanet_resnet50_fpn": {"score_thresh": 0.0}}
-LOW |= {"fcos_resnet50_fpn": {"score_thresh": 0.0}, "fasterrcnn_resnet50_fpn": {"box_score_thresh": 0.0}}
+MODELS = {"ssd300_vgg16": 1, "retinanet_resnet50_fpn": 10, "fcos_resnet50_fpn": 10, "fasterrcnn_resnet50_fpn": 1}
 THEIRS, OURS = (boxes.batched_nms, deform_conv.deform_conv2d), (rx.batched_nms, rx.deform_align)
 
 
@@ -35,7 +34,7 @@ class Timed:
 
 
 @torch.no_grad()
-def spread_scores(model: torch.nn.Module) -> None:
+def spread_scores(model: torch.nn.Module, factor: float) -> None:
     """Random weights whose scores differ as trained ones do: torchvision's order of equal scores is not defined."""
     for layer in model.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
@@ -43,7 +42,7 @@ def spread_scores(model: torch.nn.Module) -> None:
     model.backbone.train()(torch.randn(2, 3, 300, 300))
     for name, weight in model.eval().named_parameters():
         if weight.dim() > 1 and ("classification_head.module_list" in name or "cls_" in name):
-            weight *= 10
+            weight *= factor
 
 
 @torch.inference_mode()
@@ -70,10 +69,11 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.manual_seed(0)
     image = decode_image(options.image, ImageReadMode.RGB) / 255 if options.image else torch.rand(3, 300, 400)
-    for name, low in LOW.items():
-        model = get_model(name, weights=options.weights, weights_backbone=None, **({} if options.weights else low))
+    for name, factor in MODELS.items():
+        low = {} if options.weights else {"box_score_thresh" if "rcnn" in name else "score_thresh": 0.0}
+        model = get_model(name, weights=options.weights, weights_backbone=None, **low)
         if options.weights is None:
-            spread_scores(model)
+            spread_scores(model, factor)
         print(compare(name, model, [image], rounds=options.rounds, rtol=0, atol=0), flush=True)
     given = torch.rand(1, 256, 40, 40), torch.randn(1, 18, 40, 40)
     print(compare("DeformConv2d", DeformConv2d(256, 256, 3, padding=1), *given, rounds=options.rounds))

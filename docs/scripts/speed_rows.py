@@ -17,7 +17,7 @@ PAGES = ROOT / "docs/ops"
 BLOCK = re.compile(r"(<!-- speed\n(.*?)-->\n)(.*?)(<!-- end of speed -->)", re.S)
 HEAD = ("case", "ours, ms", "fastest peer, ms", "ratio")
 DEFAULTS = ("float32", "forward")
-PEERS = {"twin": "plain PyTorch", "composed": "our ops and torch", "torch + our nms": "torch and our `batched_nms`"}
+PEERS = {"reference": "plain PyTorch", "composed": "our ops and torch", "torch + our nms": "torch and our `batched_nms`"}
 """What a peer is called in the run, where a reader would not know it."""
 
 Row = tuple[str, str, str, str]  # op, case, dtype, direction

@@ -22,8 +22,7 @@ from .pages import blocks
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/ops"
 SCRIPTS = ROOT / "docs/scripts"
-NAMES = sorted(path.stem for path in PAGES.glob("*.md"))
-OP_PAGES = [name for name in NAMES if name not in ("index", "replace")]
+OP_PAGES = sorted(path.stem for path in PAGES.glob("*.md") if path.stem not in ("index", "replace"))
 OPS = {name for name in rx.__all__ if callable(getattr(rx, name)) and name[0].islower()} - {"build_info"}
 
 

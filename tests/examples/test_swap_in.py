@@ -22,12 +22,13 @@ example = importlib.import_module("swap_in_torchvision")
 sys.path.pop(0)
 
 PAGE = Path(__file__).parents[2] / "docs/ops/replace.md"
+SMALL = {"min_size": 240}
 MODELS = {
     "ssd300_vgg16": {"score_thresh": 0.0},
     "ssdlite320_mobilenet_v3_large": {"score_thresh": 0.0},
-    "retinanet_resnet50_fpn": {"score_thresh": 0.0, "min_size": 240},
-    "fcos_resnet50_fpn": {"score_thresh": 0.0, "min_size": 240},
-    "fasterrcnn_resnet50_fpn": {"box_score_thresh": 0.0, "min_size": 240},
+    "retinanet_resnet50_fpn": {"score_thresh": 0.0, **SMALL},
+    "fcos_resnet50_fpn": {"score_thresh": 0.0, **SMALL},
+    "fasterrcnn_resnet50_fpn": {"box_score_thresh": 0.0, **SMALL},
 }
 
 
@@ -54,7 +55,7 @@ def run(block: str) -> None:
 def model(name: str, seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
     made = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=21, **MODELS[name])
-    example.spread_scores(made)
+    example.spread_scores(made, example.MODELS.get(name, 10))
     return made
 
 
