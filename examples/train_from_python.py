@@ -32,7 +32,7 @@ def main() -> None:
     result = refinedet.train(
         data,
         model={"name": options.model},
-        data={"batch_size": 16},
+        data={"batch_size": 8},
         train={"epochs": options.epochs},
         output=options.output / "run",
     )

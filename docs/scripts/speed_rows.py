@@ -17,7 +17,11 @@ PAGES = ROOT / "docs/ops"
 BLOCK = re.compile(r"(<!-- speed\n(.*?)-->\n)(.*?)(<!-- end of speed -->)", re.S)
 HEAD = ("case", "ours, ms", "fastest peer, ms", "ratio")
 DEFAULTS = ("float32", "forward")
-PEERS = {"reference": "plain PyTorch", "composed": "our ops and torch", "torch + our nms": "torch and our `batched_nms`"}
+PEERS = {
+    "reference": "plain PyTorch",
+    "composed": "our ops and torch",
+    "torch + our nms": "torch and our `batched_nms`",
+}
 """What a peer is called in the run, where a reader would not know it."""
 
 Row = tuple[str, str, str, str]  # op, case, dtype, direction
@@ -42,7 +46,7 @@ def table(wanted: str, rows: dict[Row, tuple[str, str, str]], run: str) -> str:
         name = ", ".join([*([f"`{op}`"] if several else []), case, *(x for x in rest if x not in DEFAULTS)])
         time, _, who = peer.partition(" ")
         lines.append(f"| {name} | {ours} | {time} {PEERS.get(who, who)} | {ratio} |")
-    note = f"One thread, float32 unless said, medians. {first} [The whole run](../../{RUN.relative_to(ROOT)})"
+    note = f"One thread, float32 unless said, medians. {first} [All of it](../design/results.md)"
     return "\n".join(["", *lines, "", note, "", ""])
 
 
