@@ -196,7 +196,7 @@ void check_deconv(const DeconvCase& c) {
                      .out = out.cpu.data()};
   cpu::deconv_sum(args, one_thread(), loops());
   args.out = out.gpu.data();
-  const Array<char> workspace(cuda::deconv_sum_workspace(args));
+  const Array<char> workspace(cuda::deconv_sum_workspace(args, loops()));
   cuda::deconv_sum(args, workspace.data(), nullptr, loops());
   out.check("deconv_sum", kClose<T>);
 

@@ -43,7 +43,15 @@ def deconv_sum(rng, dtype):
     return tensors, lambda module, tensors: module.deconv_sum(**tensors)
 
 
-every_op = pytest.mark.parametrize("problem", [deform_align, deconv_sum])
+def deconv_sum_channels_last(rng, dtype):
+    """Which the GPU's kernel multiplies itself."""
+    tensors, call = deconv_sum(rng, dtype)
+    for name in ("input", "weight", "lateral"):
+        tensors[name] = tensors[name].contiguous(memory_format=torch.channels_last)
+    return tensors, call
+
+
+every_op = pytest.mark.parametrize("problem", [deform_align, deconv_sum, deconv_sum_channels_last])
 
 
 def results(call, module, tensors: dict[str, Tensor]) -> list[Tensor]:
