@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples lint format bench gpu-check faults wheel clean
+.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples test-page lint format bench gpu-check faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
 	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
 	@echo "make test-examples  the examples that need LitServe and Ray, which are installed"
+	@echo "make test-page  the page that detects, in headless Chromium, which is there, as npm is"
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
 	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
@@ -63,6 +64,12 @@ test-avx2: venv
 test-examples: test-cpp
 	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/examples
+
+# Chromium comes from the system; the runtime that the page takes from a public server, from npm.
+test-page: venv
+	npm ci --prefix tests/docs/browser --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pip install --quiet 'playwright>=1.50'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/docs/test_browser.py
 
 lint: venv
 	$(BIN)/ruff check .

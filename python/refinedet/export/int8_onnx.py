@@ -40,14 +40,14 @@ def quantize(source: Path, calibration: Sequence[np.ndarray], part: str, path: P
 
     info = _info(onnx.load(source, load_external_data=False), source)
     with tempfile.TemporaryDirectory() as folder, quiet():
-        folded = Path(folder) / "folded.onnx"
-        quant_pre_process(source, folded, skip_symbolic_shape=True)
-        graph = onnx.load(folded).graph
+        shaped = Path(folder) / "shaped.onnx"
+        quant_pre_process(source, shaped, skip_optimization=True, skip_symbolic_shape=True)
+        graph = onnx.load(shaped).graph
         network = network_nodes(graph)
         first = next(node.name for node in graph.node if node.op_type in CONVOLUTIONS)
         stay = [node.name for node in graph.node if node.name not in network]
         quantize_static(
-            folded,
+            shaped,
             path,
             _Images(calibration, info, graph.input[0].name),
             quant_format=QuantFormat.QDQ,
