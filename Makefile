@@ -2,27 +2,30 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+REQUIREMENTS ?= requirements-dev.txt
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples test-page lint format bench gpu-check faults wheel clean
+.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples test-page lint format docs bench gpu-check gpu-prepare faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
 	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
-	@echo "make test-examples  the examples that need LitServe and Ray, which are installed"
-	@echo "make test-page  the page that detects, in headless Chromium, which is there, as npm is"
+	@echo "make test-examples  the examples that need LitServe, Ray and torchvision, which are installed"
+	@echo "make test-page  the page that detects, in headless Chromium; that and npm are there"
 	@echo "make lint    ruff, clang-format, mypy"
+	@echo "make docs    the documentation, build/docs/index.html; a warning is an error"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
-	@echo "make gpu-check  on a machine with a GPU: build, test, sanitize, time (runs/gpu_check; nothing is downloaded)"
+	@echo "make gpu-check  on a machine with a GPU: test, time, sanitize in eight minutes (runs/gpu_check; no downloads)"
+	@echo "make gpu-prepare  before, without a GPU: what gpu-check would spend its first minutes on (build/gpu_*)"
 	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (long)"
-	@echo "make wheel   a wheel in dist/"
+	@echo "make wheel   a wheel for manylinux in dist/"
 
 # The environment with the pinned tools, then the package in editable form, built again when a source changed.
-$(VENV)/.tools: requirements-dev.txt
+$(VENV)/.tools: $(REQUIREMENTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
 	touch $@
 
 $(VENV)/.package: $(VENV)/.tools $(SOURCES)
@@ -60,9 +63,9 @@ test-avx2: venv
 	        tests/refinedet/detectors tests/refinedet/optimize tests/refinedet/inference tests/refinedet/export; \
 	fi
 
-# The server and Ray: large packages, so not among the tools that every test needs.
+# The server, Ray, and the torchvision of the pinned torch: large packages, so not among the tools that every test needs.
 test-examples: test-cpp
-	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51'
+	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51' torchvision==0.28.0
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/examples
 
 # Chromium comes from the system; the runtime that the page takes from a public server, from npm.
@@ -71,30 +74,48 @@ test-page: venv
 	$(BIN)/python -m pip install --quiet 'playwright>=1.50'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/docs/test_browser.py
 
-lint: venv
+lint: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	find csrc tests/csrc tests/cuda_on_host examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
 
-format: venv
+format: $(VENV)/.tools
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	find csrc tests/csrc tests/cuda_on_host examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+
+docs: venv
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
 
 bench: venv
 	mkdir -p runs/bench
 	$(BIN)/python -m benchmarks --quick --json runs/bench/bench.json --markdown runs/bench/bench.md --plot runs/bench/bench.png
 
-# With the machine's own python3, torch and nvcc: no environment is made.
+# With the machine's own python3, torch and nvcc: no environment is made. `make gpu-prepare` makes both folders; what is
+# not there is built or computed.
+GPU_PREBUILT := build/gpu_prebuilt
+GPU_PREPARED := build/gpu_prepared.pt
 gpu-check:
-	$(PYTHON) -m benchmarks.gpu.check
+	$(PYTHON) -m benchmarks.gpu.check $(if $(wildcard $(GPU_PREBUILT)),--prebuilt $(GPU_PREBUILT)) \
+	    $(if $(wildcard $(GPU_PREPARED)),--prepared $(GPU_PREPARED))
+
+# On a machine with nvcc and no GPU, to carry build/gpu_prebuilt and build/gpu_prepared.pt to one with a GPU. There the
+# NumPy module wants the Python whose headers are here; the torch ops serve every Python.
+GPU_PYTHON ?= python3.12
+gpu-prepare: venv
+	$(BIN)/python -m benchmarks.gpu.libraries --into $(GPU_PREBUILT) --python $(GPU_PYTHON)
+	$(BIN)/python -m benchmarks.gpu.check --prepare $(GPU_PREPARED)
 
 faults: venv
 	$(BIN)/python tests/cuda_on_host/faults.py
 
+# In the build folder of the editable install. setuptools would pack what it finds of earlier builds. torch's libraries
+# stay out: who has torch has them.
 wheel: $(VENV)/.tools
-	$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	rm -rf build/lib.* build/bdist.* build/wheel
+	REFINEDET_EXT_BUILD=$(BUILD) $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel .
+	PATH=$(abspath $(BIN)):$$PATH auditwheel repair --exclude libtorch_cpu.so --wheel-dir dist build/wheel/*.whl
 
 clean:
 	rm -rf build dist *.egg-info refinedet_ext/*.so

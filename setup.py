@@ -3,6 +3,8 @@
 Environment:
   REFINEDET_EXT_TORCH   ON: fail without torch; OFF: leave the torch ops out; AUTO (default): build them where torch is
   REFINEDET_EXT_CMAKE   further arguments for CMake, separated by spaces
+  REFINEDET_EXT_BUILD   CMake's folder, to be kept for the next build by the same Python (build/editable for an editable
+                        install, else one of setuptools')
   CMAKE_BUILD_PARALLEL_LEVEL   compilers at a time
 """
 
@@ -29,7 +31,8 @@ def torch_dir() -> Path | None:
     names = {sysconfig.get_path("platlib"), sysconfig.get_path("purelib"), *sys.path}
     for name in names:
         folder = Path(name or ".") / "torch"
-        if (folder / "include/torch/csrc/stable/library.h").exists() and (folder / "lib/libtorch_cpu.so").exists():
+        libraries = [folder / "lib" / f"libtorch_cpu{suffix}" for suffix in (".so", ".dylib")]
+        if (folder / "include/torch/csrc/stable/library.h").exists() and any(path.exists() for path in libraries):
             return folder
     return None
 
@@ -38,7 +41,8 @@ class CMakeBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         torch = torch_dir()
         # an editable install keeps its build folder, so that the next one compiles only what changed
-        build = ROOT / "build/editable" if self.editable_mode else Path(self.build_temp).resolve()
+        usual = ROOT / "build/editable" if self.editable_mode else self.build_temp
+        build = ROOT / (os.environ.get("REFINEDET_EXT_BUILD") or usual)
         targets = [Path(self.get_ext_fullpath(ext.name)).parent.parent.resolve()]
         if self.editable_mode:
             targets.append(ROOT)
@@ -62,8 +66,9 @@ class CMakeBuild(build_ext):
         ]
         subprocess.run([cmake_path, "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *arguments], check=True)
         subprocess.run([cmake_path, "--build", str(build)], check=True)
+        symbols = [] if self.editable_mode else ["--strip"]  # a profiler wants them, a wheel does not
         for target in targets:
-            install = [cmake_path, "--install", str(build), "--component", "python", "--prefix", str(target)]
+            install = [cmake_path, "--install", str(build), "--component", "python", "--prefix", str(target), *symbols]
             subprocess.run(install, check=True)
         if torch is None:
             print(
@@ -77,7 +82,9 @@ setup(
     packages=find_packages(".", include=["refinedet_ext", "refinedet_ext.*"])
     + find_packages("python", include=["refinedet", "refinedet.*"]),
     package_dir={"refinedet": "python/refinedet"},
-    package_data={"refinedet_ext": ["*.so", "py.typed"], "refinedet": ["configs/**/*.yaml", "py.typed"]},
+    # Not the libraries: build_ext puts those of this build in place, while the folder may hold an editable install's.
+    include_package_data=False,  # only what is listed here
+    package_data={"refinedet_ext": ["py.typed"], "refinedet": ["configs/**/*.yaml", "py.typed"]},
     ext_modules=[Extension("refinedet_ext._numpy_ops", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
 )

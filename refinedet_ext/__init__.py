@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .build_info import build_info
 from .results import Detections, KeptAnchors, KeptBoxes, Matches, MinedLoss
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from . import nn, reference

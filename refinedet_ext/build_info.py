@@ -12,13 +12,23 @@ _LEVELS = ("baseline", "avx2", "avx512")
 def build_info() -> dict[str, Any]:
     """Version, compiler, torch target, CPU level in use, CUDA or not; for bug reports and tests.
 
-    Keys: `version`; `compiler`; `cpu_level` ("baseline", "avx2" or "avx512": the kernels in use, chosen by the machine
-    or by the environment variable REFINEDET_EXT_CPU_LEVEL); `torch_ops` (whether the compiled torch ops are loaded);
-    `torch_target` (the oldest torch that they serve), `torch_built_with`, `torch` (the one running; None without
-    torch); `numpy_ops`; `cuda` (whether CUDA kernels were built in). Works without torch.
+    Works without torch.
 
-    >>> build_info()["torch_target"]
-    '2.11'
+    Returns:
+        A dictionary with the keys
+
+        - ``version`` of this package, and its ``compiler``
+        - ``cpu_level``: "baseline", "avx2" or "avx512", the kernels in use, chosen by the machine or by the environment
+          variable REFINEDET_EXT_CPU_LEVEL
+        - ``numpy_ops``: whether the compiled NumPy face is there
+        - ``torch_ops``: whether the compiled torch ops are loaded
+        - ``torch_target``, the oldest torch that they serve, and ``torch_built_with``
+        - ``torch``, the one running; None without torch
+        - ``cuda``: whether CUDA kernels were built in
+
+    Example:
+        >>> build_info()["torch_target"]
+        '2.11'
     """
     from . import __version__
     from .numpy._arrays import _numpy_ops

@@ -53,6 +53,7 @@ def match_anchors(
     gt_ignore: Tensor | None = None,
     ignore_iof: float = 0.5,
 ) -> Matches:
+    """As `refinedet_ext.match_anchors`, image by image, with the whole matrix of overlaps."""
     batch = gt_offsets.numel() - 1
     shared = anchors.dim() == 2
     count = anchors.shape[-2]
@@ -115,18 +116,20 @@ def _force(overlaps: Tensor, match: Tensor, mode: str) -> Tensor:
 
 
 def filter_threshold(theta: float) -> float:
-    """softmax(logits)[0] <= theta  <=>  logits[1] - logits[0] >= log((1 - theta) / theta)."""
+    """What logits[1] - logits[0] must reach where softmax(logits)[0] <= theta: log((1 - theta) / theta)."""
     if theta >= 1:
         return -math.inf
     return math.inf if theta <= 0 else math.log1p(-theta) - math.log(theta)
 
 
 def filter_anchors_mask(arm_logits: Tensor, theta: float = 0.99) -> Tensor:
+    """As `refinedet_ext.filter_anchors_mask`."""
     logits = arm_logits.to(working(arm_logits))
     return (logits[..., 1] - logits[..., 0]).double() >= filter_threshold(theta)
 
 
 def filter_anchors(arm_logits: Tensor, theta: float = 0.99) -> KeptAnchors:
+    """As `refinedet_ext.filter_anchors`."""
     mask = filter_anchors_mask(arm_logits, theta)
     index = torch.full(mask.shape, -1, dtype=torch.int64, device=mask.device)
     for row, kept in zip(index, mask, strict=True):
@@ -143,6 +146,7 @@ def mine_hard_negatives(
     min_negatives: int = 0,
     eligible: Tensor | None = None,
 ) -> Tensor:
+    """As `refinedet_ext.mine_hard_negatives`, with a sort of every image's candidates."""
     chosen = torch.zeros(labels.shape, dtype=torch.bool, device=labels.device)
     candidates = labels == 0 if eligible is None else (labels == 0) & eligible.bool()
     for b in range(labels.shape[0]):
@@ -164,12 +168,14 @@ def decode_boxes(
     *,
     clip_to: tuple[float, float] | None = None,
 ) -> Tensor:
+    """As `refinedet_ext.decode_boxes`."""
     dtype = working(deltas, anchors)
     boxes = clip(apply_deltas(deltas.to(dtype), anchors.to(dtype), variances), clip_to)
     return store(boxes, result(deltas, anchors))
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor, variances: tuple[float, float, float, float] = VARIANCES) -> Tensor:
+    """As `refinedet_ext.encode_boxes`."""
     dtype = working(boxes, anchors)
     center, half = center_and_half(boxes.to(dtype))
     anchor_center, anchor_half = center_and_half(anchors.to(dtype))
@@ -188,6 +194,7 @@ def decode_cascade(
     *,
     kept: KeptAnchors | None = None,
 ) -> Tensor:
+    """As `refinedet_ext.decode_cascade`: all anchors are decoded twice, those that are left out become 0."""
     dtype = working(arm_deltas, odm_deltas, anchors)
     refined = apply_deltas(arm_deltas.to(dtype), anchors.to(dtype), variances)
     boxes = apply_deltas(odm_deltas.to(dtype), refined, variances)
@@ -211,6 +218,7 @@ def mined_cross_entropy(
     eligible: Tensor | None = None,
     targets: Tensor | None = None,
 ) -> MinedLoss:
+    """As `refinedet_ext.mined_cross_entropy`, from the losses of all anchors."""
     logits, targets = logits.to(working(logits)), (labels if targets is None else targets).clamp(min=0)
     ranking = F.cross_entropy(logits.detach().mT, targets, reduction="none")
     mined = mine_hard_negatives(ranking, labels, ratio=ratio, min_negatives=min_negatives, eligible=eligible)
@@ -230,6 +238,7 @@ def smooth_l1_box_loss(
     *,
     beta: float = 1.0,
 ) -> Tensor:
+    """As `refinedet_ext.smooth_l1_box_loss`."""
     dtype = working(deltas, anchors, gt_boxes)
     deltas, anchors = deltas.to(dtype), anchors.detach().to(dtype).expand(deltas.shape)
     gt_boxes = gt_boxes.detach().to(dtype)
@@ -247,6 +256,7 @@ def smooth_l1_box_loss(
 def deconv_sum(
     input: Tensor, weight: Tensor, bias: Tensor | None, lateral: Tensor, *, activation: str = "none"
 ) -> Tensor:
+    """As `refinedet_ext.deconv_sum`, in the inputs' dtype."""
     up = F.conv_transpose2d(input, weight, bias, stride=2)
     out = up[:, :, : lateral.shape[2], : lateral.shape[3]] + lateral
     return out.relu() if activation == "relu" else out
@@ -268,7 +278,10 @@ def deform_align(
     *,
     center: Tensor | None = None,
 ) -> Tensor:
-    """One `grid_sample` per kernel tap and offset group, then one grouped contraction, in the input's working dtype."""
+    """As `refinedet_ext.deform_align`: one `grid_sample` per tap and offset group, then one grouped contraction.
+
+    Computed in the input's working dtype.
+    """
     (stride_y, stride_x), (pad_y, pad_x), (dil_y, dil_x) = _pair(stride), _pair(padding), _pair(dilation)
     result, dtype = input.dtype, working(input)
     input, weight = input.to(dtype), weight.to(dtype)
@@ -322,6 +335,7 @@ def _bilinear(part: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """As `refinedet_ext.nms`, box by box."""
     order = scores.to(working(scores)).sort(descending=True, stable=True).indices  # NaN counts as the largest
     alive = torch.ones(order.numel(), dtype=torch.bool, device=scores.device)
     keep = []
@@ -335,6 +349,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    """As `refinedet_ext.batched_nms`: `nms` of every group, then a sort by score."""
     kept = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
     for group in idxs.unique():
         rows = (idxs == group).nonzero().flatten()
@@ -344,6 +359,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
 
 
 def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
+    """As `refinedet_ext.batched_nms_padded`."""
     kept = batched_nms(boxes, scores, idxs, iou_threshold)
     padding = kept.new_full((scores.numel() - kept.numel(),), -1)
     return KeptBoxes(torch.cat([kept, padding]), torch.tensor(kept.numel(), device=scores.device))
@@ -352,7 +368,11 @@ def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshol
 def soft_nms(
     boxes: Tensor, scores: Tensor, iou_threshold: float, method: str, sigma: float, min_score: float
 ) -> tuple[Tensor, Tensor]:
-    """One class: rows in the order they are picked, and their scores at that moment (Bodla et al. 2017)."""
+    """Soft suppression of one class (Bodla et al. 2017).
+
+    Returns:
+        The rows in the order in which they are picked, and their scores at that moment.
+    """
     scores = scores.to(working(scores)).clone()
     left = list(range(scores.numel()))
     rows, picked = [], []
@@ -387,6 +407,7 @@ def multiclass_nms(
     sigma: float = 0.5,
     min_score: float = 0.001,
 ) -> Detections:
+    """As `refinedet_ext.multiclass_nms`, class by class."""
     batch, _, classes = scores.shape
     out_boxes = boxes.new_zeros(batch, keep_top_k, 4)
     out_scores = scores.new_zeros(batch, keep_top_k)
@@ -453,6 +474,7 @@ def detect(
     sigma: float = 0.5,
     min_score: float = 0.001,
 ) -> Detections:
+    """As `refinedet_ext.detect`: every anchor is decoded and scored, then `multiclass_nms`."""
     dtype = working(arm_logits, arm_deltas, odm_logits, odm_deltas, anchors)
     boxes = decode_cascade(arm_deltas.to(dtype), odm_deltas.to(dtype), anchors.to(dtype), variances)
     scores = odm_logits.to(dtype).softmax(dim=-1)[..., 1:]

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 class Matches(NamedTuple):
     """What `match_anchors` returns.
 
-    labels: (B, A) int64, the class of each anchor; 0 is background, -1 is ignore.
-    gt_index: (B, A) int64, the matched row of `gt_boxes`; -1 where labels <= 0.
-    iou: (B, A) float32, the best overlap with a ground truth of the image that is not ignored; 0 without one.
+    Attributes:
+        labels: (B, A) int64, the class of each anchor; 0 is background, -1 is ignore.
+        gt_index: (B, A) int64, the matched row of `gt_boxes`; -1 where labels <= 0.
+        iou: (B, A) float32, the best overlap with a ground truth of the image that is not ignored; 0 without one.
     """
 
     labels: Any
@@ -21,8 +22,9 @@ class Matches(NamedTuple):
 class KeptAnchors(NamedTuple):
     """What `filter_anchors` returns.
 
-    index: (B, A) int64, the kept anchors in ascending order, then -1.
-    count: (B,) int64, how many are kept.
+    Attributes:
+        index: (B, A) int64, the kept anchors in ascending order, then -1.
+        count: (B,) int64, how many are kept.
     """
 
     index: Any
@@ -32,8 +34,9 @@ class KeptAnchors(NamedTuple):
 class KeptBoxes(NamedTuple):
     """What `batched_nms_padded` returns.
 
-    index: (N,) int64, the kept boxes by falling score, then -1.
-    count: () int64, how many are kept.
+    Attributes:
+        index: (N,) int64, the kept boxes by falling score, then -1.
+        count: () int64, how many are kept.
     """
 
     index: Any
@@ -43,9 +46,11 @@ class KeptBoxes(NamedTuple):
 class MinedLoss(NamedTuple):
     """What `mined_cross_entropy` returns.
 
-    loss: (B,), the sum over the chosen anchors of each image.
-    chosen: (B, A) bool, the positives and the mined negatives.
-    positives, negatives: (B,) int64, how many of them are chosen.
+    Attributes:
+        loss: (B,), the sum over the chosen anchors of each image.
+        chosen: (B, A) bool, the positives and the mined negatives.
+        positives: (B,) int64, how many positives are chosen.
+        negatives: (B,) int64, how many negatives are chosen.
     """
 
     loss: Any
@@ -57,7 +62,11 @@ class MinedLoss(NamedTuple):
 class Detections(NamedTuple):
     """What `multiclass_nms` and `detect` return: K rows per image, the best score first, zeros after `count`.
 
-    boxes: (B, K, 4); scores: (B, K); labels: (B, K) int64 in 1..C, 0 in the padding; count: (B,) int64.
+    Attributes:
+        boxes: (B, K, 4), (x1, y1, x2, y2).
+        scores: (B, K).
+        labels: (B, K) int64 in 1..C, 0 in the padding.
+        count: (B,) int64, how many rows of each image are detections.
     """
 
     boxes: Any

@@ -1,62 +1,80 @@
-"""The box ops beside torchvision and plain torch."""
+"""The box ops of inference beside torchvision and plain torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 import refinedet_ext as rx
 
-from ..case import Op, Peer, on_cpu, size_of
-from ..inputs import detections, detector_outputs, ground_truth, pyramid_anchors
-from ..ops.losses.bench_mine_hard_negatives import two_sorts
-from ..ops.losses.bench_mined_cross_entropy import inputs as loss_inputs
-from ..ops.losses.bench_mined_cross_entropy import plain_loss
-from ..ops.matching.bench_match_anchors import plain_box_iou
+from ..case import Op, Peer, Target, on_cpu
+from ..inputs import detections, detector_outputs, pyramid_anchors
 from ..peers import torchvision_ops
-from .case import GpuCase, to
+from .case import MEGABYTES, MICROSECONDS, GpuCase, GpuPeer
 
 Nms = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 IOU = 0.45
+DISTINCT = 8  # images of a batch that differ; they are repeated, since making one takes a CPU 0.1 s
 
 
 def exact_case(
-    op: str, name: str, ours: Op, inputs: Callable[[], Sequence[Tensor]], peers: dict[str, Op | None], **rest: Any
+    op: str, name: str, ours: Op, inputs: Callable[[], Sequence[Tensor]], peers: Mapping[str, Peer | None], **rest: Any
 ) -> GpuCase:
     """The CPU kernel says what the GPU's must give, bit for bit; tests hold that to the reference."""
-    shown = {peer: None if run is None else Peer(run) for peer, run in peers.items()}
-    return GpuCase(op, name, ours, inputs, on_cpu(ours), shown, exact=True, **rest)
+    return GpuCase(op, name, ours, inputs, on_cpu(ours), peers, exact=True, **rest)
+
+
+def made(device: str, make: Callable[..., Sequence[Tensor]], *arguments: Any) -> tuple[Tensor, ...]:
+    """On the device what `make` gives on the CPU."""
+    return tuple(t.to(device) for t in make(*arguments))
+
+
+def synchronizing(run: Op | None) -> GpuPeer | None:
+    """A peer that waits for the GPU, so that no graph can replay it."""
+    return None if run is None else GpuPeer(run, capturable=False)
+
+
+@lru_cache(maxsize=1)
+def nms_inputs(count: int, classes: int) -> tuple[Tensor, ...]:
+    return detections(count, classes, torch.Generator().manual_seed(0))
+
+
+def boxes_and_scores(count: int) -> tuple[Tensor, ...]:
+    return nms_inputs(count, 1)[:2]
 
 
 def nms_cases(device: str, small: bool) -> Iterator[GpuCase]:
     vision = torchvision_ops()
-    many = ((1000, 20), (5000, 20), (5000, 80), (16320, 20), (16320, 80), (200_000, 80))
+    many = ((5000, 20), (16320, 80), (5000, 80), (16320, 20), (1000, 20), (200_000, 80))
     for count, classes in ((300, 20),) if small else many:
-        cpu = detections(count, classes, torch.Generator().manual_seed(0))
         name = f"{count} boxes, {classes} classes"
+        targets: tuple[Target, ...] = ()
+        if 5000 <= count <= 16320:
+            targets = (Target(3.0, "torchvision"),)
+        elif count == 200_000:
+            targets = (Target(64, MEGABYTES),)
         for op in (rx.batched_nms, rx.batched_nms_padded):
             yield exact_case(
                 op.__name__,
                 name,
                 partial(op, iou_threshold=IOU),
-                partial(to, device, cpu),
-                {"torchvision": vision and partial(vision.batched_nms, iou_threshold=IOU)},
+                partial(made, device, nms_inputs, count, classes),
+                {"torchvision": synchronizing(vision and partial(vision.batched_nms, iou_threshold=IOU))},
                 capturable=op is rx.batched_nms_padded,
-                peers_capturable=False,
+                targets=targets,
             )
+    for count in (300,) if small else (5000, 16320):
         yield exact_case(
             "nms",
             f"{count} boxes",
             partial(rx.nms, iou_threshold=IOU),
-            partial(to, device, cpu[:2]),
-            {"torchvision": vision and partial(vision.nms, iou_threshold=IOU)},
+            partial(made, device, boxes_and_scores, count),
+            {"torchvision": synchronizing(vision and partial(vision.nms, iou_threshold=IOU))},
             capturable=False,
-            peers_capturable=False,
         )
 
 
@@ -88,126 +106,101 @@ def plain_detect(nms: Nms, arm_logits: Tensor, arm: Tensor, odm_logits: Tensor, 
     return suppress_images(nms, boxes, top, at % classes, classes)
 
 
+@lru_cache(maxsize=1)
+def detect_inputs(size: int, images: int, columns: int) -> tuple[Tensor, ...]:
+    """arm_logits, arm_deltas, odm_logits, odm_deltas, anchors."""
+    anchors = pyramid_anchors(size)
+    survivors, candidates = survivors_of(size)
+    distinct = min(images, DISTINCT)
+    outputs = detector_outputs(anchors, distinct, columns, survivors, candidates, torch.Generator().manual_seed(0))
+    return *(t.repeat(images // distinct, 1, 1) for t in outputs), anchors
+
+
+def survivors_of(size: int) -> tuple[int, int]:
+    """Anchors that pass the first stage of a trained detector, and their scores above 0.01."""
+    return (390, 1400) if size == 320 else (1000, 3600)
+
+
+@lru_cache(maxsize=1)
+def scored_boxes(size: int, images: int, columns: int) -> tuple[Tensor, Tensor]:
+    _, arm_deltas, odm_logits, _, anchors = detect_inputs(size, images, columns)
+    return rx.decode_boxes(arm_deltas, anchors), odm_logits.softmax(-1)[..., 1:].contiguous()
+
+
+def tail_targets(images: int) -> tuple[Target, ...]:
+    wanted = {1: (Target(60, MICROSECONDS),), 8: (Target(10.0, "torch + torchvision"),)}
+    return wanted.get(images, ())
+
+
+# image size, images, columns
+TAILS = ((320, 8, 21), (320, 1, 21), (512, 8, 81), (320, 1, 81), (512, 32, 21))
+
+
 def detect_cases(device: str, small: bool) -> Iterator[GpuCase]:
     vision = torchvision_ops()
-    shapes = [(320, 1, 21), (320, 1, 81), (320, 8, 21), (512, 8, 81), (512, 32, 21)]
-    for size, images, columns in shapes[:1] if small else shapes:
-        anchors = pyramid_anchors(size)
-        survivors, candidates = (390, 1400) if size == 320 else (1000, 3600)
-        outputs = detector_outputs(anchors, images, columns, survivors, candidates, torch.Generator().manual_seed(0))
-        cpu = (*outputs, anchors)
+    for shape in [(320, 1, 21)] if small else TAILS:
+        size, images, columns = shape
+        count = len(pyramid_anchors(size))
         yield exact_case(
             "detect",
-            f"B={images}, {len(anchors)} anchors, {columns} columns",
+            f"B={images}, {count} anchors, {columns} columns",
             rx.detect,
-            partial(to, device, cpu),
-            {"torch + torchvision": vision and partial(plain_detect, vision.batched_nms)},
-            bytes=size_of(outputs[0]) + images * survivors * (columns + 8) * 4,
-            peers_capturable=False,
+            partial(made, device, detect_inputs, *shape),
+            {"torch + torchvision": synchronizing(vision and partial(plain_detect, vision.batched_nms))},
+            bytes=images * (count * 8 + survivors_of(size)[0] * (columns + 8) * 4),
+            targets=tail_targets(images),
         )
-        decoded = rx.decode_boxes(outputs[1], anchors), outputs[2].softmax(-1)[..., 1:].contiguous()
+
+
+def multiclass_cases(device: str, small: bool) -> Iterator[GpuCase]:
+    vision = torchvision_ops()
+    for shape in [(320, 1, 21)] if small else TAILS:
+        size, images, columns = shape
+        count = len(pyramid_anchors(size))
         yield exact_case(
             "multiclass_nms",
-            f"B={images}, {len(anchors)} boxes, {columns - 1} classes",
+            f"B={images}, {count} boxes, {columns - 1} classes",
             rx.multiclass_nms,
-            partial(to, device, decoded),
-            {"torch + torchvision": vision and partial(plain_multiclass, vision.batched_nms)},
-            bytes=size_of(decoded[1]),
-            peers_capturable=False,
+            partial(made, device, scored_boxes, *shape),
+            {"torch + torchvision": synchronizing(vision and partial(plain_multiclass, vision.batched_nms))},
+            bytes=images * count * (columns - 1) * 4,
+            targets=tail_targets(images),
         )
 
 
-def match_by_matrix(
-    ranges: list[tuple[int, int]], anchors: Tensor, boxes: Tensor, labels: Tensor, offsets: Tensor
-) -> list[Tensor]:
-    """What SSD code does image by image, without waiting for the GPU: the host knows the offsets."""
-    results = []
-    for first, last in ranges:
-        if first == last:
-            results.append(torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device))
-            continue
-        overlaps = plain_box_iou(anchors, boxes[first:last])
-        best, which = overlaps.max(dim=1)
-        forced = overlaps.argmax(dim=0)
-        best[forced] = 2.0
-        which[forced] = torch.arange(last - first, device=anchors.device)
-        results.append(torch.where(best >= 0.5, labels[first:last][which], 0))
-    return results
-
-
-def matching_cases(device: str, small: bool) -> Iterator[GpuCase]:
-    for size, images, objects in [(320, 2, 5.0)] if small else [(320, 32, 8.4), (512, 32, 8.4), (512, 8, 100.0)]:
-        cpu = pyramid_anchors(size), *ground_truth(images, objects, torch.Generator().manual_seed(0))
-        offsets = cpu[3].tolist()
-        for force in ("argmax", "bipartite"):
-            yield exact_case(
-                "match_anchors",
-                f"B={images}, {len(cpu[0])} anchors, {objects} objects, {force}",
-                partial(rx.match_anchors, force_match=force),
-                partial(to, device, cpu),
-                {"torch": partial(match_by_matrix, list(zip(offsets, offsets[1:], strict=False)))},
-                bytes=images * len(cpu[0]) * 20,
-                peers_capturable=False,
-            )
-
-
-def mining_cases(device: str, small: bool) -> Iterator[GpuCase]:
-    for images, count in [(2, 500)] if small else [(32, 6375), (32, 16320), (1, 1_000_000)]:
-        rng = torch.Generator().manual_seed(0)
-        loss = F.softplus(torch.randn(images, count, generator=rng) * 2 - 5)
-        cpu = loss, (torch.rand(images, count, generator=rng) < 0.01).long()
-        yield exact_case(
-            "mine_hard_negatives",
-            f"B={images}, {count} anchors",
-            rx.mine_hard_negatives,
-            partial(to, device, cpu),
-            {"two sorts": partial(two_sorts, eligible=None)},
-            bytes=images * count * 13,
-        )
-
-
-def loss_cases(device: str, small: bool) -> Iterator[GpuCase]:
-    for images, count, classes in [(2, 500, 5)] if small else [(32, 6375, 2), (32, 6375, 21), (8, 16320, 81)]:
-        cpu = loss_inputs((images, count, classes), filtered=False)[:2]
-        name = f"B={images}, {count} anchors, {classes} columns"
-        yield GpuCase(
-            "mined_cross_entropy",
-            name,
-            summed_loss,
-            partial(to, device, cpu),
-            on_cpu(summed_loss),
-            {"torch": Peer(partial(plain_loss, eligible=None))},
-            bytes=size_of(*cpu),
-        )
-
-
-def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    return rx.mined_cross_entropy(logits, labels).loss
+def coding_inputs(images: int, size: int, dtype: torch.dtype, op: str) -> tuple[Tensor, ...]:
+    rng = torch.Generator().manual_seed(0)
+    anchors = pyramid_anchors(size).to(dtype)
+    arm, odm = ((torch.randn(images, len(anchors), 4, generator=rng) * 0.5).to(dtype) for _ in range(2))
+    inputs = {
+        "decode_boxes": (arm, anchors),
+        "encode_boxes": (rx.decode_boxes(arm, anchors), anchors),
+        "decode_cascade": (arm, odm, anchors),
+        "filter_anchors": (arm[..., :2].contiguous() * 8,),
+        "filter_anchors_mask": (arm[..., :2].contiguous() * 8,),
+    }
+    return inputs[op]
 
 
 def coding_cases(device: str, small: bool) -> Iterator[GpuCase]:
     images, size = (2, 320) if small else (32, 512)
-    rng = torch.Generator().manual_seed(0)
+    count = len(pyramid_anchors(size))
+    # values read and written for an anchor in an image, anchors that are read once, bytes that are no values
+    traffic = {
+        "decode_boxes": (8, 4, 0),
+        "encode_boxes": (8, 4, 0),
+        "decode_cascade": (12, 4, 0),
+        "filter_anchors": (2, 0, 8),
+        "filter_anchors_mask": (2, 0, 1),
+    }
     for dtype in (torch.float32, torch.bfloat16):
-        anchors = pyramid_anchors(size).to(dtype)
-        arm, odm = ((torch.randn(images, len(anchors), 4, generator=rng) * 0.5).to(dtype) for _ in range(2))
-        logits = arm[..., :2].contiguous() * 8
-        name = f"B={images}, {len(anchors)} anchors, {str(dtype)[6:]}"
-        boxes = rx.decode_boxes(arm, anchors)
-        for op, cpu in (
-            ("decode_boxes", (arm, anchors)),
-            ("encode_boxes", (boxes, anchors)),
-            ("decode_cascade", (arm, odm, anchors)),
-            ("filter_anchors", (logits,)),
-        ):
-            ours, reference = getattr(rx, op), getattr(rx.reference, op)
-            written = 8 * images * len(anchors) if op == "filter_anchors" else size_of(arm)
+        for op, (values, once, indices) in traffic.items():
+            reference = getattr(rx.reference, op)
             yield exact_case(
                 op,
-                name,
-                ours,
-                partial(to, device, cpu),
-                {"torch": reference},
-                bytes=size_of(*cpu) + written,
-                peers_capturable=op != "filter_anchors",
+                f"B={images}, {count} anchors, {str(dtype)[6:]}",
+                getattr(rx, op),
+                partial(made, device, coding_inputs, images, size, dtype, op),
+                {"torch": synchronizing(reference) if op == "filter_anchors" else GpuPeer(reference)},
+                bytes=count * ((images * values + once) * dtype.itemsize + images * indices),
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -67,26 +66,3 @@ class Timer:
         values = torch.tensor(times, dtype=torch.float64)
         quartiles = values.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
         return Time(quartiles[1], quartiles[2] - quartiles[0])
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """What this GPU does at best: bytes per second of a large copy (read and written), operations per second of a large
-    matrix product of random numbers by dtype, and the time in microseconds of an empty kernel in a graph."""
-
-    copy: float
-    products: dict[str, float]
-    launch: float
-
-
-def measure_ceilings(timer: Timer) -> Ceilings:
-    source = torch.randn(1 << 28, device="cuda")
-    target = torch.empty_like(source)
-    copy = 2 * source.numel() * 4 / (timer.call(lambda: target.copy_(source)).median * 1e-6)
-    products = {}
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        size = 8192 if dtype != torch.float32 else 4096
-        a, b = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
-        products[str(dtype)[6:]] = 2 * size**3 / (timer.call(partial(torch.mm, a, b)).median * 1e-6)
-    one = torch.zeros(1, device="cuda")
-    return Ceilings(copy, products, timer.graph(lambda: one.add_(1)).median)

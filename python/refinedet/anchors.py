@@ -14,10 +14,11 @@ from torch import Tensor
 class AnchorLevel:
     """The boxes of one cell of one pyramid level.
 
-    size: side of the square box, in pixels of the network's input.
-    step: distance of neighbouring cells in pixels; None is the input's side over the map's side.
-    max_size: if given, a second square box of side sqrt(size * max_size) follows the first.
-    ratios: for every entry r a box of width:height r and one of 1/r, of the same area as the square.
+    Args:
+        size: side of the square box, in pixels of the network's input.
+        step: distance of neighbouring cells in pixels; None is the input's side over the map's side.
+        max_size: if given, a second square box of side sqrt(size * max_size) follows the first.
+        ratios: for every entry r a box of width:height r and one of 1/r, of the same area as the square.
     """
 
     size: float
@@ -54,14 +55,15 @@ class AnchorLevel:
 class AnchorGenerator:
     """Boxes for a list of levels, in the order in which the heads' outputs are flattened.
 
-    The order is level, row, column, box of the cell; within a cell it is the square, the second square if there
-    is one, then r and 1/r of each ratio. Column j of a level with step t has its center at (j + offset) * t.
+    The order is level, row, column, box of the cell; within a cell it is the square, the second square if there is one,
+    then r and 1/r of each ratio. Column j of a level with step t has its center at (j + offset) * t.
 
-    levels: one `AnchorLevel` per pyramid level, the finest first.
-    offset: position of the box center within its cell; 0.5 is the middle.
-    clip: clamp (center x, center y, width, height), as fractions of the input, to [0, 1]. This is what PyTorch ports
-        and EFGRNet's weights expect: it shortens sides above the input's and moves no corner otherwise. The original
-        RefineDet does not clip.
+    Args:
+        levels: one `AnchorLevel` per pyramid level, the finest first.
+        offset: position of the box center within its cell; 0.5 is the middle.
+        clip: clamp (center x, center y, width, height), as fractions of the input, to [0, 1]. This is what PyTorch
+            ports and EFGRNet's weights expect: it shortens sides above the input's and moves no corner otherwise. The
+            original RefineDet does not clip.
     """
 
     def __init__(self, levels: Sequence[AnchorLevel], *, offset: float = 0.5, clip: bool = False) -> None:
@@ -82,10 +84,14 @@ class AnchorGenerator:
         image_size: tuple[int, int],
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Anchors (A, 4) float32, (x1, y1, x2, y2) as fractions of the input's width and height.
+        """The anchors of feature maps.
 
-        map_sizes: (height, width) of every level's map.
-        image_size: (height, width) of the network's input in pixels.
+        Args:
+            map_sizes: (height, width) of every level's map.
+            image_size: (height, width) of the network's input in pixels.
+
+        Returns:
+            (A, 4) float32, (x1, y1, x2, y2) as fractions of the input's width and height.
         """
         if len(map_sizes) != len(self.levels):
             raise ValueError(f"map_sizes: expected {len(self.levels)} levels, got {len(map_sizes)}: {list(map_sizes)}")

@@ -32,7 +32,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
 ) -> TrainResult:
-    """Train a detector: `refinedet train` from Python, with the same options, defaults and checks.
+    """Train a detector: `refinedet train` from Python, with the same options, defaults and checks. ::
 
         result = refinedet.train("path/to/cells", model="refinedet320_small", train={"epochs": 20}, output="runs/cells")
 
@@ -49,8 +49,12 @@ def train(
         callbacks: Lightning's, beside the run's own.
         loggers: Lightning's, beside the run's own.
 
-    Returns what the run left, see `TrainResult`: the best and the last model's files, and metrics. ValueError or
-    OSError, before anything is trained or written, names an option that there is not or that is out of range.
+    Returns:
+        What the run left, see `TrainResult`, with the best and the last model's files, and metrics.
+
+    Raises:
+        ValueError, OSError: before anything is trained or written, naming an option that there is not or that is out of
+            range.
     """
     from .engine.train import train as run
 
@@ -92,7 +96,7 @@ def evaluate(
     runtime: Literal["torch", "onnxruntime", "openvino", "auto"] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """Measure a trained detector on a data set: `refinedet eval` from Python.
+    """Measure a trained detector on a data set: `refinedet eval` from Python. ::
 
         metrics = refinedet.evaluate("runs/cells/best.safetensors", "path/to/cells")
 
@@ -113,8 +117,12 @@ def evaluate(
         runtime: what runs the network, as for `Predictor.from_file`.
         threads: of the network; None is the runtime's own choice.
 
-    Returns the metrics by name, as fractions, and "per_class"; for data without annotations the numbers of "images",
-    "detections" and "unreadable" images. ValueError or OSError names what is wrong.
+    Returns:
+        The metrics by name, as fractions, and "per_class"; for data without annotations the numbers of "images",
+        "detections" and "unreadable" images.
+
+    Raises:
+        ValueError, OSError: naming what is wrong.
     """
     from .engine.evaluate import evaluate_file
 

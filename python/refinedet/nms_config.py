@@ -18,8 +18,10 @@ ROWS_BEFORE_LIMIT = 4000
 class NMSConfig:
     """How the scored boxes of one image become detections; the arguments of `refinedet_ext.multiclass_nms`.
 
-    keep_per_class: detections of each class of an image after the suppression; None: no limit but keep_top_k.
-    hard_iou: for the soft methods: the IoU of a hard suppression before them; None: the soft one alone.
+    Args:
+        score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score: as there.
+        keep_per_class: detections of each class of an image after the suppression; None: no limit but keep_top_k.
+        hard_iou: for the soft methods: the IoU of a hard suppression before them; None: the soft one alone.
     """
 
     score_threshold: float = 0.01

@@ -13,11 +13,12 @@ from refinedet_ext import _pytree
 class HeadOutputs(NamedTuple):
     """The raw outputs of both stages for B images and A anchors, in the anchors' order.
 
-    arm_logits: (B, A, 2), background and object, of the first stage (anchor refinement).
-    arm_deltas: (B, A, 4), box offsets relative to the tiled anchors.
-    odm_logits: (B, A, num_classes), background first, of the second stage (object detection).
-    odm_deltas: (B, A, 4), box offsets relative to the refined anchors.
-    anchors: (A, 4) float32, (x1, y1, x2, y2) as fractions of the input's width and height.
+    Attributes:
+        arm_logits: (B, A, 2), background and object, of the first stage (anchor refinement).
+        arm_deltas: (B, A, 4), box offsets relative to the tiled anchors.
+        odm_logits: (B, A, num_classes), background first, of the second stage (object detection).
+        odm_deltas: (B, A, 4), box offsets relative to the refined anchors.
+        anchors: (A, 4) float32, (x1, y1, x2, y2) as fractions of the input's width and height.
     """
 
     arm_logits: Tensor

@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 class Prediction:
     """What was found in one image, the best score first.
 
-    boxes: (N, 4) float32, (x1, y1, x2, y2) in pixels of the image, inside it. scores: (N,) float32.
-    labels: (N,) int64, from 1. names: N class names. size: (width, height) of the image.
-    path: its file, its address, or "camera 0"; None for an image that was in memory.
-    frame, time: of a video or camera: the frame's number from 0, and its time in seconds; else None.
-    image: the pixels that were looked at, (H, W, 3) uint8 in BGR order. None where they can be read again from path:
-        results of a call on files do not hold their images. `Predictor.stream` gives them always.
-    orientation: how the file was read, see `Predictor`.
+    Attributes:
+        boxes: (N, 4) float32, (x1, y1, x2, y2) in pixels of the image, inside it.
+        scores: (N,) float32.
+        labels: (N,) int64, from 1.
+        names: N class names.
+        size: (width, height) of the image.
+        path: its file, its address, or "camera 0"; None for an image that was in memory.
+        frame, time: of a video or camera: the frame's number from 0, and its time in seconds; else None.
+        image: the pixels that were looked at, (H, W, 3) uint8 in BGR order. None where they can be read again from
+            path: results of a call on files do not hold their images. `Predictor.stream` gives them always.
+        orientation: how the file was read, see `Predictor`.
     """
 
     boxes: np.ndarray
@@ -57,14 +61,21 @@ class Prediction:
         line_width: int | None = None,
         font_scale: float | None = None,
     ) -> np.ndarray:
-        """The image with boxes, names and scores drawn, (H, W, 3) uint8; see `refinedet.visualize.draw_detections`.
+        """The image with boxes, names and scores drawn; see `refinedet.visualize.draw_detections`.
 
-        image: to draw on, any kind that a `Predictor` takes; None is the one that was looked at, which is read again
-        from its file where it is not held. color: order of the channels of an array that is given and of the result:
-        "bgr" for OpenCV, "rgb" for matplotlib and notebooks.
+        Args:
+            image: to draw on, any kind that a `Predictor` takes; None is the one that was looked at, which is read
+                again from its file where it is not held.
+            color: order of the channels of an array that is given and of the result: "bgr" for OpenCV, "rgb" for
+                matplotlib and notebooks.
+            line_width, font_scale: None chooses them by the image's size.
 
-        ValueError if the image has another size than this prediction's, or if there is none: frames of a video are
-        held by `Predictor.stream` alone.
+        Returns:
+            (H, W, 3) uint8.
+
+        Raises:
+            ValueError: if the image has another size than this prediction's, or if there is none: frames of a video are
+                held by `Predictor.stream` alone.
         """
         from .visualize import draw_detections
 
@@ -84,9 +95,17 @@ class Prediction:
         return drawn if color == "bgr" else np.ascontiguousarray(drawn[:, :, ::-1])
 
     def save(self, path: str | os.PathLike[str], image: Any = None) -> Path:
-        """Write what `plot` draws, in the format of the path's suffix; returns the path. A file there is replaced.
+        """Write what `plot` draws, in the format of the path's suffix. A file there is replaced.
 
-        ValueError, beside those of `plot`, for a suffix that OpenCV does not write and for the image's own path.
+        Args:
+            path: the file to write.
+            image: as for `plot`.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: beside those of `plot`, for a suffix that OpenCV does not write and for the image's own path.
         """
         from .data.image_io import write_image
 
@@ -113,14 +132,20 @@ class Prediction:
     def to_coco(self, image_id: ImageId, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """Entries of a COCO result file: image_id, category_id, bbox [x, y, width, height] in pixels, score.
 
-        category_ids: the category of label i is category_ids[i - 1]; None: the label is the category.
+        Args:
+            image_id: of every entry.
+            category_ids: the category of label i is category_ids[i - 1]; None: the label is the category.
         """
         record = ImageDetections(image_id, self.boxes, self.scores, self.labels)
         return to_coco_results([record], category_ids)
 
     def to_yolo(self) -> str:
-        """Lines of a YOLO label file with confidence: class from 0, then centre x and y, width and height as fractions
-        of the image, then the score. Empty without detections."""
+        """Lines of a YOLO label file with confidence.
+
+        Returns:
+            In each line the class from 0, then centre x and y, width and height as fractions of the image, then the
+            score. Empty without detections.
+        """
         width, height = self.size
         fractions = self.boxes.astype(np.float64) / (width, height, width, height)
         centers, sides = (fractions[:, :2] + fractions[:, 2:]) / 2, fractions[:, 2:] - fractions[:, :2]
@@ -130,14 +155,22 @@ class Prediction:
         )
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A data frame with the columns x1, y1, x2, y2 (pixels), score, label (from 1) and name. Needs pandas."""
+        """A data frame with the columns x1, y1, x2, y2 (pixels), score, label (from 1) and name.
+
+        Raises:
+            ImportError: without pandas.
+        """
         library = import_optional("pandas", "Prediction.to_pandas")
         columns = dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
         names = np.array(self.names, dtype=object)  # of objects without rows, too
         return library.DataFrame({**columns, "score": self.scores, "label": self.labels, "name": names})
 
     def to_supervision(self) -> supervision.Detections:
-        """As `supervision.Detections`, with class_id from 0, as that library counts, and class names in its data."""
+        """As `supervision.Detections`, with class_id from 0, as that library counts, and class names in its data.
+
+        Raises:
+            ImportError: without supervision.
+        """
         library = import_optional("supervision", "Prediction.to_supervision")
         return library.Detections(
             xyxy=self.boxes.astype(np.float32),

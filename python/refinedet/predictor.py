@@ -36,27 +36,31 @@ OnError = Literal["raise"] | Callable[[ImageLike, Exception], None]
 
 
 class Predictor:
-    """Runs a detector on files, folders, videos, arrays, tensors and PIL images.
+    """Runs a detector on files, folders, videos, arrays, tensors and PIL images. ::
 
         predictor = Predictor.from_file("model.safetensors")
         prediction = predictor("photo.jpg")
         for prediction in predictor.stream("photos/"): ...
 
-    model: a detector, which is put into eval mode, or a `RuntimeModel`.
-    class_names: of the labels 1, 2, ...; None names them "class 1" and so on, or as the file of a `RuntimeModel` does.
-    device: where to run, None leaves the model where it is. batch_size: images in one pass of the network.
-    input_size: side in pixels to which images are resized, None is the model's own.
-    orientation: "auto" turns photographs as their EXIF tag says, as viewers and cv2.imread do, and boxes are in pixels
-        of the image so turned; "stored" takes the pixels as they are stored.
-    color: order of the channels of arrays and tensors, "bgr" or "rgb"; None is "bgr" for arrays, as OpenCV reads them,
-        and "rgb" for tensors, as torchvision reads them. Files and PIL images say theirs themselves.
-    multi_scale: a recipe of `refinedet.inference`, or its name, in place of one size.
-    optimize: "auto", "float32" or "bfloat16" runs a copy of a detector that `optimize_for_inference` makes with this
-        dtype, on the CPU; "off" runs the model as it is.
-
     The attribute `about` is one line on what runs the network, and how.
 
-    ValueError for options that do not fit, and for a model whose weights are not all finite.
+    Args:
+        model: a detector, which is put into eval mode, or a `RuntimeModel`.
+        class_names: of the labels 1, 2, ...; None names them "class 1" and so on, or as the file of a `RuntimeModel`
+            does.
+        device: where to run, None leaves the model where it is.
+        batch_size: images in one pass of the network.
+        input_size: side in pixels to which images are resized, None is the model's own.
+        orientation: "auto" turns photographs as their EXIF tag says, as viewers and cv2.imread do, and boxes are in
+            pixels of the image so turned; "stored" takes the pixels as they are stored.
+        color: order of the channels of arrays and tensors, "bgr" or "rgb"; None is "bgr" for arrays, as OpenCV reads
+            them, and "rgb" for tensors, as torchvision reads them. Files and PIL images say theirs themselves.
+        multi_scale: a recipe of `refinedet.inference`, or its name, in place of one size.
+        optimize: "auto", "float32" or "bfloat16" runs a copy of a detector that `optimize_for_inference` makes with
+            this dtype, on the CPU; "off" runs the model as it is.
+
+    Raises:
+        ValueError: for options that do not fit, and for a model whose weights are not all finite.
     """
 
     def __init__(
@@ -125,18 +129,23 @@ class Predictor:
     ) -> Predictor:
         """A predictor for a file that `save_model` or `refinedet export` wrote.
 
-        path: *.safetensors, *.onnx, OpenVINO's *.xml, or *.pt2.
-        runtime: "torch", "onnxruntime" or "openvino"; None is torch for *.safetensors and *.pt2, OpenVINO for *.xml,
-            and ONNX Runtime for *.onnx; "auto" is the fastest here, as measured, and `about` says which. Another one
-            than torch gets a *.safetensors file as ONNX, converted at the first use and kept in the user's cache
-            folder. Without "torch", and once a file is converted, torch is not loaded.
-        threads: of the network; None is the runtime's own choice. In torch it holds for the whole process.
-        optimize: in torch as for `Predictor`. In the others the precision: "off" is float32; "bfloat16", and "auto"
-            where the processor multiplies it, with OpenVINO.
-        options: changes to the model's options, as `load_model`; for other files than *.safetensors nms alone.
+        Args:
+            path: a file in ``.safetensors``, ``.onnx``, OpenVINO's ``.xml``, or ``.pt2``.
+            runtime: "torch", "onnxruntime" or "openvino"; None is torch for ``.safetensors`` and ``.pt2``, OpenVINO for
+                ``.xml``, and ONNX Runtime for ``.onnx``; "auto" is the fastest here, which `about` names: those
+                that are installed are measured on one image, once for a file and a machine, and the times kept in the
+                user's cache folder. Another one than torch gets a ``.safetensors`` file as ONNX, converted at the first
+                use and kept there, too. Without "torch", and once a file is converted, torch is not loaded.
+            threads: of the network; None is the runtime's own choice. In torch it holds for the whole process.
+            optimize: in torch as for `Predictor`. In the others the precision: "off" is float32; "bfloat16", and "auto"
+                where the processor multiplies it, with OpenVINO.
+            options: changes to the model's options, as `load_model`; for other files than ``.safetensors`` nms alone.
+            device, batch_size, input_size, orientation, color, multi_scale: as for `Predictor`.
 
-        FileNotFoundError without the file, ValueError for a file or options that do not fit, ImportError for a runtime
-        that is not installed.
+        Raises:
+            FileNotFoundError: without the file.
+            ValueError: for a file or options that do not fit.
+            ImportError: for a runtime that is not installed.
         """
         from .runtimes.load import load_any
 
@@ -198,13 +207,18 @@ class Predictor:
         score_threshold: ScoreThreshold = DEFAULT_SCORE_THRESHOLD,
         classes: str | Sequence[str] | None = None,
     ) -> Any:
-        """Detect in one image (returns a `Prediction`), or in several (a list of them, in their order).
+        """Detect in one image, or in several.
 
-        images: as for `stream`, but for cameras. A folder, a pattern, a video and a (B, C, H, W) tensor are several.
-        score_threshold, classes: as for `stream`; metrics want `score_threshold=0.0`.
+        The list that is returned for several holds the images that were in memory, and not those of files. For more
+        results than fit into memory there is `stream`, whose errors this has, too.
 
-        The list holds the images that were in memory, and not those of files. For more results than fit into memory
-        there is `stream`. Errors are those of `stream`.
+        Args:
+            images: as for `stream`, but for cameras. A folder, a pattern, a video and a (B, C, H, W) tensor are
+                several.
+            score_threshold, classes: as for `stream`; metrics want ``score_threshold=0.0``.
+
+        Returns:
+            A `Prediction`, or for several images a list of them, in their order.
         """
         lowest = lowest_scores(self.class_names, score_threshold, classes)
         if is_image(images) and not (isinstance(images, (str, os.PathLike)) and stands_for_several(images)):
@@ -221,24 +235,31 @@ class Predictor:
     ) -> Generator[Prediction, None, None]:
         """Detect in images one after the other, in memory that does not grow with their number.
 
-        images: an image, or an iterable of images. An image is a path, an http(s) address, a PIL image of any mode, a
-            uint8 array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor of shape (C, H, W) or
-            (B, C, H, W) with C 1, 3 or 4, uint8 or floats from 0 to 1. Alpha is ignored. A path may also be a folder
-            (its own images and videos, without subfolders), a pattern (`photos/**` goes through subfolders) or a video
-            file; a number is a camera, whose frames never end.
-        score_threshold: leave out detections with lower scores; one for all classes, or some by name, where the
-            others have the default of 0.5.
-        classes: names of those that are wanted; None is all.
-        on_error: "raise", or a function that is called with an image that cannot be read (its path, or what was
-            given) and the error; that image is then left out.
-
         Files are read in a thread while the network runs. Some images are taken ahead of the results, up to twice
         batch_size; an iterable must not give one array with changing content.
 
-        ValueError for options that do not fit, at the call. While it goes on, for what cannot be read:
-        FileNotFoundError for a missing file, OSError for an address that does not answer and a video that cannot be
-        opened, ValueError for an unreadable file or a wrong shape; TypeError for anything else; FloatingPointError if
-        the network computes NaN.
+        Args:
+            images: an image, or an iterable of images. An image is a path, an http(s) address, a PIL image of any mode,
+                a uint8 array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor of shape (C, H, W) or (B,
+                C, H, W) with C 1, 3 or 4, uint8 or floats from 0 to 1. Alpha is ignored. A path may also be a folder
+                (its own images and videos, without subfolders), a pattern (``photos/**`` goes through subfolders) or a
+                video file; a number is a camera, whose frames never end.
+            score_threshold: leave out detections with lower scores; one for all classes, or some by name, where the
+                others have the default of 0.5.
+            classes: names of those that are wanted; None is all.
+            on_error: "raise", or a function that is called with an image that cannot be read (its path, or what was
+                given) and the error; that image is then left out.
+
+        Yields:
+            A `Prediction` for every image.
+
+        Raises:
+            ValueError: at the call for options that do not fit; while it goes on, for an unreadable file or a wrong
+                shape.
+            FileNotFoundError: for a missing file.
+            OSError: for an address that does not answer and a video that cannot be opened.
+            TypeError: for anything else that cannot be read.
+            FloatingPointError: if the network computes NaN.
         """
         lowest = lowest_scores(self.class_names, score_threshold, classes)
         if on_error != "raise" and not callable(on_error):

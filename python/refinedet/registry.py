@@ -20,12 +20,23 @@ __all__ = ["ModelEntry", "ModelSpec", "create_model", "list_models", "model_entr
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the registered models that match a shell-style pattern, sorted."""
+    """Names of the registered models that match a shell-style pattern, sorted.
+
+    Args:
+        pattern: such as "refinedet*"; every name matches "*".
+    """
     return sorted(fnmatch.filter(ENTRIES, pattern))
 
 
 def model_entry(name: str) -> ModelEntry:
-    """The registry's entry of a model; ValueError with the closest names if there is none."""
+    """The registry's entry of a model.
+
+    Args:
+        name: one of `list_models()`.
+
+    Raises:
+        ValueError: with the closest names if there is none.
+    """
     if name not in ENTRIES:
         raise ValueError(f"name: no model {name!r}; {_closest(name, list(ENTRIES), 'models')}")
     return ENTRIES[name]
@@ -40,16 +51,21 @@ def create_model(
 ) -> Detector:
     """Build a registered detector.
 
-    name: one of `list_models()`, such as "refinedet320_vgg16".
-    num_classes: number of classes including background: 21 for the 20 classes of PASCAL VOC.
-    backbone_weights: pretrained weights of the backbone: a local file, "efficientnet_lite0" (of the package that the
-        extra [pretrained] installs) or "torchvision/resnet101" and the like (downloaded once by torch.hub, see
-        `pretrained.PUBLISHED`); None starts from random weights. A name, or a file that `refinedet convert` wrote, says
-        what the weights expect: those options are set (and logged, where they are not the defaults), and ValueError if
-        `options` contradict them.
-    options: changes to the model's defaults, see `model_entry(name).options`.
+    Args:
+        name: one of `list_models()`, such as "refinedet320_vgg16".
+        num_classes: number of classes including background: 21 for the 20 classes of PASCAL VOC.
+        backbone_weights: pretrained weights of the backbone: a local file, "efficientnet_lite0" (of the package that
+            the extra [pretrained] installs) or "torchvision/resnet101" and the like (downloaded once by torch.hub, see
+            `pretrained.PUBLISHED`); None starts from random weights. A name, or a file that `refinedet convert` wrote,
+            says what the weights expect: those options are set (and logged, where they are not the defaults).
+        options: changes to the model's defaults, see ``model_entry(name).options``.
 
-    ValueError names an unknown model or option and the closest ones there are.
+    Returns:
+        The detector in training mode, as any new module of torch.
+
+    Raises:
+        ValueError: for an unknown model or option, with the closest ones there are, and for options that contradict
+            what the backbone's weights expect.
     """
     num_classes = check_integer(num_classes, "num_classes", 2)
     check_options(name, options)

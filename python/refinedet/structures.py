@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 
@@ -30,10 +29,17 @@ class Unreadable(NamedTuple):
 class Sample:
     """One image and its objects on the way through the data pipeline.
 
-    image (H, W, 3) uint8 in BGR order; boxes (N, 4) float32, (x1, y1, x2, y2) in pixels of image;
-    labels (N,) int64 in 1..C; difficult (N,) bool, VOC's flag; crowd (N,) bool, COCO's iscrowd;
-    original_size (width, height) of the image in the file, whatever became of image since.
-    unreadable: images that could not be read, in whose place this one stands; itself, if it is blank for that reason.
+    Attributes:
+        image: (H, W, 3) uint8 in BGR order.
+        boxes: (N, 4) float32, (x1, y1, x2, y2) in pixels of image.
+        labels: (N,) int64 in 1..C.
+        difficult: (N,) bool, VOC's flag.
+        crowd: (N,) bool, COCO's iscrowd.
+        image_id: as the data set numbers or names it.
+        path: the image's file.
+        original_size: (width, height) of the image in the file, whatever became of image since.
+        unreadable: images that could not be read, in whose place this one stands; itself, if it is blank for that
+            reason.
     """
 
     image: np.ndarray
@@ -52,7 +58,11 @@ class Sample:
         return self.image.shape[1], self.image.shape[0]
 
     def select(self, keep: np.ndarray) -> Sample:
-        """The same image with some of its objects. keep: (N,) bool, or indices."""
+        """The same image with some of its objects.
+
+        Args:
+            keep: (N,) bool, or indices.
+        """
         return replace(
             self,
             boxes=self.boxes[keep],
@@ -62,7 +72,11 @@ class Sample:
         )
 
     def check(self) -> None:
-        """Raises ValueError or TypeError, naming image and field, where a field is malformed."""
+        """Look at every field.
+
+        Raises:
+            TypeError, ValueError: naming image and field, where a field is malformed.
+        """
         where = f"sample {self.image_id!r}"
         _check_array(self.image, f"{where}: image", np.uint8, ("H", "W", 3))
         if self.image.size == 0:
@@ -82,11 +96,16 @@ class Sample:
 class Batch:
     """What a detector trains and evaluates on: B images of one size, G objects over all of them.
 
-    images (B, 3, H, W) uint8, BGR, which a detector normalizes on its device; or float32, pixels as
-    `Normalization` says. gt_boxes (G, 4) float32, fractions of the image's width and height;
-    gt_labels (G,) int64 in 1..C; gt_offsets (B + 1,) int64: image b owns rows
-    gt_offsets[b] to gt_offsets[b + 1]; gt_ignore (G,) bool: crowd boxes, which are no objects to learn.
-    image_ids, paths and original_sizes (width, height) have B entries. unreadable: those of the samples.
+    Attributes:
+        images: (B, 3, H, W) uint8, BGR, which a detector normalizes on its device; or float32, pixels as
+            `Normalization` says.
+        gt_boxes: (G, 4) float32, (x1, y1, x2, y2) as fractions of the image's width and height.
+        gt_labels: (G,) int64 in 1..C.
+        gt_offsets: (B + 1,) int64; image b owns rows gt_offsets[b] to gt_offsets[b + 1].
+        gt_ignore: (G,) bool, crowd boxes, which are no objects to learn.
+        image_ids, paths: B entries.
+        original_sizes: (width, height) of every image in its file, B entries.
+        unreadable: those of the samples.
     """
 
     images: torch.Tensor
@@ -122,7 +141,11 @@ class Batch:
         return self._map(torch.Tensor.pin_memory)
 
     def ground_truth(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Boxes (N, 4) and labels (N,) of one image. Reads gt_offsets: waits for a GPU."""
+        """The objects of one image. Reads gt_offsets: waits for a GPU.
+
+        Returns:
+            Boxes (N, 4) and labels (N,).
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"index: expected 0 to {len(self) - 1}, got {index}")
         begin, end = self.gt_offsets[index : index + 2].tolist()
@@ -143,8 +166,11 @@ class Batch:
 class Normalization:
     """How 8-bit pixels become the numbers a network reads: (pixel - mean) / std, then reordered.
 
-    mean, std: one number per channel, always in BGR order, in units of 0..255 pixels. order: of
-    the channels that the network reads. The default is the original code's: BGR minus its mean.
+    The default is the original code's: BGR minus its mean.
+
+    Args:
+        mean, std: one number per channel, always in BGR order, in units of 0..255 pixels.
+        order: of the channels that the network reads.
     """
 
     mean: tuple[float, float, float] = CAFFE_MEAN
@@ -254,6 +280,8 @@ def collate(
 
 def _planes_into(out: np.ndarray, image: np.ndarray) -> None:
     """Writes image (H, W, 3) uint8 into out (3, H, W) uint8."""
+    import cv2  # who builds a model and has no image files gets by without it
+
     # By OpenCV, which is several times faster than copying a transposed view.
     if image.size:
         cv2.split(np.ascontiguousarray(image), list(out))

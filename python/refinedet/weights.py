@@ -35,7 +35,10 @@ VERSION = 1
 class Checkpoint:
     """A model read from a file, in eval mode.
 
-    class_names: of the labels 1, 2, ...; None if the file has none. info: whatever `save_model` was told to keep.
+    Attributes:
+        model: the detector.
+        class_names: of the labels 1, 2, ...; None if the file has none.
+        info: whatever `save_model` was told to keep.
     """
 
     model: Detector
@@ -50,12 +53,18 @@ def save_model(
     class_names: Sequence[str] | None = None,
     info: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a model of the registry with its options into one safetensors file, and return the path.
-
-    model: built by `create_model` or `load_model`. class_names: one per foreground class. info: anything that JSON
-    can hold, such as the step and the metrics.
+    """Write a model of the registry with its options into one safetensors file.
 
     The file replaces an older one only when it is complete.
+
+    Args:
+        model: built by `create_model` or `load_model`.
+        path: the file.
+        class_names: one per foreground class.
+        info: anything that JSON can hold, such as the step and the metrics.
+
+    Returns:
+        The path.
     """
     file = check_suffix(path)
     spec = model.spec
@@ -87,11 +96,19 @@ def load_model(
 ) -> Checkpoint:
     """Rebuild the model of a file that `save_model` wrote.
 
-    options: changes to the stored options that leave the weights alone, such as `nms="coco"`: those that
-        `DetectorConfig.free_options` lists.
+    Args:
+        path: the file.
+        options: changes to the stored options that leave the weights alone, such as ``nms="coco"``: those that
+            `DetectorConfig.free_options` lists.
+        device: where the model goes.
 
-    FileNotFoundError without the file; ValueError if it is something else, its weights do not fit or are not finite,
-    or an option belongs to the weights and is another than theirs.
+    Returns:
+        The model with the names of its classes.
+
+    Raises:
+        FileNotFoundError: without the file.
+        ValueError: if it is something else, its weights do not fit or are not finite, or an option belongs to the
+            weights and is another than theirs.
     """
     header, state = read_model(path)
     spec = header["model"]

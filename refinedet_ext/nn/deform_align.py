@@ -22,19 +22,29 @@ def _pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int
 class DeformAlign(nn.Module):
     """A deformable convolution layer on `refinedet_ext.deform_align`; offsets come with the call.
 
-    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: as `torch.nn.Conv2d`.
+    Without offset, center and mask it is a plain convolution. Weights start uniform within 1/sqrt(fan_in), biases at
+    zero. On a GPU let them lie channels_last (`module.to(memory_format=torch.channels_last)`), or every call begins with
+    a copy that does.
 
-    forward(input, offset=None, mask=None, *, center=None): input (B, in_channels, H, W); offset
-    (B, 2*og*kh*kw, Ho, Wo), per tap (dy, dx), or None; mask (B, og*kh*kw, Ho, Wo) or None; center (B, 2*og, Ho, Wo),
-    one (dy, dx) added to every tap, or None. Returns (B, out_channels, Ho, Wo). Without offset, center and mask it
-    is a plain convolution.
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: as `torch.nn.Conv2d`.
 
-    Weights start uniform within 1/sqrt(fan_in), biases at zero.
+    Shape:
+        - input: (B, in_channels, H, W)
+        - offset: ``(B, 2*og*kh*kw, Ho, Wo)``, per tap (dy, dx), or None
+        - mask: ``(B, og*kh*kw, Ho, Wo)`` or None
+        - center, by name alone: ``(B, 2*og, Ho, Wo)``, one (dy, dx) added to every tap, or None
+        - output: (B, out_channels, Ho, Wo)
 
-    >>> import torch
-    >>> align = DeformAlign(256, 256, 3, padding=5, dilation=5, bias=False)
-    >>> align(torch.rand(1, 256, 40, 40), torch.rand(1, 18, 40, 40)).shape
-    torch.Size([1, 256, 40, 40])
+    Raises:
+        TypeError: for dtypes that do not fit, as the op.
+        ValueError: for numbers that do not fit, and in a call for shapes and devices, as the op.
+
+    Example:
+        >>> import torch
+        >>> align = DeformAlign(256, 256, 3, padding=5, dilation=5, bias=False)
+        >>> align(torch.rand(1, 256, 40, 40), torch.rand(1, 18, 40, 40)).shape
+        torch.Size([1, 256, 40, 40])
     """
 
     def __init__(

@@ -14,9 +14,8 @@ from ..ops.depthwise_conv2d import Cells, depthwise_conv2d, serves
 class DepthwiseConv2d(nn.Conv2d):
     """`torch.nn.Conv2d` with a square kernel of its own for every channel, whose gradients on the CPU are faster.
 
-    channels: of input and output. kernel_size, stride, padding: integers. bias, device, dtype, the state dict, the
-    initial values and the results of a forward: as `torch.nn.Conv2d(channels, channels, ..., groups=channels)`, which
-    this class is to whoever asks.
+    bias, device, dtype, the state dict, the initial values and the results of a forward are those of
+    ``torch.nn.Conv2d(channels, channels, ..., groups=channels)``, which this class is to whoever asks.
 
     The gradients of a training step come from a kernel of ours where the input (B, C, H, W) is channels-last in memory
     and on the CPU, in float32, float64, float16 or bfloat16 (under autocast: its dtype), with sums in float32 (float64
@@ -25,9 +24,23 @@ class DepthwiseConv2d(nn.Conv2d):
     types, under torch.compile, torch.export and the transforms of torch.func, for second derivatives, and where stride,
     padding, dilation or groups were changed to something else since.
 
-    >>> import torch
-    >>> DepthwiseConv2d(8, 3, stride=2, padding=1)(torch.rand(1, 8, 9, 9)).shape
-    torch.Size([1, 8, 5, 5])
+    Args:
+        channels: of input and output.
+        kernel_size, stride, padding: integers.
+        bias, device, dtype: as `torch.nn.Conv2d`.
+
+    Shape:
+        - input: (B, channels, H, W)
+        - output: (B, channels, Ho, Wo), as `torch.nn.Conv2d` has them
+
+    Raises:
+        TypeError: for a channels, kernel_size, stride or padding that is not an integer.
+        ValueError: for one that is out of range.
+
+    Example:
+        >>> import torch
+        >>> DepthwiseConv2d(8, 3, stride=2, padding=1)(torch.rand(1, 8, 9, 9)).shape
+        torch.Size([1, 8, 5, 5])
     """
 
     def __init__(
@@ -47,9 +60,16 @@ class DepthwiseConv2d(nn.Conv2d):
         )
 
     def padded_forward(self, input: Tensor, cells: Cells) -> Tensor:
-        """`forward` of the input with zeros around it: cells (left, right, top, bottom), at least 0.
+        """`forward` of the input with zeros around it.
 
         The same as padding before the call, which the gradients would have to undo.
+
+        Args:
+            input: (B, channels, H, W).
+            cells: (left, right, top, bottom), at least 0.
+
+        Returns:
+            (B, channels, Ho, Wo) of the padded input.
         """
         if self._is_plain() and serves(input, self.weight, self.bias):
             return self._recorded(input, self.weight, self.bias, cells)

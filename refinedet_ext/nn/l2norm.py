@@ -11,18 +11,30 @@ EPSILON = 1e-10
 
 
 class L2Norm(nn.Module):
-    """`y_c = weight_c * x_c / sqrt(sum_c x_c^2 + 1e-10)` at every pixel.
+    """``y_c = weight_c * x_c / sqrt(sum_c x_c^2 + 1e-10)`` at every pixel.
 
-    channels: number of input channels, one learned scale each.
-    scale: value that every entry of `weight` starts with (RefineDet: 10 and 8).
+    The squares are summed in float32 for the 16-bit types: activations of a few hundred would overflow float16.
 
-    Input (B, channels, H, W), output of the same shape and dtype. The squares are summed in float32 for the
-    16-bit types: activations of a few hundred would overflow float16.
+    Args:
+        channels: number of input channels, one learned scale each.
+        scale: value that every entry of `weight` starts with (RefineDet: 10 and 8).
 
-    >>> import torch
-    >>> L2Norm(3, scale=10)(torch.full((1, 3, 2, 2), 7.0)).square().sum(dim=1).sqrt()
-    tensor([[[10.0000, 10.0000],
-             [10.0000, 10.0000]]], grad_fn=<SqrtBackward0>)
+    Shape:
+        - input: (B, channels, H, W)
+        - output: of the same shape and dtype
+
+    Raises:
+        TypeError: for a channels that is not an integer, or a scale that is not a number.
+        ValueError: for numbers that are out of range, and in a call for another shape.
+
+    Source:
+        ParseNet (Liu et al. 2015); RefineDet uses it on conv4_3 and conv5_3.
+
+    Example:
+        >>> import torch
+        >>> L2Norm(3, scale=10)(torch.full((1, 3, 2, 2), 7.0)).square().sum(dim=1).sqrt()
+        tensor([[[10.0000, 10.0000],
+                 [10.0000, 10.0000]]], grad_fn=<SqrtBackward0>)
     """
 
     def __init__(self, channels: int, scale: float) -> None:

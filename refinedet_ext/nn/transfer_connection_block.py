@@ -17,30 +17,43 @@ DECONV_KERNELS = (2, 4)
 
 
 class TransferConnectionBlock(nn.Module):
-    """One level of RefineDet's feature pyramid (Zhang et al. 2018, figure 2; layers as in the released code).
+    """One level of RefineDet's feature pyramid. ::
 
         a   = conv3(relu(conv3(source)))
         out = relu(conv3(relu(a + deconv(above))))       the top level has no `above`: relu(conv3(relu(a)))
 
-    in_channels: channels of `source`.
-    channels: channels inside, of the output and of `above`.
-    top: True builds the block of the top level, without a deconvolution.
-    deconv_kernel: 2 (stride 2, no padding: the released code) or 4 (stride 2, padding 1: the paper's figure).
-    norm: "none" (biases, as with VGG-16) or "batch" (batch norm after every convolution and the deconvolution,
-        which then have no bias, as with ResNet-101). Where the deconvolution gives a row or column more than `source`
-        has, that is cut off before the norm, so that it has no part in the statistics of training.
+    Deconvolution, bias, sum and ReLU are one op, `refinedet_ext.deconv_sum`, for the 2x2 kernel; with batch norm that
+    holds in eval mode, where the norm is folded into the deconvolution. Wherever someone could tell the difference the
+    layers are called one after the other: `deconv` or `deconv_norm` has hooks, is pruned, parametrized, sharded or
+    replaced, or the norm computes its statistics.
 
-    source (B, in_channels, h, w), above (B, channels, H, W) with h in {2H-1, 2H} and w in {2W-1, 2W};
-    returns (B, channels, h, w). Deconvolution, bias, sum and ReLU are one op, `refinedet_ext.deconv_sum`, for the
-    2x2 kernel; with batch norm that holds in eval mode, where the norm is folded into the deconvolution. Wherever
-    someone could tell the difference the layers are called one after the other: `deconv` or `deconv_norm` has hooks, is
-    pruned, parametrized, sharded or replaced, or the norm computes its statistics.
+    Args:
+        in_channels: channels of `source`.
+        channels: channels inside, of the output and of `above`.
+        top: True builds the block of the top level, without a deconvolution.
+        deconv_kernel: 2 (stride 2, no padding: the released code) or 4 (stride 2, padding 1: the paper's figure).
+        norm: "none" (biases, as with VGG-16) or "batch" (batch norm after every convolution and the deconvolution,
+            which then have no bias, as with ResNet-101). Where the deconvolution gives a row or column more than
+            `source` has, that is cut off before the norm, so that it has no part in the statistics of training.
 
-    >>> import torch
-    >>> top, below = TransferConnectionBlock(512, top=True), TransferConnectionBlock(1024)
-    >>> p6 = top(torch.rand(1, 512, 5, 5))
-    >>> below(torch.rand(1, 1024, 10, 10), p6).shape
-    torch.Size([1, 256, 10, 10])
+    Shape:
+        - source: (B, in_channels, h, w)
+        - above: (B, channels, H, W) with h in {2H-1, 2H} and w in {2W-1, 2W}; None for the top level
+        - output: (B, channels, h, w)
+
+    Raises:
+        TypeError: for arguments, or maps in a call, of another type.
+        ValueError: for arguments, or shapes of maps in a call, that do not fit.
+
+    Source:
+        RefineDet (Zhang et al. 2018), figure 2; layers as in the released code.
+
+    Example:
+        >>> import torch
+        >>> top, below = TransferConnectionBlock(512, top=True), TransferConnectionBlock(1024)
+        >>> p6 = top(torch.rand(1, 512, 5, 5))
+        >>> below(torch.rand(1, 1024, 10, 10), p6).shape
+        torch.Size([1, 256, 10, 10])
     """
 
     def __init__(

@@ -36,7 +36,15 @@ _set_num_threads, _get_num_threads = _op("set_num_threads"), _op("get_num_thread
 
 
 def set_num_threads(threads: int) -> None:
-    """How many threads a call of this module may use, its own included; all cores by default."""
+    """How many threads a call of this module may use, its own included; all cores by default.
+
+    Args:
+        threads: at least 1.
+
+    Raises:
+        TypeError: for what is not an integer.
+        ValueError: for less than 1.
+    """
     _set_num_threads(check_count(threads, "threads", 1))
 
 

@@ -14,20 +14,45 @@ _batched_nms = op("batched_nms")
 
 
 def nms(boxes: ArrayLike, scores: ArrayLike, iou_threshold: float) -> NDArray[np.int64]:
-    """As `refinedet_ext.nms`, on arrays: boxes (N, 4), scores (N,); returns (K,) int64.
+    """As `refinedet_ext.nms`, on arrays.
 
-    >>> nms([[0, 0, 4, 4], [0, 0, 4, 3], [8, 8, 9, 9]], [0.5, 0.9, 0.7], 0.5)
-    array([1, 2])
+    Args:
+        boxes: (N, 4), (x1, y1, x2, y2) in any unit.
+        scores: (N,).
+        iou_threshold: as there.
+
+    Returns:
+        (K,) int64, by falling score.
+
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes and thresholds that do not fit.
+
+    Example:
+        >>> nms([[0, 0, 4, 4], [0, 0, 4, 3], [8, 8, 9, 9]], [0.5, 0.9, 0.7], 0.5)
+        array([1, 2])
     """
     x, s, _ = _checked(boxes, scores)
     return _batched_nms(x, s, None, check_range(iou_threshold, "iou_threshold"))
 
 
 def batched_nms(boxes: ArrayLike, scores: ArrayLike, idxs: ArrayLike, iou_threshold: float) -> NDArray[np.int64]:
-    """As `refinedet_ext.batched_nms`, on arrays: boxes (N, 4), scores (N,), idxs (N,) of whole numbers.
+    """As `refinedet_ext.batched_nms`, on arrays.
 
-    >>> batched_nms([[0, 0, 4, 4], [0, 0, 4, 3], [8, 8, 9, 9]], [0.5, 0.9, 0.7], [1, 2, 2], 0.5)
-    array([1, 2, 0])
+    Args:
+        boxes, scores, iou_threshold: as in `nms`.
+        idxs: (N,) of whole numbers; only boxes of the same one suppress one another.
+
+    Returns:
+        (K,) int64 over all groups, by falling score.
+
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes and thresholds that do not fit.
+
+    Example:
+        >>> batched_nms([[0, 0, 4, 4], [0, 0, 4, 3], [8, 8, 9, 9]], [0.5, 0.9, 0.7], [1, 2, 2], 0.5)
+        array([1, 2, 0])
     """
     if scores is None and np.size(boxes) == 0:
         return np.empty(0, np.int64)

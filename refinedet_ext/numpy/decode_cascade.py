@@ -23,12 +23,24 @@ def decode_cascade(
     *,
     kept: KeptAnchors | None = None,
 ) -> NDArray[Any]:
-    """As `refinedet_ext.decode_cascade`, on arrays: deltas (B, A, 4), anchors (A, 4) or (B, A, 4).
+    """As `refinedet_ext.decode_cascade`, on arrays.
 
-    Raises ValueError for a `kept` that names rows which do not exist.
+    Args:
+        arm_deltas, odm_deltas: (B, A, 4).
+        anchors: (A, 4) or (B, A, 4).
+        variances: as there.
+        kept: what `filter_anchors` of this module returned; None decodes all.
 
-    >>> decode_cascade([[[1.0, 0.0, 0.0, 0.0]]], [[[1.0, 1.0, 0.0, 0.0]]], [[0.0, 0.0, 10.0, 10.0]])
-    array([[[ 2.,  1., 12., 11.]]], dtype=float32)
+    Returns:
+        (B, A, 4) of the promoted dtype; the rows that `kept` leaves out are 0.
+
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes or variances that do not fit, and for a `kept` that names rows which do not exist.
+
+    Example:
+        >>> decode_cascade([[[1.0, 0.0, 0.0, 0.0]]], [[[1.0, 1.0, 0.0, 0.0]]], [[0.0, 0.0, 10.0, 10.0]])
+        array([[[ 2.,  1., 12., 11.]]], dtype=float32)
     """
     sizes: dict[str, int] = {}
     arm, odm = floating(arm_deltas, "arm_deltas"), floating(odm_deltas, "odm_deltas")

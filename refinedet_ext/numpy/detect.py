@@ -43,12 +43,29 @@ def detect(
     sigma: float = SIGMA,
     min_score: float = MIN_SCORE,
 ) -> Detections:
-    """As `refinedet_ext.detect`, on arrays; returns Detections of arrays, float64 for float64 inputs, else float32.
+    """As `refinedet_ext.detect`, on arrays.
 
-    >>> deltas = [[[0.0, 0.0, 0.0, 0.0]]]
-    >>> found = detect([[[0.0, 2.0]]], deltas, [[[0.0, 0.0, 9.0]]], deltas, [[0.0, 0.0, 10.0, 10.0]], keep_top_k=2)
-    >>> found.labels, found.count
-    (array([[2, 0]]), array([1]))
+    Args:
+        arm_logits: (B, A, 2), background then object.
+        arm_deltas: (B, A, 4).
+        odm_logits: (B, A, 1 + C), background first.
+        odm_deltas: (B, A, 4).
+        anchors: (A, 4), (x1, y1, x2, y2) in any one unit.
+        theta, variances, clip_to: as there.
+        score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score: as there.
+
+    Returns:
+        Detections: of arrays, float64 for float64 inputs, else float32.
+
+    Raises:
+        TypeError: for a dtype that is not floating or a setting of the wrong type.
+        ValueError: for shapes or settings that do not fit.
+
+    Example:
+        >>> deltas = [[[0.0, 0.0, 0.0, 0.0]]]
+        >>> found = detect([[[0.0, 2.0]]], deltas, [[[0.0, 0.0, 9.0]]], deltas, [[0.0, 0.0, 10.0, 10.0]], keep_top_k=2)
+        >>> found.labels, found.count
+        (array([[2, 0]]), array([1]))
     """
     sizes: dict[str, int] = {}
     tables = []

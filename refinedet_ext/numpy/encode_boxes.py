@@ -18,10 +18,23 @@ def encode_boxes(
     anchors: ArrayLike,
     variances: tuple[float, float, float, float] = VARIANCES,
 ) -> NDArray[Any]:
-    """As `refinedet_ext.encode_boxes`, on arrays: boxes (..., 4), anchors (..., 4), the shapes broadcast.
+    """As `refinedet_ext.encode_boxes`, on arrays.
 
-    >>> encode_boxes([[1.0, 0.0, 11.0, 10.0]], [[0.0, 0.0, 10.0, 10.0]])
-    array([[1., 0., 0., 0.]], dtype=float32)
+    Args:
+        boxes: (..., 4), (x1, y1, x2, y2) in any unit.
+        anchors: (..., 4) in the same unit; the shapes broadcast.
+        variances: as there.
+
+    Returns:
+        (..., 4) of the promoted dtype, (dx, dy, dw, dh); lists of numbers count as float32.
+
+    Raises:
+        TypeError: for a dtype that is not floating.
+        ValueError: for shapes or variances that do not fit.
+
+    Example:
+        >>> encode_boxes([[1.0, 0.0, 11.0, 10.0]], [[0.0, 0.0, 10.0, 10.0]])
+        array([[1., 0., 0., 0.]], dtype=float32)
     """
     x, y = aligned("boxes", boxes, "anchors", anchors)
     return _encode_boxes(x, y, check_variances(variances))

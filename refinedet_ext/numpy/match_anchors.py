@@ -27,11 +27,28 @@ def match_anchors(
     gt_ignore: ArrayLike | None = None,
     ignore_iof: float = IGNORE_IOF,
 ) -> Matches:
-    """As `refinedet_ext.match_anchors`, on arrays; wrong offsets and labels raise ValueError here.
+    """As `refinedet_ext.match_anchors`, on arrays.
 
-    >>> anchors = [[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 4.0], [6.0, 6.0, 9.0, 9.0]]
-    >>> match_anchors(anchors, [[0.0, 0.0, 4.0, 3.0], [7.0, 7.0, 9.0, 8.0]], [3, 5], [0, 2]).labels
-    array([[0, 3, 5]])
+    Args:
+        anchors: (A, 4), shared by all images, or (B, A, 4).
+        gt_boxes: (G, 4), all images one after the other, in the unit of the anchors.
+        gt_labels: (G,) int64, classes from 1 on.
+        gt_offsets: (B+1,) int64; image b owns the rows gt_offsets[b] to gt_offsets[b + 1].
+        positive_iou, negative_iou, force_match: as there.
+        gt_ignore: (G,) bool, or None: crowd boxes, as there.
+        ignore_iof: as there.
+
+    Returns:
+        Matches: labels, gt_index and iou, each (B, A), as there.
+
+    Raises:
+        TypeError: for a dtype that does not fit.
+        ValueError: for a shape, threshold or mode that does not fit, and for offsets and labels that do not fit.
+
+    Example:
+        >>> anchors = [[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 4.0], [6.0, 6.0, 9.0, 9.0]]
+        >>> match_anchors(anchors, [[0.0, 0.0, 4.0, 3.0], [7.0, 7.0, 9.0, 8.0]], [3, 5], [0, 2]).labels
+        array([[0, 3, 5]])
     """
     x, boxes = floating(anchors, "anchors"), floating(gt_boxes, "gt_boxes")
     labels = _exactly(gt_labels, "gt_labels", np.int64, "iu")

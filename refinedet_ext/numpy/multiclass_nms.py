@@ -25,11 +25,24 @@ def multiclass_nms(
     sigma: float = SIGMA,
     min_score: float = MIN_SCORE,
 ) -> Detections:
-    """As `refinedet_ext.multiclass_nms`, on arrays: boxes (B, A, 4), scores (B, A, C); returns Detections of arrays.
+    """As `refinedet_ext.multiclass_nms`, on arrays.
 
-    >>> found = multiclass_nms([[[0, 0, 4, 4], [0, 0, 4, 3]]], [[[0.9, 0.2], [0.8, 0.0]]], keep_top_k=3)
-    >>> found.labels, found.count
-    (array([[1, 2, 0]]), array([2]))
+    Args:
+        boxes: (B, A, 4), (x1, y1, x2, y2) in any unit.
+        scores: (B, A, C), probabilities of the foreground classes.
+        score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score: as there.
+
+    Returns:
+        Detections: of arrays, with keep_top_k rows an image, as there.
+
+    Raises:
+        TypeError: for a dtype that is not floating or a setting of the wrong type.
+        ValueError: for shapes or settings that do not fit.
+
+    Example:
+        >>> found = multiclass_nms([[[0, 0, 4, 4], [0, 0, 4, 3]]], [[[0.9, 0.2], [0.8, 0.0]]], keep_top_k=3)
+        >>> found.labels, found.count
+        (array([[1, 2, 0]]), array([2]))
     """
     sizes: dict[str, int] = {}
     x, s = floating(boxes, "boxes"), floating(scores, "scores")

@@ -27,23 +27,34 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     A box is dropped if its IoU with a kept box of a better score is above iou_threshold. Equal scores: the lower index
     counts as better. A NaN score counts as better than all others, as in torch.sort.
 
-    boxes: (N, 4) float, (x1, y1, x2, y2) in any unit.
-    scores: (N,) float, of any floating dtype.
-    iou_threshold: any number; from 1 on nothing is dropped, below 0 all but the best box are.
+    The IoU is computed and rounded in float32 (float64 boxes in float64) and then compared in double precision. A
+    negative side counts as zero; a box without area or with a NaN overlaps nothing. Takes memory linear in N.
 
-    Returns (K,) int64. The IoU is computed and rounded in float32 (float64 boxes in float64) and then compared in
-    double precision. A negative side counts as zero; a box without area or with a NaN overlaps nothing. Takes memory
-    linear in N. Since K depends on the data, `torch.compile(fullgraph=True)` needs
-    `torch._dynamo.config.capture_dynamic_output_shape_ops = True`, and on a GPU the call ends by waiting for K, which
-    `batched_nms_padded` does not. A GPU takes no float64 boxes or scores.
+    Args:
+        boxes: (N, 4) float, (x1, y1, x2, y2) in any unit.
+        scores: (N,) float, of any floating dtype.
+        iou_threshold: any number; from 1 on nothing is dropped, below 0 all but the best box are.
 
-    Raises TypeError for dtypes and ValueError for shapes, devices and thresholds that do not fit, where torchvision
-    raises RuntimeError. On the CPU torchvision's order of equal scores is not defined: its sort is not stable, which
-    shows from some 1,000 boxes on. Nothing else differs from torchvision.
+    Returns:
+        (K,) int64.
 
-    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
-    >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5)
-    tensor([1, 2])
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes, devices and thresholds that do not fit.
+
+    Note:
+        torchvision raises RuntimeError where this raises TypeError or ValueError. On the CPU its order of equal scores
+        is not defined: its sort is not stable, which shows from some 1,000 boxes on. Nothing else differs from
+        torchvision.
+
+        Since K depends on the data, `torch.compile(fullgraph=True)` needs
+        `torch._dynamo.config.capture_dynamic_output_shape_ops = True`, and on a GPU the call ends by waiting for K,
+        which `batched_nms_padded` does not. A GPU takes no float64 boxes or scores.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+        >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5)
+        tensor([1, 2])
     """
     iou_threshold = check_range(iou_threshold, "iou_threshold")
     try:
@@ -57,17 +68,27 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
     """As `nms`, but only boxes with equal `idxs` suppress one another.
 
-    idxs: (N,) of an integer dtype, any values: the boxes' classes, or images and classes in one number.
+    Args:
+        boxes, scores: as in `nms`.
+        idxs: (N,) of an integer dtype, any values: the boxes' classes, or images and classes in one number.
+        iou_threshold: as in `nms`.
 
-    Returns (K,) int64 over all groups, by falling score, equal scores by index. Boxes without an element, whatever
-    their dtype, give an empty result, also where scores and idxs are None.
+    Returns:
+        (K,) int64 over all groups, by falling score, equal scores by index. Boxes without an element, whatever their
+        dtype, give an empty result, also where scores and idxs are None.
 
-    What differs from torchvision is what differs in `nms`; and no offsets are added to the coordinates here to keep the
-    groups apart, so that large coordinates lose no digits to them.
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes, devices and thresholds that do not fit.
 
-    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
-    >>> batched_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([1, 2, 2]), 0.5)
-    tensor([1, 2, 0])
+    Note:
+        What differs from torchvision is what differs in `nms`; and no offsets are added to the coordinates here to keep
+        the groups apart, so that large coordinates lose no digits to them.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+        >>> batched_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([1, 2, 2]), 0.5)
+        tensor([1, 2, 0])
     """
     iou_threshold = check_range(iou_threshold, "iou_threshold")
     if isinstance(boxes, Tensor) and (scores is None or not boxes.is_floating_point()) and boxes.numel() == 0:
@@ -84,12 +105,24 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
 def batched_nms_padded(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> KeptBoxes:
     """As `batched_nms`, with results whose shapes do not depend on the data.
 
-    Returns KeptBoxes: index (N,) int64, what batched_nms returns, then -1; count () int64, how many are kept. On a GPU
-    it never waits for the device and can be captured in a CUDA graph.
+    On a GPU it never waits for the device and can be captured in a CUDA graph.
 
-    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
-    >>> batched_nms_padded(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([2, 2, 2]), 0.5)
-    KeptBoxes(index=tensor([ 1,  2, -1]), count=tensor(2))
+    Args:
+        boxes, scores: as in `nms`.
+        idxs: as in `batched_nms`.
+        iou_threshold: as in `nms`.
+
+    Returns:
+        KeptBoxes: index (N,) int64, what `batched_nms` returns, then -1; count () int64, how many are kept.
+
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes, devices and thresholds that do not fit.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+        >>> batched_nms_padded(boxes, torch.tensor([0.5, 0.9, 0.7]), torch.tensor([2, 2, 2]), 0.5)
+        KeptBoxes(index=tensor([ 1,  2, -1]), count=tensor(2))
     """
     iou_threshold = check_range(iou_threshold, "iou_threshold")
     idxs = _whole(idxs)

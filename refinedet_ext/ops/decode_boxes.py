@@ -29,23 +29,30 @@ def decode_boxes(
     With an anchor of center (cx, cy) and size (w, h) the decoded box has the center (cx + v0 dx w, cy + v1 dy h) and
     the size (w exp(v2 dw), h exp(v3 dh)).
 
-    deltas: (..., 4) float, (dx, dy, dw, dh).
-    anchors: (..., 4) float, (x1, y1, x2, y2) in any unit; the shapes broadcast, so (A, 4) serves (B, A, 4) deltas.
-    variances: what the deltas were divided by.
-    clip_to: (width, height) in the anchors' unit to clip the boxes to; None leaves them as they are.
+    Args:
+        deltas: (..., 4) float, (dx, dy, dw, dh).
+        anchors: (..., 4) float, (x1, y1, x2, y2) in any unit; the shapes broadcast, so (A, 4) serves (B, A, 4) deltas.
+        variances: (v0, v1, v2, v3), what the deltas were divided by.
+        clip_to: (width, height) in the anchors' unit to clip the boxes to; None leaves them as they are.
 
-    Returns (..., 4) of the promoted dtype. float16 and bfloat16 are computed in float32. Finite input gives finite
-    boxes: a center moves by at most 1e6 anchor sides, a side changes by a factor of at most e^10, and float16 results
-    stop at 65504. Differentiable in deltas and anchors; where a value was clamped or clipped its gradient is zero.
+    Returns:
+        (..., 4) of the promoted dtype, (x1, y1, x2, y2). float16 and bfloat16 are computed in float32.
 
-    Raises TypeError for a dtype that is not floating and ValueError for shapes, devices, variances or clip_to that do
-    not fit.
+        Finite input gives finite boxes: a center moves by at most 1e6 anchor sides, a side changes by a factor of at
+        most e^10, and float16 results stop at 65504. Differentiable in deltas and anchors; where a value was clamped or
+        clipped its gradient is zero.
 
-    Source: SSD (Liu et al. 2016), eq. 2; variances as in RefineDet (Zhang et al. 2018).
+    Raises:
+        TypeError: for a dtype that is not floating.
+        ValueError: for shapes, devices, variances or clip_to that do not fit.
 
-    >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
-    >>> decode_boxes(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), anchors)
-    tensor([[ 1.,  0., 11., 10.]])
+    Source:
+        SSD (Liu et al. 2016), eq. 2; variances as in RefineDet (Zhang et al. 2018).
+
+    Example:
+        >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+        >>> decode_boxes(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), anchors)
+        tensor([[ 1.,  0., 11., 10.]])
     """
     deltas, anchors = aligned("deltas", deltas, "anchors", anchors)
     settings: tuple[Any, ...] = ()  # what is not given costs a call nothing

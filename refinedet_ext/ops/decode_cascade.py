@@ -28,27 +28,33 @@ def decode_cascade(
 ) -> Tensor:
     """Boxes of the second stage: `decode_boxes(odm_deltas, decode_boxes(arm_deltas, anchors))` in one pass.
 
-    arm_deltas: (B, A, 4) float, what moves the anchors (the anchor refinement module's output).
-    odm_deltas: (B, A, 4) float, what moves the refined anchors (the object detection module's output).
-    anchors: (A, 4) shared by the images, or (B, A, 4) per image; float, (x1, y1, x2, y2) in any one unit.
-    variances: what both stages' deltas were divided by.
-    kept: what `filter_anchors` returned; only these anchors are decoded. None decodes all.
+    Args:
+        arm_deltas: (B, A, 4) float, what moves the anchors (the anchor refinement module's output).
+        odm_deltas: (B, A, 4) float, what moves the refined anchors (the object detection module's output).
+        anchors: (A, 4) shared by the images, or (B, A, 4) per image; float, (x1, y1, x2, y2) in any one unit.
+        variances: what both stages' deltas were divided by.
+        kept: what `filter_anchors` returned; only these anchors are decoded. None decodes all.
 
-    Returns (B, A, 4) of the promoted dtype; the rows that `kept` leaves out are 0. For float16 and bfloat16 the
-    refined box is not rounded between the steps. Each step is bounded as in `decode_boxes`, and nothing is clipped to
-    the image. Differentiable in both deltas and the anchors; rows left out get no gradient. To train as the original
-    code does, where no gradient of the second stage enters the first, detach arm_deltas.
+    Returns:
+        (B, A, 4) of the promoted dtype; the rows that `kept` leaves out are 0. For float16 and bfloat16 the refined box
+        is not rounded between the steps. Each step is bounded as in `decode_boxes`, and nothing is clipped to the
+        image. Differentiable in both deltas and the anchors; rows left out get no gradient. To train as the original
+        code does, where no gradient of the second stage enters the first, detach arm_deltas.
 
-    Raises TypeError for dtypes, and ValueError for shapes, devices or variances that do not fit; RuntimeError for a
-    `kept` that names rows which do not exist.
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes, devices or variances that do not fit.
+        RuntimeError: for a `kept` that names rows which do not exist.
 
-    Source: RefineDet (Zhang et al. 2018), "Two-Step Cascaded Regression".
+    Source:
+        RefineDet (Zhang et al. 2018), "Two-Step Cascaded Regression".
 
-    >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
-    >>> arm = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
-    >>> odm = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
-    >>> decode_cascade(arm, odm, anchors)
-    tensor([[[ 2.,  1., 12., 11.]]])
+    Example:
+        >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+        >>> arm = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
+        >>> odm = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
+        >>> decode_cascade(arm, odm, anchors)
+        tensor([[[ 2.,  1., 12., 11.]]])
     """
     if kept is not None:
         check_kept(kept)

@@ -26,34 +26,45 @@ def deconv_sum(
 ) -> Tensor:
     """activation(conv_transpose2d(input, weight, bias, stride=2) + lateral), cropped to the size of `lateral`.
 
-    input: (B, Ci, H, W) float, the coarse map.
-    weight: (Ci, Co, 2, 2), laid out as `torch.nn.ConvTranspose2d` has it.
-    bias: (Co,) or None.
-    lateral: (B, Co, h, w), the fine map; h is 2H or 2H - 1, w is 2W or 2W - 1. Where it is one less the last row or
-        column of the upsampled map is dropped.
-    activation: "none" or "relu".
-
-    Returns (B, Co, h, w) of the inputs' dtype, which is one for all of them except under autocast (there all are cast
-    to the lower precision, but float64, which stays: who has one argument in float64 needs all of them so). The result
-    is channels-last in memory if `input` or `lateral` is, and contiguous if both are. Channels-last is the faster one;
-    a map in the other order, or one with gaps, is first copied. A package of AOTInductor takes only the layout of its
-    export: see `deform_align`.
-
-    The products are torch's own (`torch.mm`, and `torch.bmm` on a GPU), in the inputs' dtype; on a CPU in float32 for
-    float16, and for bfloat16 except where the CPU multiplies it (AVX512-BF16). Bias and lateral are added in float32
+    The products are torch's own (`torch.mm`) or on a GPU cuBLAS's, in the inputs' dtype; on a CPU in float32 for
+    float16, and for bfloat16 except where the CPU multiplies it (AVX512-BF16). A GPU multiplies float32 as in torch's
+    convolutions, in TF32 unless `torch.backends.cudnn.allow_tf32` is False: see `deform_align`. There half types and
+    TF32 are one kernel on tensor cores (compute capability 8.0 and up) if Co is a multiple of 4 and, channels-last, Ci
+    of 8 (4 in TF32); contiguous, HW must be such a multiple, W even and w = 2W. Bias and lateral are added in float32
     (float64 for float64) and the sum is rounded once, to infinity where it does not fit. NaN stays NaN, and infinities
-    follow IEEE arithmetic. Differentiable in all four tensors, once; at the kink of the ReLU the gradient is zero.
-    Without pixels or images the result is empty and the gradients of weight and bias are zero. On a GPU, too, results
-    are the same in every run, and the host is never waited for.
+    follow IEEE arithmetic. Without pixels or images the result is empty and the gradients of weight and bias are zero.
+    On a GPU, too, results are the same in every run, and the host is never waited for.
 
-    Raises TypeError for dtypes and ValueError for shapes, devices or an activation that do not fit.
+    Args:
+        input: (B, Ci, H, W) float, the coarse map.
+        weight: (Ci, Co, 2, 2), laid out as `torch.nn.ConvTranspose2d` has it.
+        bias: (Co,) or None.
+        lateral: (B, Co, h, w), the fine map; h is 2H or 2H - 1, w is 2W or 2W - 1. Where it is one less the last row or
+            column of the upsampled map is dropped.
+        activation: "none" or "relu".
 
-    Source: RefineDet (Zhang et al. 2018), "Transfer Connection Block"; the 2x2 kernel as in the released code.
+    Returns:
+        (B, Co, h, w) of the inputs' dtype, which is one for all of them except under autocast (there all are cast to
+        the lower precision, but float64, which stays: who has one argument in float64 needs all of them so). The result
+        is channels-last in memory if `input` or `lateral` is, and contiguous if both are. Channels-last is the faster
+        one; a map in the other order, or one with gaps, is first copied. Differentiable in all four tensors, once; at
+        the kink of the ReLU the gradient is zero.
 
-    >>> lateral = torch.tensor([[[[0.0, 0.0, -9.0], [0.0, 0.0, 1.0]]]])
-    >>> deconv_sum(torch.tensor([[[[1.0, 2.0]]]]), torch.ones(1, 1, 2, 2), None, lateral, activation="relu")
-    tensor([[[[1., 1., 0.],
-              [1., 1., 3.]]]])
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes, devices or an activation that do not fit.
+
+    Note:
+        A package of AOTInductor takes only the layout of its export: see `deform_align`.
+
+    Source:
+        RefineDet (Zhang et al. 2018), "Transfer Connection Block"; the 2x2 kernel as in the released code.
+
+    Example:
+        >>> lateral = torch.tensor([[[[0.0, 0.0, -9.0], [0.0, 0.0, 1.0]]]])
+        >>> deconv_sum(torch.tensor([[[[1.0, 2.0]]]]), torch.ones(1, 1, 2, 2), None, lateral, activation="relu")
+        tensor([[[[1., 1., 0.],
+                  [1., 1., 3.]]]])
     """
     relu = check_choice(activation, "activation", ACTIVATIONS) == "relu"
     try:

@@ -30,20 +30,14 @@ def deform_align(
 ) -> Tensor:
     """Deformable convolution (v1, and v2 with `mask`): arguments and meaning of `torchvision.ops.deform_conv2d`.
 
-    Tap (i, j) of the output pixel (y, x) reads the input, bilinearly, at row y * stride - padding + i * dilation + dy
-    and likewise at a column with dx, where (dy, dx) is the tap's offset plus the pixel's center shift; the mask scales
-    what it reads. Without offset, center and mask this is `conv2d`.
+    Tap (i, j) of the output pixel (y, x) reads the input, bilinearly, at row ``y * stride - padding + i * dilation +
+    dy`` and likewise at a column with dx, where (dy, dx) is the tap's offset plus the pixel's center shift; the mask
+    scales what it reads. Without offset, center and mask this is `conv2d`.
 
-    input: (B, C, H, W), contiguous or channels_last; the result has the same layout.
-    offset: (B, 2*og*kh*kw, Ho, Wo) or None; of offset group g and tap k = i*kw + j, channel 2*(g*kh*kw + k) is dy, the
-        next one dx. Each of the og groups moves C / og channels.
-    weight: (Co, C / groups, kh, kw); the groups follow from its shape. bias: (Co,) or None.
-    stride, padding, dilation: one integer, or (vertical, horizontal).
-    mask: (B, og*kh*kw, Ho, Wo) or None.
-    center: (B, 2*og, Ho, Wo) or None, one (dy, dx) per offset group, added to the offsets of all taps. The sum is never
-        stored.
-
-    Returns (B, Co, Ho, Wo) with Ho = (H + 2*padding - dilation*(kh - 1) - 1) // stride + 1, and Wo likewise.
+    Pixels outside the input count as zero. A position at or beyond -1 or the size, infinite or NaN, reads zero, and
+    offset, center, mask and input get no gradient from it. At whole pixels, where the bilinear interpolation has two
+    slopes, the gradient is that towards larger coordinates. float16 results stop at 65504 on a CPU and overflow to
+    infinity on a GPU; gradients overflow to infinity.
 
     input, weight and bias have one dtype, which the result has. offset, center and mask may have others, and should be
     float32 beside bfloat16, whose eight bits cannot tell the columns of a map of 320. Positions and bilinear weights
@@ -53,33 +47,54 @@ def deform_align(
     input is for the CPU. Under autocast input, weight and bias are cast to its dtype, but for float64, which stays;
     offset, center and mask stay as they are.
 
-    Pixels outside the input count as zero. A position at or beyond -1 or the size, infinite or NaN, reads zero, and
-    offset, center, mask and input get no gradient from it. At whole pixels, where the bilinear interpolation has two
-    slopes, the gradient is that towards larger coordinates. float16 results stop at 65504 on a CPU and overflow to
-    infinity on a GPU; gradients overflow to infinity.
+    A GPU multiplies float32 as in torch's convolutions: in TF32, which keeps ten bits of a factor's fraction, unless
+    `torch.backends.cudnn.allow_tf32` is False (or `torch.backends.cudnn.conv.fp32_precision` "ieee"). Compiled and
+    exported calls look that up when they run; in a process without Python it is float32.
 
-    A package of AOTInductor counts on the memory layout that its inputs had at the export, here as behind torch's own
-    layers, and gives wrong results for another; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it refuses it.
+    Args:
+        input: (B, C, H, W), contiguous or channels_last; the result has the same layout.
+        offset: ``(B, 2*og*kh*kw, Ho, Wo)`` or None; of offset group g and tap ``k = i*kw + j``, channel
+            ``2*(g*kh*kw + k)`` is dy, the next one dx. Each of the og groups moves C / og channels.
+        weight: (Co, C / groups, kh, kw); the groups follow from its shape. A GPU multiplies it as it lies if it is
+            channels_last and C / groups * kh * kw a multiple of 8, else puts it into that order in every call.
+        bias: (Co,) or None.
+        stride, padding, dilation: one integer, or (vertical, horizontal).
+        mask: ``(B, og*kh*kw, Ho, Wo)`` or None.
+        center: ``(B, 2*og, Ho, Wo)`` or None, one (dy, dx) per offset group, added to the offsets of all taps. The sum
+            is never stored.
 
-    Differentiable once in all tensors. Memory beside the result: on a CPU some 10 MB (a thread keeps up to 16 MB for
-    the next call), the weights once or thrice, and for a contiguous input channels-last copies of at most 32 MB (with
-    one group in float16 and bfloat16: of one image, in its own dtype if that is more, and backward in float32);
-    on a GPU columns of 64 MB, the weights once or thrice, and 64 MB or one image for copies and sums.
+    Returns:
+        (B, Co, Ho, Wo) with ``Ho = (H + 2*padding - dilation*(kh - 1) - 1) // stride + 1``, and Wo likewise.
+        Differentiable once in all tensors.
 
-    Sampling and its backward give the same bits with any number of threads; for the matrix products that is up to
-    torch. On a GPU the input's gradient is added up in float32 in no fixed order, so that its last bits differ from run
-    to run; under `torch.use_deterministic_algorithms(True)` it is added up in 64-bit integers instead, which takes
-    longer, always gives the same bits, and makes all of it NaN where a part is not finite.
+    Raises:
+        TypeError: for dtypes that do not fit.
+        ValueError: for shapes, devices and numbers that do not fit.
 
-    Raises TypeError for dtypes and ValueError for shapes, devices and numbers that do not fit.
+    Note:
+        Memory beside the result: on a CPU some 10 MB (a thread keeps up to 16 MB for the next call), the weights once
+        or thrice, and for a contiguous input channels-last copies of at most 32 MB (with one group in float16 and
+        bfloat16: of one image, in its own dtype if that is more, and backward in float32); on a GPU columns of 64 MB,
+        the weights once or thrice, and 64 MB or one image for copies and sums.
 
-    Source: Dai et al. 2017, eq. 2; the mask: Zhu et al. 2019, eq. 1; offsets from predicted boxes: EFGRNet (Nie et al.
-    2019), eq. 2.
+        Sampling and its backward give the same bits with any number of threads; for the matrix products that is up to
+        torch. On a GPU the input's gradient is added up in float32 in no fixed order, so that its last bits differ from
+        run to run; under `torch.use_deterministic_algorithms(True)` it is added up in 64-bit integers instead, which
+        takes longer, always gives the same bits, and makes all of it NaN where a part is not finite.
 
-    >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
-    >>> shift = torch.tensor([0.0, 0.5]).reshape(1, 2, 1, 1).expand(1, 2, 1, 4)
-    >>> deform_align(image, None, torch.ones(1, 1, 1, 1), center=shift)
-    tensor([[[[0.5000, 1.5000, 2.5000, 1.5000]]]])
+        A package of AOTInductor counts on the memory layout that its inputs had at the export, here as behind torch's
+        own layers, and gives wrong results for another; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it refuses
+        it.
+
+    Source:
+        Dai et al. 2017, eq. 2; the mask: Zhu et al. 2019, eq. 1; offsets from predicted boxes: EFGRNet (Nie et al.
+        2019), eq. 2.
+
+    Example:
+        >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
+        >>> shift = torch.tensor([0.0, 0.5]).reshape(1, 2, 1, 1).expand(1, 2, 1, 4)
+        >>> deform_align(image, None, torch.ones(1, 1, 1, 1), center=shift)
+        tensor([[[[0.5000, 1.5000, 2.5000, 1.5000]]]])
     """
     if stride == 1 and padding == 0 and dilation == 1 and type(stride) is type(padding) is type(dilation) is int:
         steps = []  # the op's own defaults: lists cost a short call a microsecond

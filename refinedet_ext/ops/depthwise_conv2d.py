@@ -40,9 +40,16 @@ def serves(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 def depthwise_conv2d(input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, cells: Cells) -> Tensor:
     """A depthwise convolution of what `serves` said yes to, whose gradients come from our kernel.
 
-    input: (B, C, H, W). weight: (C, 1, k, k). bias: (C,) or None. cells: zeros around the input. Returns
-    (B, C, Ho, Wo), torch's own result; under autocast computed and differentiated in its dtype. A second derivative is
-    torch's own as well.
+    Args:
+        input: (B, C, H, W).
+        weight: (C, 1, k, k).
+        bias: (C,) or None.
+        stride: one integer for both directions.
+        cells: (left, right, top, bottom), zeros around the input.
+
+    Returns:
+        (B, C, Ho, Wo), torch's own result; under autocast computed and differentiated in its dtype. A second derivative
+        is torch's own as well.
     """
     if not _library.autocasting(input.device):
         return _Recorded.apply(input, weight, bias, stride, cells)

@@ -65,39 +65,49 @@ def detect(
     `multiclass_nms` one after another, but nothing is computed for an anchor that the first stage sorts out or whose
     class logits cannot give a score above score_threshold.
 
-    arm_logits: (B, A, 2) float, background then object, of the anchor refinement module.
-    arm_deltas: (B, A, 4) float, what moves the anchors.
-    odm_logits: (B, A, 1 + C) float, background first, of the object detection module.
-    odm_deltas: (B, A, 4) float, what moves the refined anchors.
-    anchors: (A, 4) float, (x1, y1, x2, y2) in any one unit.
-    theta: in [0, 1]; an anchor whose background confidence in the first stage is above it is left out.
-    variances: what both stages' deltas were divided by.
-    clip_to: (width, height) in the anchors' unit to clip the detections to, after the suppression; None: no clipping.
-    score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score: as in
-        `multiclass_nms`. The settings of the paper's released code are top_k_per_class=1000, top_k=None,
-        keep_top_k=500; its text has top_k=400, keep_top_k=200.
+    The settings of the paper's released code are top_k_per_class=1000, top_k=None, keep_top_k=500; its text has
+    top_k=400, keep_top_k=200.
 
-    Returns Detections: boxes (B, keep_top_k, 4), scores (B, keep_top_k), labels (B, keep_top_k) int64 in 1..C, by
-    falling score, and count (B,) int64; behind count everything is 0. The inputs are promoted to one dtype; float16
-    and bfloat16 are computed in float32, and boxes and scores are then float32. Probabilities below 1e-38 of an
-    anchor's largest count as 0 in float32. An anchor with NaN among its logits gives no detection. Not differentiable.
+    Args:
+        arm_logits: (B, A, 2) float, background then object, of the anchor refinement module.
+        arm_deltas: (B, A, 4) float, what moves the anchors.
+        odm_logits: (B, A, 1 + C) float, background first, of the object detection module.
+        odm_deltas: (B, A, 4) float, what moves the refined anchors.
+        anchors: (A, 4) float, (x1, y1, x2, y2) in any one unit.
+        theta: in [0, 1]; an anchor whose background confidence in the first stage is above it is left out.
+        variances: what both stages' deltas were divided by.
+        clip_to: (width, height) in the anchors' unit to clip the detections to, after the suppression; None: no
+            clipping.
+        score_threshold, iou_threshold, top_k_per_class, top_k, keep_top_k, method, sigma, min_score: as in
+            `multiclass_nms`.
 
-    On a GPU the results are the CPU's to the bit, the host is never waited for and the call can be captured in a CUDA
-    graph; float64 is for the CPU. Scratch memory is as in `multiclass_nms`, and 8 bytes per anchor.
+    Returns:
+        Detections: boxes (B, keep_top_k, 4), scores (B, keep_top_k), labels (B, keep_top_k) int64 in 1..C, by falling
+        score, and count (B,) int64; behind count everything is 0. The inputs are promoted to one dtype; float16 and
+        bfloat16 are computed in float32, and boxes and scores are then float32. Probabilities below 1e-38 of an
+        anchor's largest count as 0 in float32. An anchor with NaN among its logits gives no detection. Not
+        differentiable.
 
-    Raises TypeError for a dtype that is not floating or a setting of the wrong type, ValueError for shapes, devices or
-    settings that do not fit.
+    Raises:
+        TypeError: for a dtype that is not floating or a setting of the wrong type.
+        ValueError: for shapes, devices or settings that do not fit.
 
-    Source: RefineDet (Zhang et al. 2018), sections 3.2, 3.3 and 3.4 (inference).
+    Note:
+        On a GPU the results are the CPU's to the bit, the host is never waited for and the call can be captured in a
+        CUDA graph; float64 is for the CPU. Scratch memory is as in `multiclass_nms`, and 8 bytes per anchor.
 
-    >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]])
-    >>> arm_logits = torch.tensor([[[0.0, 2.0], [9.0, 0.0]]])
-    >>> odm_logits = torch.tensor([[[0.0, 0.0, 9.0], [0.0, 9.0, 0.0]]])
-    >>> deltas = torch.zeros(1, 2, 4)
-    >>> found = detect(arm_logits, deltas, odm_logits, deltas, anchors, keep_top_k=2)
-    >>> found.boxes[0], found.labels, found.count
-    (tensor([[ 0.,  0., 10., 10.],
-            [ 0.,  0.,  0.,  0.]]), tensor([[2, 0]]), tensor([1]))
+    Source:
+        RefineDet (Zhang et al. 2018), sections 3.2, 3.3 and 3.4 (inference).
+
+    Example:
+        >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]])
+        >>> arm_logits = torch.tensor([[[0.0, 2.0], [9.0, 0.0]]])
+        >>> odm_logits = torch.tensor([[[0.0, 0.0, 9.0], [0.0, 9.0, 0.0]]])
+        >>> deltas = torch.zeros(1, 2, 4)
+        >>> found = detect(arm_logits, deltas, odm_logits, deltas, anchors, keep_top_k=2)
+        >>> found.boxes[0], found.labels, found.count
+        (tensor([[ 0.,  0., 10., 10.],
+                [ 0.,  0.,  0.,  0.]]), tensor([[2, 0]]), tensor([1]))
     """
     theta = check_range(theta, "theta", 0.0, 1.0)
     settings = given(

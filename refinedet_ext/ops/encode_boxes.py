@@ -27,22 +27,29 @@ def encode_boxes(
     With a box of center (bx, by) and size (bw, bh) and an anchor of center (cx, cy) and size (w, h) the deltas are
     ((bx - cx) / w / v0, (by - cy) / h / v1, log(bw / w) / v2, log(bh / h) / v3).
 
-    boxes: (..., 4) float, (x1, y1, x2, y2) in any unit.
-    anchors: (..., 4) float in the same unit; the shapes broadcast, so (A, 4) serves (B, A, 4) boxes.
-    variances: what the deltas are divided by.
+    Args:
+        boxes: (..., 4) float, (x1, y1, x2, y2) in any unit.
+        anchors: (..., 4) float in the same unit; the shapes broadcast, so (A, 4) serves (B, A, 4) boxes.
+        variances: (v0, v1, v2, v3), what the deltas are divided by.
 
-    Returns (..., 4) of the promoted dtype, (dx, dy, dw, dh). float16 and bfloat16 are computed in float32. Boxes and
-    anchors without area are allowed: a side counts as at least 1e-12, a center shift as at most 1e6 anchor sides, a
-    log size as at most 10, so that finite input gives finite deltas; float16 results stop at 65504. Differentiable in
-    boxes and anchors; where a value was clamped its gradient is zero.
+    Returns:
+        (..., 4) of the promoted dtype, (dx, dy, dw, dh). float16 and bfloat16 are computed in float32.
 
-    Raises TypeError for a dtype that is not floating and ValueError for shapes, devices or variances that do not fit.
+        Boxes and anchors without area are allowed: a side counts as at least 1e-12, a center shift as at most 1e6
+        anchor sides, a log size as at most 10, so that finite input gives finite deltas; float16 results stop at 65504.
+        Differentiable in boxes and anchors; where a value was clamped its gradient is zero.
 
-    Source: SSD (Liu et al. 2016), eq. 2; variances as in RefineDet (Zhang et al. 2018).
+    Raises:
+        TypeError: for a dtype that is not floating.
+        ValueError: for shapes, devices or variances that do not fit.
 
-    >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
-    >>> encode_boxes(torch.tensor([[1.0, 0.0, 11.0, 10.0]]), anchors)
-    tensor([[1., 0., 0., 0.]])
+    Source:
+        SSD (Liu et al. 2016), eq. 2; variances as in RefineDet (Zhang et al. 2018).
+
+    Example:
+        >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+        >>> encode_boxes(torch.tensor([[1.0, 0.0, 11.0, 10.0]]), anchors)
+        tensor([[1., 0., 0., 0.]])
     """
     boxes, anchors = aligned("boxes", boxes, "anchors", anchors)
     settings = () if are_default(variances) else (check_variances(variances),)

@@ -17,22 +17,27 @@ _filter_anchors_mask = _library.op("filter_anchors_mask")
 def filter_anchors(arm_logits: Tensor, theta: float = THETA) -> KeptAnchors:
     """The anchors of each image that the first stage does not take for background with more confidence than theta.
 
-    Kept is an anchor with softmax(arm_logits)[..., 0] <= theta. The test is made on the logits, as
-    logits[1] - logits[0] >= log((1 - theta) / theta), without the rounding of a softmax; a difference that is NaN is
-    not kept.
+    Kept is an anchor with ``softmax(arm_logits)[..., 0] <= theta``. The test is made on the logits, as ``logits[1] -
+    logits[0] >= log((1 - theta) / theta)``, without the rounding of a softmax; a difference that is NaN is not kept.
 
-    arm_logits: (B, A, 2) float, background then object.
-    theta: in [0, 1]; 1 keeps every anchor whose logits are numbers.
+    Args:
+        arm_logits: (B, A, 2) float, background then object.
+        theta: in [0, 1]; 1 keeps every anchor whose logits are numbers.
 
-    Returns KeptAnchors: index (B, A) int64, the kept anchors in ascending order, then -1; count (B,) int64. The shapes
-    do not depend on the data. Not differentiable.
+    Returns:
+        KeptAnchors: index (B, A) int64, the kept anchors in ascending order, then -1; count (B,) int64. The shapes do
+        not depend on the data. Not differentiable.
 
-    Raises TypeError for a dtype that is not floating and ValueError for a shape or theta that does not fit.
+    Raises:
+        TypeError: for a dtype that is not floating.
+        ValueError: for a shape or theta that does not fit.
 
-    Source: RefineDet (Zhang et al. 2018), "Negative Anchor Filtering" (theta = 0.99).
+    Source:
+        RefineDet (Zhang et al. 2018), "Negative Anchor Filtering" (theta = 0.99).
 
-    >>> filter_anchors(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
-    KeptAnchors(index=tensor([[ 0,  2, -1]]), count=tensor([2]))
+    Example:
+        >>> filter_anchors(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
+        KeptAnchors(index=tensor([[ 0,  2, -1]]), count=tensor([2]))
     """
     theta = check_range(theta, "theta", 0.0, 1.0)
     try:
@@ -44,10 +49,21 @@ def filter_anchors(arm_logits: Tensor, theta: float = THETA) -> KeptAnchors:
 
 
 def filter_anchors_mask(arm_logits: Tensor, theta: float = THETA) -> Tensor:
-    """As `filter_anchors`, as a mask: (B, A) bool, true where the anchor is kept.
+    """As `filter_anchors`, as a mask.
 
-    >>> filter_anchors_mask(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
-    tensor([[ True, False,  True]])
+    Args:
+        arm_logits, theta: as in `filter_anchors`.
+
+    Returns:
+        (B, A) bool, true where the anchor is kept. Not differentiable.
+
+    Raises:
+        TypeError: for a dtype that is not floating.
+        ValueError: for a shape or theta that does not fit.
+
+    Example:
+        >>> filter_anchors_mask(torch.tensor([[[0.0, 1.0], [5.0, 0.0], [2.0, 0.0]]]))
+        tensor([[ True, False,  True]])
     """
     theta = check_range(theta, "theta", 0.0, 1.0)
     try:

@@ -25,24 +25,30 @@ def mine_hard_negatives(
     Per image the quota is max(floor(ratio * positives), min_negatives); an image with fewer candidates gives them all,
     one without positives gives min_negatives.
 
-    loss: (B, A) float, what the candidates are ranked by; of equal losses the lower index goes first, NaN counts as
-        the largest.
-    labels: (B, A) int64; above 0 is a positive, 0 a candidate, below 0 neither.
-    ratio: negatives per positive, finite, at least 0.
-    min_negatives: the quota of an image with few positives.
-    eligible: (B, A) bool, which candidates may be chosen, for instance `filter_anchors_mask`; None: all.
+    Args:
+        loss: (B, A) float, what the candidates are ranked by; of equal losses the lower index goes first, NaN counts as
+            the largest.
+        labels: (B, A) int64; above 0 is a positive, 0 a candidate, below 0 neither.
+        ratio: negatives per positive, finite, at least 0.
+        min_negatives: the quota of an image with few positives.
+        eligible: (B, A) bool, which candidates may be chosen, for instance `filter_anchors_mask`; None: all.
 
-    Returns (B, A) bool, True where a negative was chosen; never True for a positive. Not differentiable. A GPU makes
-    the same choice as the CPU, without the host waiting for it.
+    Returns:
+        (B, A) bool, True where a negative was chosen; never True for a positive. Not differentiable. A GPU makes the
+        same choice as the CPU, without the host waiting for it.
 
-    Raises TypeError for a dtype and ValueError for a shape, device or number that does not fit.
+    Raises:
+        TypeError: for a dtype that does not fit.
+        ValueError: for a shape, device or number that does not fit.
 
-    Source: SSD (Liu et al. 2016), "Hard negative mining"; RefineDet (Zhang et al. 2018), which mines the ARM and the
-    ODM alike.
+    Source:
+        SSD (Liu et al. 2016), "Hard negative mining"; RefineDet (Zhang et al. 2018), which mines the ARM and the ODM
+        alike.
 
-    >>> loss = torch.tensor([[0.1, 5.0, 0.3, 0.2, 0.4]])
-    >>> mine_hard_negatives(loss, torch.tensor([[0, 1, 0, -1, 0]]), ratio=2.0)
-    tensor([[False, False,  True, False,  True]])
+    Example:
+        >>> loss = torch.tensor([[0.1, 5.0, 0.3, 0.2, 0.4]])
+        >>> mine_hard_negatives(loss, torch.tensor([[0, 1, 0, -1, 0]]), ratio=2.0)
+        tensor([[False, False,  True, False,  True]])
     """
     ratio, min_negatives = check_finite(ratio, "ratio", 0.0), check_count(min_negatives, "min_negatives")
     try:

@@ -27,7 +27,7 @@ def mined_cross_entropy(
 ) -> MinedLoss:
     """SSD's classification loss: softmax cross entropy of the positives and of as many hard negatives as they allow.
 
-    The negatives are those that `mine_hard_negatives` takes by this same loss, so that
+    The negatives are those that `mine_hard_negatives` takes by this same loss, so that it is ::
 
         losses = F.cross_entropy(logits.mT, labels.clamp(min=0), reduction="none")
         chosen = (labels > 0) | mine_hard_negatives(losses, labels, ...)
@@ -35,30 +35,36 @@ def mined_cross_entropy(
 
     but rows that cannot count are never looked at, and only the chosen ones have a gradient to compute: where
     `filter_anchors_mask` leaves a tenth of the anchors eligible, a tenth of the exponentials. The usual loss of a batch
-    is `loss.sum() / positives.sum().clamp(min=1)`.
+    is ``loss.sum() / positives.sum().clamp(min=1)``.
 
-    logits: (B, A, C) float, background at 0.
-    labels: (B, A) int64; above 0 is a positive of this class, 0 a candidate for background, below 0 neither.
-    ratio, min_negatives, eligible: as in `mine_hard_negatives`.
-    targets: (B, A) int64 below C, the classes to measure against; None: the labels. Others are for rules such as that
-        of RefineDet.PyTorch, where objects that the first stage dropped are candidates, yet keep their class. Below 0
-        counts as 0.
+    Args:
+        logits: (B, A, C) float, background at 0.
+        labels: (B, A) int64; above 0 is a positive of this class, 0 a candidate for background, below 0 neither.
+        ratio, min_negatives, eligible: as in `mine_hard_negatives`.
+        targets: (B, A) int64 below C, the classes to measure against; None: the labels. Others are for rules such as
+            that of RefineDet.PyTorch, where objects that the first stage dropped are candidates, yet keep their class.
+            Below 0 counts as 0.
 
-    Returns `MinedLoss` (loss (B,), chosen (B, A) bool, positives (B,) int64, negatives (B,) int64). The loss is
-    computed and returned in float32, in float64 for float64 logits, whether autocast is on or not; the sum of an image
-    runs in double precision in the anchors' order, so that it does not depend on the number of threads. Differentiable
-    in the logits, whose gradient is 0 in rows that were not chosen. Logits of -inf are probabilities of 0; a chosen row
-    with NaN or +inf gives NaN.
+    Returns:
+        MinedLoss: loss (B,), chosen (B, A) bool, positives (B,) int64, negatives (B,) int64. The loss is computed and
+        returned in float32, in float64 for float64 logits, whether autocast is on or not; the sum of an image runs in
+        double precision in the anchors' order, so that it does not depend on the number of threads. Differentiable in
+        the logits, whose gradient is 0 in rows that were not chosen. Logits of -inf are probabilities of 0; a chosen
+        row with NaN or +inf gives NaN.
 
-    Raises TypeError for a dtype and ValueError for a shape, device or number that does not fit, RuntimeError for a
-    target of C or more.
+    Raises:
+        TypeError: for a dtype that does not fit.
+        ValueError: for a shape, device or number that does not fit.
+        RuntimeError: for a target of C or more.
 
-    Source: SSD (Liu et al. 2016), section 2.2; RefineDet (Zhang et al. 2018), section 3.3.
+    Source:
+        SSD (Liu et al. 2016), section 2.2; RefineDet (Zhang et al. 2018), section 3.3.
 
-    >>> logits = torch.tensor([[[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [0.0, 1.0]]])
-    >>> mined = mined_cross_entropy(logits, torch.tensor([[1, 0, 0, 0]]), ratio=2.0)
-    >>> mined.loss, mined.chosen
-    (tensor([11.0065]), tensor([[ True, False,  True,  True]]))
+    Example:
+        >>> logits = torch.tensor([[[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [0.0, 1.0]]])
+        >>> mined = mined_cross_entropy(logits, torch.tensor([[1, 0, 0, 0]]), ratio=2.0)
+        >>> mined.loss, mined.chosen
+        (tensor([11.0065]), tensor([[ True, False,  True,  True]]))
     """
     ratio, min_negatives = check_finite(ratio, "ratio", 0.0), check_count(min_negatives, "min_negatives")
     try:

@@ -27,31 +27,39 @@ def smooth_l1_box_loss(
 ) -> Tensor:
     """SSD's box loss: smooth L1 of the positives' deltas against their encoded ground truths.
 
-    For every image the sum over its anchors with gt_index >= 0, and over the 4 coordinates, of
+    For every image the sum over its anchors with gt_index >= 0, and over the 4 coordinates, of ::
 
         F.smooth_l1_loss(deltas, encode_boxes(gt_boxes[gt_index], anchors, variances), reduction="none", beta=beta)
 
     with nothing computed for the other anchors, whose gradient is 0.
 
-    deltas: (B, A, 4) float. anchors: (A, 4) shared or (B, A, 4) per image, as refined by an earlier stage.
-    gt_boxes: (G, 4) of all images, in the anchors' unit. gt_index: (B, A) int64, rows of gt_boxes, below 0 for none;
-        `match_anchors` gives it.
-    variances: as in `encode_boxes`. beta: where the square turns into a line; 0 is the L1 distance.
+    Args:
+        deltas: (B, A, 4) float.
+        anchors: (A, 4) shared or (B, A, 4) per image, as refined by an earlier stage.
+        gt_boxes: (G, 4) of all images, in the anchors' unit.
+        gt_index: (B, A) int64, rows of gt_boxes, below 0 for none; `match_anchors` gives it.
+        variances: as in `encode_boxes`.
+        beta: where the square turns into a line; 0 is the L1 distance.
 
-    Returns (B,) in float32, in float64 where a float argument is float64; other dtypes are computed in float32, whether
-    autocast is on or not. The sum of an image runs in double precision in the anchors' order, so that it does not
-    depend on the number of threads. Differentiable in the deltas; anchors and ground truths are constants, even where
-    they require a gradient. Boxes without area are treated as in `encode_boxes`; NaN gives NaN.
+    Returns:
+        (B,) in float32, in float64 where a float argument is float64; other dtypes are computed in float32, whether
+        autocast is on or not. The sum of an image runs in double precision in the anchors' order, so that it does not
+        depend on the number of threads. Differentiable in the deltas; anchors and ground truths are constants, even
+        where they require a gradient. Boxes without area are treated as in `encode_boxes`; NaN gives NaN.
 
-    Raises TypeError for a dtype and ValueError for a shape, device or number that does not fit, RuntimeError for an
-    index of G or more.
+    Raises:
+        TypeError: for a dtype that does not fit.
+        ValueError: for a shape, device or number that does not fit.
+        RuntimeError: for an index of G or more.
 
-    Source: Fast R-CNN (Girshick 2015), eq. 2 and 3; SSD (Liu et al. 2016), eq. 2.
+    Source:
+        Fast R-CNN (Girshick 2015), eq. 2 and 3; SSD (Liu et al. 2016), eq. 2.
 
-    >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [5.0, 5.0, 15.0, 15.0]])
-    >>> deltas = torch.zeros(1, 2, 4)
-    >>> smooth_l1_box_loss(deltas, anchors, torch.tensor([[1.0, 0.0, 11.0, 10.0]]), torch.tensor([[0, -1]]))
-    tensor([0.5000])
+    Example:
+        >>> anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [5.0, 5.0, 15.0, 15.0]])
+        >>> deltas = torch.zeros(1, 2, 4)
+        >>> smooth_l1_box_loss(deltas, anchors, torch.tensor([[1.0, 0.0, 11.0, 10.0]]), torch.tensor([[0, -1]]))
+        tensor([0.5000])
     """
     beta = check_finite(beta, "beta", 0.0)
     steps = check_variances(variances)

@@ -6,6 +6,7 @@ its policy hold all the same. `make test-page` installs what this needs.
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
 import json
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from refinedet import Predictor
@@ -150,6 +152,25 @@ def assert_same(found, prediction, names):
                 if other[0] == name and max(abs(a - b) for a, b in zip(box, other[2], strict=True)) <= 1
             ]
             assert score < SHOWN + NEAR or any(abs(other[1] - score) < NEAR for other in near), (name, score, box)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (17, 31), (1601, 1200), (320, 320), (1, 1)])
+def test_the_same_pixels_as_in_python(width, height, shared, server):
+    """What the network gets, to the bit."""
+    page, _ = shared
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    data = base64.b64encode(cv2.imencode(".png", image)[1]).decode()
+    planes = page.evaluate(
+        """async ([data, side]) => {
+            const { networkInput } = await import("./resize.js");
+            const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+            return [...networkInput(await createImageBitmap(new Blob([bytes])), side)];
+        }""",
+        [data, 320],
+    )
+    want = cv2.resize(image, (320, 320), interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
+    np.testing.assert_array_equal(np.reshape(planes, want.shape), want)
 
 
 @pytest.mark.slow

@@ -43,3 +43,13 @@ def test_the_oldest_torch_is_what_the_library_is_built_for():
     for name in ("CMakeLists.txt", "tests/cuda_on_host/CMakeLists.txt"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert f"TORCH_TARGET_VERSION=0x{major:02x}{minor:02x}000000000000" in text
+
+
+def test_the_changelog_has_a_section_for_it():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## \[(.+?)\](?: - (\S+))?$", text, re.MULTILINE)
+    assert sections[0] == ("Unreleased", "")
+    assert sections[1][0] == rx.__version__
+    for version, day in sections[1:]:
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", day) or (version == rx.__version__ and day == "unreleased")

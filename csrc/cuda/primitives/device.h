@@ -53,12 +53,26 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_
   check(cudaGetLastError(), name);
 }
 
-inline int multiprocessors() {
-  int device = 0, count = 0;
+// Of the current device.
+inline int device_attribute(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
-  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
-  return count;
+  check(cudaDeviceGetAttribute(&value, attribute, device), "cudaDeviceGetAttribute");
+  return value;
 }
+
+inline int multiprocessors() { return device_attribute(cudaDevAttrMultiProcessorCount); }
+
+// 80 for 8.0.
+inline int compute_capability() {
+  return 10 * device_attribute(cudaDevAttrComputeCapabilityMajor) + device_attribute(cudaDevAttrComputeCapabilityMinor);
+}
+
+// Bytes.
+inline int shared_memory_of_multiprocessor() { return device_attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor); }
+
+// The shared memory that a block may have in all, in bytes: 227 KB on an H200, 99 KB on sm_86 and sm_89.
+inline int64_t shared_memory_limit() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
 
 }  // namespace refinedet::cuda
 #endif
@@ -77,6 +91,12 @@ inline dim3 blocks_for(int64_t n, int64_t threads) {
 // The first item of a thread in a grid-stride loop, and its step.
 __device__ __forceinline__ int64_t grid_first() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ int64_t grid_step() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
+
+// The first of a list's pieces of work that is this block's, where the pieces of several lists are dealt to the grid's
+// blocks in turn and those of earlier lists were so many.
+__device__ __forceinline__ int first_dealt(int64_t earlier) {
+  return static_cast<int>((blockIdx.x + gridDim.x - static_cast<unsigned>(earlier % gridDim.x)) % gridDim.x);
+}
 
 // Fills `bytes` bytes with zeros, in the stream's order.
 inline void fill_zero(void* memory, size_t bytes, Stream stream) {

@@ -9,8 +9,8 @@ export function networkInput(bitmap, side) {
   const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, Math.min(height, BAND + 1));
   const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-  const columns = taps(width, side);
-  const rows = taps(height, side);
+  const columns = taps(width, side, true);
+  const rows = taps(height, side, false);
   const planes = new Uint8Array(3 * side * side);
   for (let y = 0; y < side; ) {
     const top = rows.low[y];
@@ -34,15 +34,16 @@ export function networkInput(bitmap, side) {
   return planes;
 }
 
-/** For each place of an axis of the output, which two pixels of the image it lies between, and their weights. */
-function taps(size, side) {
+/** For each place of an axis of the output, which two pixels of the image it lies between, and their weights. Over the
+ * border they are the same pixel: then one has the whole weight along a row, as in OpenCV, but not from row to row. */
+function taps(size, side, whole) {
   const [low, high, weight, rest] = Array.from({ length: 4 }, () => new Int32Array(side));
   for (let place = 0; place < side; place++) {
-    const exact = Math.fround((place + 0.5) * (size / side) - 0.5);
-    const first = Math.min(Math.max(Math.floor(exact), 0), size - 1);
-    const share = exact < 0 || first === size - 1 ? 0 : Math.fround(exact - first);
-    low[place] = first;
-    high[place] = Math.min(first + 1, size - 1);
+    const exact = Math.fround((place + 0.5) * (1 / (side / size)) - 0.5);
+    const first = Math.floor(exact);
+    low[place] = Math.min(Math.max(first, 0), size - 1);
+    high[place] = Math.min(Math.max(first + 1, 0), size - 1);
+    const share = whole && low[place] === high[place] ? 0 : Math.fround(exact - first);
     weight[place] = roundHalfToEven(Math.fround(1 - share) * (1 << BITS));
     rest[place] = roundHalfToEven(share * (1 << BITS));
   }

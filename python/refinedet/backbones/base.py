@@ -13,7 +13,11 @@ from .checkpoint import load_strict, read_state_dict
 class Backbone(nn.Module, ABC):
     """Turns images (B, 3, H, W) into a list of maps, the finest first.
 
-    out_channels: channels of the maps. strides: input pixels per cell of the maps. A subclass sets both.
+    A subclass sets both attributes, and says in `forward` what the maps are.
+
+    Attributes:
+        out_channels: channels of the maps.
+        strides: input pixels per cell of the maps.
     """
 
     out_channels: tuple[int, ...]

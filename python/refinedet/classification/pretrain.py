@@ -17,7 +17,7 @@ from ..backbones.backbone_file import Origin, save_backbone
 from ..detectors import Detector
 from ..engine.callbacks import SaveModels
 from ..engine.checkpoints import FILE, Checkpoints, describe_run
-from ..engine.checks import check_machine
+from ..engine.checks import check_machine, check_model_options
 from ..engine.data import BatchData
 from ..engine.ema import WeightAverage
 from ..engine.gradient_checkpointing import checkpoint_activations
@@ -32,7 +32,7 @@ from ..engine.trainer import build_loggers, build_trainer, quiet
 from ..evaluation import plot_training_curves, write_metrics
 from ..folders import check_folder
 from ..pretrained import backbone_options
-from ..registry import check_options, create_model, model_entry
+from ..registry import create_model, model_entry
 from .augment import MiddlePart, RandomPart
 from .classifier import Classifier
 from .config import PretrainConfig
@@ -83,10 +83,7 @@ def pretrain(
         check_model(resumed.run, config.model.name, config.model.options)
         model = dataclasses.replace(config.model, **resumed.run["config"]["model"])
         config = dataclasses.replace(config, model=model)
-    try:
-        check_options(config.model.registered, config.model.options)
-    except ValueError as error:
-        raise ValueError(f"model: {error}") from None
+    check_model_options(config.model.registered, config.model.options)
     checkpoint = None if resumed is None else resumed.file
     check_output(config.output, checkpoint)
     with ExitStack() as stack:

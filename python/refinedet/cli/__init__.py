@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         return _fail(f"the detectors need {', '.join(missing)}, not installed here: {install_command(*missing)}", 1)
+    from ..usage import UsageError
     from .parser import parse, top_level
-    from .usage import UsageError
 
     if not argv:
         print(top_level().format_help(), end="", file=sys.stderr)

@@ -18,10 +18,10 @@ from ..config_files import (
     starting_point,
     without,
 )
+from ..usage import UsageError
 from ..user_modules import import_user_module, is_file_name
 from .names import OptionNames, did_you_mean
 from .run_config import data_options, eval_options, is_run_config
-from .usage import UsageError
 
 OF_RUNS = ("train", "find_lr", "pretrain")
 """Commands whose options are the configuration of a run."""

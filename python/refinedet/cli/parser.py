@@ -16,11 +16,11 @@ from refinedet_ext import __version__
 from .. import commands
 from ..classification.config import PretrainConfig
 from ..engine.config import RunConfig
+from ..usage import UsageError
 from .arguments import OF_RUNS, checked, import_modules, read_arguments
 from .messages import explain, holds_mapping
 from .names import OptionNames, did_you_mean
 from .run_config import analysis_options
-from .usage import UsageError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": commands.train,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .usage import UsageError
+from ..usage import UsageError
 
 RUN_ALONE = ("model", "optim", "train", "evaluation")
 """Sections that a run's configuration has, and the options of eval have not."""

@@ -39,19 +39,21 @@ class GroundTruth(Protocol):
 
 
 class Detector(nn.Module, ABC):
-    """A detector with an anchor refinement stage (ARM) and an object detection stage (ODM).
+    """A detector with an anchor refinement stage (ARM) and an object detection stage (ODM). ::
 
         model.train(); outputs = model(images); losses = model.loss(outputs, batch); losses["total"].backward()
         model.eval(); detections = model(images)
 
-    images: (B, 3, H, W), H and W multiples of `size_multiple`: uint8 in BGR order, which the call normalizes, or float,
-    pixels as `normalization` says. In train mode the call returns `HeadOutputs`, in eval mode
-    `refinedet_ext.Detections` with boxes as fractions of the input's width and height. `head_outputs(images)` gives
-    the raw outputs of float images in either mode.
+    In train mode a call returns `HeadOutputs`, in eval mode `refinedet_ext.Detections` with boxes as fractions of the
+    input's width and height. ``head_outputs(images)`` gives the raw outputs of float images in either mode.
 
     A subclass builds its network and defines `head_outputs`. two_step=False lets the ODM start from the tiled anchors;
     arm=False trains a single stage, whose outputs are `outputs.single_stage_outputs`; "cls" and "loc" train one branch
     of the first stage alone.
+
+    Shape:
+        - images: (B, 3, H, W), H and W multiples of `size_multiple`: uint8 in BGR order, which the call normalizes, or
+          float, pixels as `normalization` says
     """
 
     backbone: Backbone
@@ -129,7 +131,11 @@ class Detector(nn.Module, ABC):
         }
 
     def input_side(self, input_size: int | None = None) -> int:
-        """Side of a square input in pixels: the one asked for, or the model's own; ValueError if it does not fit."""
+        """Side of a square input in pixels: the one asked for, or the model's own.
+
+        Raises:
+            ValueError: if it does not fit.
+        """
         side = check_integer(self.config.input_size if input_size is None else input_size, "input_size", 1, MAX_SIDE)
         if side % self.size_multiple:
             raise ValueError(f"input_size: expected a multiple of {self.size_multiple}, got {side}")

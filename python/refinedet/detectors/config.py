@@ -28,7 +28,11 @@ LOSS_OPTIONS = tuple(field.name for field in dataclasses.fields(LossConfig))
 class DetectorConfig:
     """Options of a detector; the defaults are RefineDet's original (Caffe) rules.
 
-    Input and anchors
+    Most options say what the weights of a model mean, and go with them. Those in `FREE`, of a class and its bases, do
+    not: a model that is loaded may have others than it was trained with, see `free_options`. ``theta`` holds in
+    training and inference, ``loss`` in training alone, ``nms`` in inference alone.
+
+    Args:
         input_size: nominal side of the square input in pixels.
         anchor_sizes: side of the square anchor of every level, in pixels.
         anchor_max_sizes: if given, per level the M of a second square anchor of side sqrt(size * M).
@@ -37,20 +41,11 @@ class DetectorConfig:
         clip_anchors: clamp the center-size form of the anchors to the input (PyTorch ports).
         variances: of the box coding, for center x, center y, width, height.
         pixel_mean, pixel_std, channel_order: how pixels in 0..255 become input, see `structures.Normalization`.
-
-    Training
+        theta: an anchor is easy background when the ARM's background confidence is above it; 1.0 never filters.
         loss: the rules of the loss. Outside Python (in `create_model`, on the command line, in YAML and in model files)
             its fields are options beside the others, by their own names: see `from_options`, `to_dict`.
-
-    Both
-        theta: an anchor is easy background when the ARM's background confidence is above it; 1.0 never filters.
-
-    Inference
         nms: a preset ("code", "paper", "coco", "padet", "efgrnet") or a mapping of `NMSConfig` fields. Sides of boxes
             are x2 - x1, where the released code that "coco" and "efgrnet" stand for counts x2 - x1 + 1.
-
-    Most options say what the weights of a model mean, and go with them. Those in `FREE`, of a class and its bases, do
-    not: a model that is loaded may have others than it was trained with, see `free_options`.
     """
 
     FREE: ClassVar[tuple[str, ...]] = ("input_size", "theta", "nms", *LOSS_OPTIONS)

@@ -37,19 +37,20 @@ class EFGRNetConfig(DetectorConfig):
     The released code's anchors are the defaults, because its weights expect them: the first size is 30, and they are
     clipped. So is its suppression: IoU 0.45, 50 detections of each class.
 
-    enrichment: MSCF and the objectness module; False puts the heads on the backbone's maps (ablation).
-    mscf_dilations: branches of MSCF; the ablation has (1,) and (1, 2).
-    cascade: two stages; False is a single stage, as SSD, whose heads stand where the ARM's do (ablation).
-    offset_source: what moves the taps of the second stage's convolutions: "position" (dx and dy of the ARM), "size"
-        (dw and dh), "box" (all four), "own" (the features themselves) or "dilated" (nothing).
-    offset_act: whether the convolution that gives the offsets has batch norm and ReLU, as in the released code; False
-        is the paper's equation 2.
-    objectness: multiply the second stage's features by the ARM's objectness (equation 1).
-    fgrm_channels, fgrm_dilations: of the second stage's convolutions.
-    head_init: "torch" leaves the heads' convolutions at PyTorch's default, as the released code does unawares;
-        "kaiming" is what it does to all others. Biases are zero.
-    head_std: if given, standard deviation of the heads' first weights instead; see `RefineDetConfig`.
-    peer_compat: the released code's training rules: matching "argmax", filtering "peers", empty_batch_negatives 45.
+    Args:
+        enrichment: MSCF and the objectness module; False puts the heads on the backbone's maps (ablation).
+        mscf_dilations: branches of MSCF; the ablation has (1,) and (1, 2).
+        cascade: two stages; False is a single stage, as SSD, whose heads stand where the ARM's do (ablation).
+        offset_source: what moves the taps of the second stage's convolutions: "position" (dx and dy of the ARM), "size"
+            (dw and dh), "box" (all four), "own" (the features themselves) or "dilated" (nothing).
+        offset_act: whether the convolution that gives the offsets has batch norm and ReLU, as in the released code;
+            False is the paper's equation 2.
+        objectness: multiply the second stage's features by the ARM's objectness (equation 1).
+        fgrm_channels, fgrm_dilations: of the second stage's convolutions.
+        head_init: "torch" leaves the heads' convolutions at PyTorch's default, as the released code does unawares;
+            "kaiming" is what it does to all others. Biases are zero.
+        head_std: if given, standard deviation of the heads' first weights instead; see `RefineDetConfig`.
+        peer_compat: the released code's training rules: matching "argmax", filtering "peers", empty_batch_negatives 45.
     """
 
     FREE: ClassVar[tuple[str, ...]] = ("head_init", "head_std", "peer_compat")
@@ -132,7 +133,7 @@ SMALL_FORM = EFGRNetForm((64, 128, 128, 128), (64, 128, 128, 128), (False,) * 4,
 
 
 class EFGRNet(Detector):
-    """The network of the paper's figure 2.
+    """The network of the paper's figure 2::
 
         images --> MSCF ------------------,
           |                               v
@@ -148,8 +149,11 @@ class EFGRNet(Detector):
     MSCF and the products (x) are the enrichment: context of the image, and objectness from the bottom up. The ODM's
     boxes start from those that the ARM refined. Its loss trains the ARM, too, through the FGRM.
 
-    backbone: its strides are the steps of the anchors. num_classes: including background.
-    form: the widths. norms: per map what makes it fit the others, with as many channels as form.channels.
+    Args:
+        backbone: its strides are the steps of the anchors.
+        num_classes: including background.
+        form: the widths.
+        norms: per map what makes it fit the others, with as many channels as form.channels.
     """
 
     config: EFGRNetConfig

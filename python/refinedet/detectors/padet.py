@@ -45,18 +45,19 @@ class PADetConfig(DetectorConfig):
     those would be hundreds: the ablations mine there, in the one stage that classifies. The registry's small models,
     for short trainings, mine in both.
 
-    promotion: what the anchor promotion module does to the anchors: "both" filters them by score and moves them;
-        "score" and "box" have the branch for one of the two alone; "none" leaves the module out (ablations).
-    promotion_score: "sigmoid" (one logit per anchor, binary cross entropy) or "softmax" (two, as RefineDet).
-    alignment: how features follow the anchors: "disentangled" (the paper's choice), "explicit", "location", "size",
-        "implicit" or "none", see `FeatureAlignment`. The two coarsest levels have none.
-    decoder_channels: of the decoder and the heads.
-    head_init: MSRA's first weights of the heads, scaled by their inputs ("fan_in") or by their outputs ("fan_out").
-        The score filters of the promotion are but six, so that by the outputs its first logits have a deviation of
-        6.5, by the inputs of 1. Both train: `padet192_small` at 128 pixels, half as wide and with all negatives, by
-        the paper's SGD on 320 rendered images, has a promotion loss of 13.9 and 6.6 at the tenth step and a whole loss
-        of 12.4 and 12.0 after 400 steps, at the same AP.
-    head_std: if given, standard deviation of the heads' first weights instead.
+    Args:
+        promotion: what the anchor promotion module does to the anchors: "both" filters them by score and moves them;
+            "score" and "box" have the branch for one of the two alone; "none" leaves the module out (ablations).
+        promotion_score: "sigmoid" (one logit per anchor, binary cross entropy) or "softmax" (two, as RefineDet).
+        alignment: how features follow the anchors: "disentangled" (the paper's choice), "explicit", "location", "size",
+            "implicit" or "none", see `FeatureAlignment`. The two coarsest levels have none.
+        decoder_channels: of the decoder and the heads.
+        head_init: MSRA's first weights of the heads, scaled by their inputs ("fan_in") or by their outputs ("fan_out").
+            The score filters of the promotion are but six, so that by the outputs its first logits have a deviation of
+            6.5, by the inputs of 1. Both train: `padet192_small` at 128 pixels, half as wide and with all negatives, by
+            the paper's SGD on 320 rendered images, has a promotion loss of 13.9 and 6.6 at the tenth step and a whole
+            loss of 12.4 and 12.0 after 400 steps, at the same AP.
+        head_std: if given, standard deviation of the heads' first weights instead.
     """
 
     FREE: ClassVar[tuple[str, ...]] = ("head_init", "head_std")
@@ -89,7 +90,7 @@ class PADetConfig(DetectorConfig):
 
 
 class PADet(Detector):
-    """The network of the paper's figure 2.
+    """The network of the paper's figure 2::
 
         images -> backbone E1..En -> decoder D1..Dn, D(n+1)
                                        |
@@ -97,9 +98,10 @@ class PADet(Detector):
                                        |              |                          |
                                        +-> 3x3 -> FAM: features follow -> classes, boxes from the promoted anchors
 
-    backbone: its strides are the steps of the anchors; the decoder adds one level on top. Where that is a single cell,
-    batch norm needs two images or more in training.
-    num_classes: including background.
+    Args:
+        backbone: its strides are the steps of the anchors; the decoder adds one level on top. Where that is a single
+            cell, batch norm needs two images or more in training.
+        num_classes: including background.
     """
 
     config: PADetConfig

@@ -28,21 +28,22 @@ HEAD_BLOCKS = ("none", "bottleneck")
 class RefineDetConfig(DetectorConfig):
     """`DetectorConfig` and what belongs to RefineDet alone.
 
-    tcb_channels: width of the transfer connection blocks.
-    tcb_norm: "none" (VGG-16) or "batch" (networks with batch norm).
-    deconv_kernel: 2 (released code) or 4 (the paper's figure).
-    use_tcb: False puts the second stage's heads directly on the backbone's maps (ablation).
-    two_step: False lets the ODM regress from the tiled anchors (ablation).
-    cascade: two stages; False is a single stage, as SSD: one set of heads, which predicts all classes from the tiled
-        anchors, and one loss. theta, filtering, two_step and the rules of the ARM then have no meaning. With
-        use_tcb=False it is the paper's ablation without TCBs (5.1.2), where the ARM itself predicts the classes.
-    head_blocks: what stands before the two convolutions of every head, of both stages: "none" (VGG-16), or
-        "bottleneck", a residual block with projection (the released code's ResNet-101; not in the paper).
-    head_block_width: channels of that block's 3x3; its output has 4 times as many.
-    neck_std: standard deviation of the first weights of the transfer connection blocks and head blocks; None is
-        Caffe's xavier.
-    head_std: standard deviation of the heads' first weights; None is Caffe's xavier. A small one lets the refined
-        anchors start at the tiled ones and the scores at even odds, which matters in a short training from scratch.
+    Args:
+        tcb_channels: width of the transfer connection blocks.
+        tcb_norm: "none" (VGG-16) or "batch" (networks with batch norm).
+        deconv_kernel: 2 (released code) or 4 (the paper's figure).
+        use_tcb: False puts the second stage's heads directly on the backbone's maps (ablation).
+        two_step: False lets the ODM regress from the tiled anchors (ablation).
+        cascade: two stages; False is a single stage, as SSD: one set of heads, which predicts all classes from the
+            tiled anchors, and one loss. theta, filtering, two_step and the rules of the ARM then have no meaning. With
+            use_tcb=False it is the paper's ablation without TCBs (5.1.2), where the ARM itself predicts the classes.
+        head_blocks: what stands before the two convolutions of every head, of both stages: "none" (VGG-16), or
+            "bottleneck", a residual block with projection (the released code's ResNet-101; not in the paper).
+        head_block_width: channels of that block's 3x3; its output has 4 times as many.
+        neck_std: standard deviation of the first weights of the transfer connection blocks and head blocks; None is
+            Caffe's xavier.
+        head_std: standard deviation of the heads' first weights; None is Caffe's xavier. A small one lets the refined
+            anchors start at the tiled ones and the scores at even odds, which matters in a short training from scratch.
     """
 
     FREE: ClassVar[tuple[str, ...]] = ("neck_std", "head_std")
@@ -70,7 +71,7 @@ class RefineDetConfig(DetectorConfig):
 
 
 class RefineDet(Detector):
-    """The network of the paper's figure 1.
+    """The network of the paper's figure 1::
 
         images -> backbone -> four maps (L2Norm on some) -> ARM: object or not, coarse boxes
                                   |                            |
@@ -81,11 +82,12 @@ class RefineDet(Detector):
     With ResNet-101 the released code has a bottleneck between each map and its head, in both stages (`head_blocks`);
     the TCBs take the backbone's maps before it.
 
-    backbone: any `Backbone`; its strides are the steps of the anchors.
-    num_classes: including background.
-    source_scales: per map the initial scale of an L2Norm, or None for no norm.
-    size_multiple: the input's sides are multiples of it; None is the largest stride. Where a stride is larger, the
-        level's last cells hang over the border, and its anchors stand the input's side over the map's side apart.
+    Args:
+        backbone: any `Backbone`; its strides are the steps of the anchors.
+        num_classes: including background.
+        source_scales: per map the initial scale of an L2Norm, or None for no norm.
+        size_multiple: the input's sides are multiples of it; None is the largest stride. Where a stride is larger, the
+            level's last cells hang over the border, and its anchors stand the input's side over the map's side apart.
     """
 
     config: RefineDetConfig

@@ -26,14 +26,15 @@ SIZE_MULTIPLE = 64  # of the input: what lies above stride 64 rounds up
 class RefineDetLiteConfig(DetectorConfig):
     """`DetectorConfig` and what belongs to RefineDetLite alone.
 
-    Anchors per cell: 3 as the defaults say; 5 with anchor_ratios (2, 3); 6 with anchor_max_sizes
-    (64, 128, 256, 512) besides.
+    Anchors per cell: 3 as the defaults say; 5 with anchor_ratios (2, 3); 6 with anchor_max_sizes (64, 128, 256, 512)
+    besides.
 
-    head: "light", or "conv3x3" for the paper's ablation: 3x3 predictions directly on the maps, as RefineDet has them,
-        and 3x3 laterals in the fusion.
-    shared_heads: one light head for the scores and the boxes of a level; False gives each its own.
-    head_channels, head_inner: widths of the light heads and of their bottlenecks; the fusion has head_channels.
-    head_std: standard deviation of the predictions' first weights; None is Caffe's xavier.
+    Args:
+        head: "light", or "conv3x3" for the paper's ablation: 3x3 predictions directly on the maps, as RefineDet has
+            them, and 3x3 laterals in the fusion.
+        shared_heads: one light head for the scores and the boxes of a level; False gives each its own.
+        head_channels, head_inner: widths of the light heads and of their bottlenecks; the fusion has head_channels.
+        head_std: standard deviation of the predictions' first weights; None is Caffe's xavier.
     """
 
     FREE: ClassVar[tuple[str, ...]] = ("head_std",)
@@ -54,7 +55,7 @@ class RefineDetLiteConfig(DetectorConfig):
 
 
 class RefineDetLite(Detector):
-    """The network of the paper's figures 1 and 3.
+    """The network of the paper's figures 1 and 3::
 
         images -> Res2NetLite -> maps of 20, 10, 5 and 3 cells (input 320)
                                   |
@@ -64,10 +65,12 @@ class RefineDetLite(Detector):
          light head + bilinear upsampling          v
                                   +------------> ODM: light head, two 1x1 -> classes, boxes from the refined anchors
 
-    A light head (figure 3a) is a 1x1 convolution beside a narrow bottleneck, summed; see `LightHead`. Losses and
-    rules are RefineDet's; the paper's "++" is a training configuration of this network.
+    A light head (figure 3a) is a 1x1 convolution beside a narrow bottleneck, summed; see `LightHead`. Losses and rules
+    are RefineDet's; the paper's "++" is a training configuration of this network.
 
-    backbone: any `Backbone`. num_classes: including background.
+    Args:
+        backbone: any `Backbone`.
+        num_classes: including background.
     """
 
     config: RefineDetLiteConfig

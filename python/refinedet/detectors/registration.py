@@ -17,10 +17,11 @@ Builder = Callable[[Any, int], "Detector"]
 class ModelEntry:
     """A registered model.
 
-    name: what `create_model` takes.
-    config: its options with their defaults.
-    build: makes the detector from a config and the number of classes.
-    description: one line.
+    Attributes:
+        name: what `create_model` takes.
+        config: its options with their defaults.
+        build: makes the detector from a config and the number of classes.
+        description: one line.
     """
 
     name: str
@@ -47,9 +48,15 @@ ENTRIES: dict[str, ModelEntry] = {}
 
 
 def register_model(name: str, config: DetectorConfig, description: str = "") -> Callable[[Builder], Builder]:
-    """Decorator that adds `build(config, num_classes) -> Detector` to the registry under `name`.
+    """Decorator that adds ``build(config, num_classes) -> Detector`` to the registry.
 
-    `config` holds the model's defaults; the fields of its class are the options of the model.
+    Args:
+        name: what `create_model` takes.
+        config: the model's defaults; the fields of its class are the options of the model.
+        description: one line; the first one of the function's docstring without it.
+
+    Raises:
+        ValueError: for a name that is registered already.
     """
 
     def decorate(build: Builder) -> Builder:

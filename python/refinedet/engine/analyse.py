@@ -161,7 +161,7 @@ def analyse_files(
     truth = GroundTruth.load(to_coco_dict(dataset), dataset.class_names)
     find_groups(truth.class_names, groups)  # what is wrong with them is cheap to find out
     if detections is None:
-        assert model is not None
+        assert model is not None and weights is not None
         source = Path(output) / "detections.json"
         evaluate(
             model,
@@ -171,7 +171,7 @@ def analyse_files(
             workers=data.workers,
             device=device,
             input_size=input_size,
-            extra={"weights": os.fspath(weights or ""), "split": split},
+            extra={"weights": os.path.abspath(weights), "split": split},
         )
     else:
         source = Path(detections)
@@ -192,7 +192,7 @@ def analyse_files(
         study=study,
         extra={
             "source": os.fspath(source),
-            "weights": None if weights is None else os.fspath(weights),
+            "weights": None if weights is None else os.path.abspath(weights),
             "split": split,
         },
     )

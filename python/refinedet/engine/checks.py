@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..data import TrainPipeline
 from ..detectors import Detector
 from ..folders import check_folder
-from ..registry import check_options
+from ..registry import check_options, model_entry
+from ..usage import UsageError
 from .config import RunConfig, TrainConfig
 from .data import augment_options
 from .freeze import freeze_statistics
@@ -26,19 +27,28 @@ FROM_THE_MODEL = ("size", "mean", "std", "order")  # arguments of the pipeline t
 
 
 def check_run(config: RunConfig) -> None:
-    """ValueError or OSError for what this machine does not have, for a batch that its processes cannot share, for
-    options of the model or of the augmentation that there are not or that are out of range, and for an output folder
-    that cannot be written."""
+    """ValueError or OSError for what this machine does not have, for a batch that its processes cannot share, and for
+    an output folder that cannot be written; UsageError for a model that there is not, and for options of the model or
+    of the augmentation that there are not or that are out of range."""
     check_machine(config.train)
     share_of_batch(config.data.batch_size, find_processes(config.train).total)
     check_augmentation(config.data.augment)
     if config.model.weights is None or config.model.name is not None:
-        try:
-            check_options(config.model.registered, config.model.options)
-        except ValueError as error:
-            raise ValueError(f"model.options: {error}") from None
+        check_model_options(config.model.registered, config.model.options)
     if config.output is not None:
         check_folder(config.output)
+
+
+def check_model_options(name: str, options: dict[str, Any]) -> None:
+    """UsageError for a model or an option that there is not, and for a value that the option does not take."""
+    try:
+        model_entry(name)
+    except ValueError as error:
+        raise UsageError(f"model.{error}") from None
+    try:
+        check_options(name, options)
+    except ValueError as error:
+        raise UsageError(f"model.options: {error}") from None
 
 
 def check_machine(settings: TrainConfig) -> None:
@@ -55,17 +65,17 @@ def check_machine(settings: TrainConfig) -> None:
 
 
 def check_augmentation(options: dict[str, Any]) -> None:
-    """ValueError for options of `TrainPipeline` that there are not, or whose values it does not take."""
+    """UsageError for options of `TrainPipeline` that there are not, or whose values it does not take."""
     known = [f.name for f in dataclasses.fields(TrainPipeline) if f.init and f.name not in FROM_THE_MODEL]
     for option in options:
         if option not in known:
             close = difflib.get_close_matches(str(option), known, n=3)
             hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
-            raise ValueError(f"data.augment.{option}: no such option; {hint}")
+            raise UsageError(f"data.augment.{option}: no such option; {hint}")
     try:
         TrainPipeline(64, **augment_options(options))
     except ValueError as error:
-        raise ValueError(f"data.augment.{error}") from None
+        raise UsageError(f"data.augment.{error}") from None
 
 
 def check_batch_size(model: Detector, share: int, frozen: Sequence[str] = ()) -> None:

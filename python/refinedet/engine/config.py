@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ..checks import check_choice, check_class_names, check_integer, check_range
 from ..model_options import present_options
+from ..usage import UsageError
 
 DEFAULT_MODEL = "refinedet320_vgg16"
 LOGGERS = ("tensorboard", "wandb", "mlflow")
@@ -292,7 +293,7 @@ class TrainConfig:
     def check_length(self) -> None:
         given = [name for name in ("iterations", "epochs") if getattr(self, name) is not None]
         if len(given) > 1 or (not given and self.max_minutes is None):
-            raise ValueError(
+            raise UsageError(
                 "train.iterations, train.epochs: expected one of them (or train.max_minutes), got "
                 f"{self.iterations} and {self.epochs}"
             )

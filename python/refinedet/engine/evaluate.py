@@ -264,7 +264,7 @@ def evaluate_file(
         competition=competition,
         list_name=str(source.arguments.get("split", split)),
         extra={
-            "weights": os.fspath(weights),
+            "weights": os.path.abspath(weights),
             "split": split,
             "optimize": optimize,
             "runtime": model.session.runtime if isinstance(model, RuntimeModel) else "torch",

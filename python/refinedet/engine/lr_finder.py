@@ -12,6 +12,7 @@ from lightning.pytorch.tuner import Tuner
 
 from ..figures import INK, clean, new_figure
 from ..folders import check_folder, free_folder, make_folder
+from .checks import check_run
 from .config import RunConfig
 from .setup import set_up
 from .start import with_model, with_precision
@@ -40,6 +41,7 @@ def find_lr(config: RunConfig, *, lowest: float = 1e-6, highest: float = 1.0, st
     """
     if not 0 < lowest < highest:
         raise ValueError(f"lowest, highest: expected 0 < lowest < highest, got {lowest} and {highest}")
+    check_run(config)
     output = free_folder("runs/find_lr") if config.output is None else check_folder(config.output)
     plot = output / "lr_finder.png"
     if plot.exists():

@@ -38,9 +38,12 @@ if TYPE_CHECKING:
 class TrainResult:
     """What a run left.
 
-    model: its name in the registry. best, last: model files; best is last where evaluation.select is "last" and where
-    validation had no objects. metrics: those of `best` on val; best_metric: the main one, None where there was nothing
-    to measure.
+    Attributes:
+        model: its name in the registry.
+        output: the run's folder.
+        best, last: model files; best is last where evaluation.select is "last" and where validation had no objects.
+        metrics: those of `best` on val.
+        best_metric: the main one, None where there was nothing to measure.
     """
 
     model: str

@@ -55,7 +55,11 @@ class Pass:
 class MultiScale:
     """Passes, each also on the mirrored image if `flip`, merged class by class.
 
-    voting: "box" (PASCAL VOC) or "soft" (COCO). keep: detections per image, the best of all classes; None keeps all.
+    Args:
+        passes: the sizes that the image is looked at in, and which detections of each count.
+        voting: "box" (PASCAL VOC) or "soft" (COCO).
+        flip: look at the mirrored image, too.
+        keep: detections per image, the best of all classes; None keeps all.
     """
 
     passes: tuple[Pass, ...]

@@ -20,22 +20,23 @@ ALL = "all"
 class LossConfig:
     """How `MultiBoxLoss` chooses anchors and makes its terms; the defaults are RefineDet's original (Caffe) rules.
 
-    Which anchors train
+    Up to empty_batch_negatives the options say which anchors train, the others what they train for; any combination may
+    be switched on.
+
+    Args:
         matching: how ground truths get an anchor whatever their overlap: "bipartite" (original), "argmax" (ports) or
             "none".
-        arm_pos_iou, arm_neg_iou, odm_pos_iou, odm_neg_iou: overlap from which an anchor is positive, and below which
-            it is negative, of the tiled (ARM) and the refined (ODM) anchors.
-        filtering: what it means for the ODM's training that an anchor is easy background to the ARM (its confidence
-            is above the detector's theta). "caffe": such negatives are not mined; "paper": neither positives nor
-            negatives train; "peers": such positives lose their place and compete as negatives, with their class as
-            target, as PyTorch ports have it; "none": nothing. Inference drops the anchors in all four.
+        arm_pos_iou, arm_neg_iou, odm_pos_iou, odm_neg_iou: overlap from which an anchor is positive, and below which it
+            is negative, of the tiled (ARM) and the refined (ODM) anchors.
+        filtering: what it means for the ODM's training that an anchor is easy background to the ARM (its confidence is
+            above the detector's theta). "caffe": such negatives are not mined; "paper": neither positives nor negatives
+            train; "peers": such positives lose their place and compete as negatives, with their class as target, as
+            PyTorch ports have it; "none": nothing. Inference drops the anchors in all four.
         arm_negative_ratio, odm_negative_ratio: hard negatives per positive, per image, in each stage; "all": every
             negative trains, none is mined, in images without positives as well, but not in a batch without any
             positive, which has nothing to divide their sum by. `negative_ratio` gives both stages' at once.
         min_negatives: hard negatives that an image gets at least, also without positives.
         empty_batch_negatives: hard negatives of each image of a batch that has no positive at all (EFGRNet: 45).
-
-    What they train for; any combination may be switched on
         box_loss: "smooth_l1" of the encoded boxes, or "giou", 1 - GIoU of the decoded ones, in both stages.
         cls_loss: "cross_entropy" of positives and mined negatives, or "focal": no mining, all negatives, in both
             stages.

@@ -45,27 +45,28 @@ class Guide(NamedTuple):
 
 
 class MultiBoxLoss(nn.Module):
-    """Classification and box loss of the anchor refinement (ARM) and the object detection module (ODM).
+    """Classification and box loss of the anchor refinement (ARM) and the object detection module (ODM). ::
 
         L = (L_cls + L_loc of the ARM) / N_arm + (L_cls + L_loc of the ODM) / N_odm
 
     L_cls is the softmax cross entropy over positives and mined negatives (two classes in the ARM; with a negative ratio
-    of "all" over every negative, see `LossConfig`), L_loc the smooth
-    L1 of the encoded boxes over positives, summed over the 4 coordinates, N the number of positives in the batch
-    and at least 1. The ODM's anchors are those that the ARM refined, matched anew; they and the ARM's scores are
-    constants to it, so that no gradient of the ODM's loss enters the ARM's outputs.
+    of "all" over every negative, see `LossConfig`), L_loc the smooth L1 of the encoded boxes over positives, summed
+    over the 4 coordinates, N the number of positives in the batch and at least 1. The ODM's anchors are those that the
+    ARM refined, matched anew; they and the ARM's scores are constants to it, so that no gradient of the ODM's loss
+    enters the ARM's outputs.
 
     Without any positive the loss is exactly 0 (unless `min_negatives` or `empty_batch_negatives` ask for more), yet it
     depends on all outputs, so that every parameter gets a zero gradient and data-parallel ranks without an object stay
     in step.
 
-    config: the rules; keyword arguments change single ones, by the names of `LossConfig` ("arm_iou" and "odm_iou" give
-        both of a stage's thresholds, positive from and negative below; "negative_ratio" that of both stages).
-    variances, theta: of the box coding and of the negative anchor filtering, as in `DetectorConfig`.
-    two_step: False lets the ODM start from the tiled anchors (the paper's ablation). arm: False leaves the first
-        stage's terms out, for detectors without one, see `single_stage_outputs`; "cls" or "loc" leaves the other one
-        out, for a first stage that only scores or only moves the anchors.
-    strategies: another name of config.
+    Args:
+        config: the rules; keyword arguments change single ones, by the names of `LossConfig` ("arm_iou" and "odm_iou"
+            give both of a stage's thresholds, positive from and negative below; "negative_ratio" that of both stages).
+        variances, theta: of the box coding and of the negative anchor filtering, as in `DetectorConfig`.
+        two_step: False lets the ODM start from the tiled anchors (the paper's ablation).
+        arm: False leaves the first stage's terms out, for detectors without one, see `single_stage_outputs`; "cls" or
+            "loc" leaves the other one out, for a first stage that only scores or only moves the anchors.
+        strategies: another name of config.
     """
 
     def __init__(
@@ -106,13 +107,17 @@ class MultiBoxLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """The loss of a batch; computed in float32, also under autocast.
 
-        gt_boxes: (G, 4) in the anchors' unit, of all images one after the other.
-        gt_labels: (G,) int64 in 1..num_classes-1. gt_offsets: (B+1,) int64, image b owns rows
-        gt_offsets[b]:gt_offsets[b+1]. gt_ignore: (G,) bool, crowd boxes.
+        Args:
+            outputs: of both stages.
+            gt_boxes: (G, 4) in the anchors' unit, of all images one after the other.
+            gt_labels: (G,) int64 in 1..num_classes-1.
+            gt_offsets: (B+1,) int64, image b owns rows gt_offsets[b]:gt_offsets[b+1].
+            gt_ignore: (G,) bool, crowd boxes.
 
-        Returns scalars: "total" and its parts, unweighted, "arm_cls", "arm_loc", "odm_cls", "odm_loc"; and the counts
-        "arm_positives", "arm_negatives", "odm_positives", "odm_negatives" (mined) and "filtered" (anchors that the
-        ARM took for background), int64.
+        Returns:
+            Scalars by name. "total" and its parts, unweighted, "arm_cls", "arm_loc", "odm_cls", "odm_loc"; and the
+            counts "arm_positives", "arm_negatives", "odm_positives", "odm_negatives" (mined) and "filtered" (anchors
+            that the ARM took for background), int64.
         """
         check_inputs(outputs, gt_boxes, gt_labels, gt_offsets, gt_ignore)
         self.config.check_classes(outputs.odm_logits.shape[-1])

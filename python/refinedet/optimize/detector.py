@@ -34,39 +34,43 @@ def optimize_for_inference(
     input_size: int | None = None,
     batch_size: int = 1,
 ) -> OptimizedDetector:
-    """A copy of a detector that computes the same faster, on a CPU, without gradients.
+    """A copy of a detector that computes the same faster, on a CPU, without gradients. ::
 
         fast = refinedet.optimize_for_inference(model)
         print(fast.report)
         detections = fast(images)                # as model(images) in eval mode, images in float32 or uint8
         refinedet.Predictor(fast, class_names)("photo.jpg")
 
-    The network is recorded once for each shape of the input (some seconds; up to 32 shapes are kept) as a flat list
-    of operations, which are then rewritten: channels-last throughout; batch norms folded into the convolutions and
+    The network is recorded once for each shape of the input (some seconds; up to 32 shapes are kept) as a flat list of
+    operations, which are then rewritten: channels-last throughout; batch norms folded into the convolutions and
     deformable convolutions before them; whatever depends on weights alone computed once; activations, and sums with a
     shortcut, within the call of the convolution before them; weights stored in the order that oneDNN reads. A batch
     norm that has no convolution before it stays as it is. The number of threads is left to `torch.set_num_threads`.
 
-    model: any `Detector` on the CPU in float32 and eval mode. It is not changed, and later changes to it do not reach
-        the copy.
-    dtype: "float32": raw outputs differ from the model's by rounding only, 1e-6 to 1e-4 of their largest. "bfloat16":
-        weights and maps have 8 bits of precision, raw outputs differ by about 1e-2 of their largest; on CPUs that
-        multiply bfloat16 it takes half the time. "auto": bfloat16 on those CPUs, float32 on the others. Boxes are
-        decoded and suppressed in float32 in any case.
-    compile: let `torch.compile` with freezing rewrite the network instead. Needs a C++ compiler, and a minute for each
-        shape.
-    prepack: False leaves weights in torch's order, and activations calls of their own. Packed weights take memory
-        beside the copy of the model.
-    winograd: in float32, 3x3 convolutions of 128 channels or more on maps of 400 pixels or more are computed by
-        Winograd's filtering, F(4x4, 3x3), with a quarter of the multiplications: up to twice as fast, with an error
-        some five times that of the usual sum. Needs prepack; their weights take four times the memory.
-    input_size, batch_size: of the first shape, which is recorded at once; None is the model's own size.
+    Args:
+        model: any `Detector` on the CPU in float32 and eval mode. It is not changed, and later changes to it do not
+            reach the copy.
+        dtype: "float32": raw outputs differ from the model's by rounding only, 1e-6 to 1e-4 of their largest.
+            "bfloat16": weights and maps have 8 bits of precision, raw outputs differ by about 1e-2 of their largest; on
+            CPUs that multiply bfloat16 it takes half the time. "auto": bfloat16 on those CPUs, float32 on the others.
+            Boxes are decoded and suppressed in float32 in any case.
+        compile: let `torch.compile` with freezing rewrite the network instead. Needs a C++ compiler, and a minute for
+            each shape.
+        prepack: False leaves weights in torch's order, and activations calls of their own. Packed weights take memory
+            beside the copy of the model.
+        winograd: in float32, 3x3 convolutions of 128 channels or more on maps of 400 pixels or more are computed by
+            Winograd's filtering, F(4x4, 3x3), with a quarter of the multiplications: up to twice as fast, with an error
+            some five times that of the usual sum. Needs prepack; their weights take four times the memory.
+        input_size, batch_size: of the first shape, which is recorded at once; None is the model's own size.
 
-    The result is a `Detector` whose `head_outputs`, `detect` and call take and return what the model's do, the raw
-    outputs in float32. It cannot be trained, moved to another device or saved: keep the model for that.
+    Returns:
+        A `Detector` whose `head_outputs`, `detect` and call take and return what the model's do, the raw outputs in
+        float32. It cannot be trained, moved to another device or saved; keep the model for that.
 
-    Raises TypeError if model is no `Detector`, ValueError if it is in training mode, elsewhere than on the CPU or in
-    another dtype, and for options that do not fit.
+    Raises:
+        TypeError: if model is no `Detector`.
+        ValueError: if it is in training mode, elsewhere than on the CPU or in another dtype, and for options that do
+            not fit.
     """
     _check_model(model)
     for name, value in (("compile", compile), ("prepack", prepack), ("winograd", winograd)):

@@ -9,13 +9,20 @@ from dataclasses import dataclass, field, fields
 class OptimizationReport:
     """Counts of one network; `print` it.
 
-    model: its name or class. dtype, dtype_reason: what it computes in, and why. executor: "graph" or "torch.compile".
-    folded_norms: batch norms that went into weights. kept_norms: those that could not. fused_activations, fused_sums:
-    that became part of a convolution. packed_convolutions: whose weights are stored in oneDNN's order.
-    winograd_convolutions: computed by Winograd's filtering. plain_convolutions: left as they were. constants: tensors
-    computed once instead of in every call.
-    operations: calls per run, before and after. input_shapes: those that a graph was made for. notes: what else
-    there is to know.
+    Attributes:
+        model: its name or class.
+        dtype, dtype_reason: what it computes in, and why.
+        executor: "graph" or "torch.compile".
+        folded_norms: batch norms that went into weights.
+        kept_norms: those that could not.
+        fused_activations, fused_sums: that became part of a convolution.
+        packed_convolutions: whose weights are stored in oneDNN's order.
+        winograd_convolutions: computed by Winograd's filtering.
+        plain_convolutions: left as they were.
+        constants: tensors computed once instead of in every call.
+        operations: calls per run, before and after.
+        input_shapes: those that a graph was made for.
+        notes: what else there is to know.
     """
 
     model: str

@@ -1,18 +1,14 @@
-"""`runtime="auto"`: the runtime that the benchmarks found to be the fastest for a model."""
+"""`runtime="auto"`: the runtime that this machine runs a model fastest with."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .files import MODEL, is_installed, kind_of, runtimes_of
-
-FASTEST_IN_TORCH = ("vgg",)
-"""In the names of models whose time goes into 3x3 convolutions of many channels, which `optimize_for_inference`
-computes by Winograd's filtering in float32."""
-ALIGNED = ("efgrnet", "padet")
-"""In the names of models with aligned convolutions, for which our own op is the fastest in bfloat16."""
+from .trial import known_times, measure_times
 
 
 class Choice(NamedTuple):
@@ -23,18 +19,27 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(path: str | os.PathLike[str], *, optimize: str = "off", in_torch: str = "") -> Choice:
-    """The runtime for a file, of those that are installed and can run it.
+def choose(
+    path: str | os.PathLike[str],
+    *,
+    optimize: str = "off",
+    in_torch: str = "",
+    threads: int | None = None,
+    input_size: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Choice:
+    """The runtime for a file, of those that are installed and can run it: the one that this machine runs fastest.
 
-    optimize: as for `Predictor`: "auto" and "bfloat16" allow bfloat16, the others ask for float32. in_torch: what is
-    asked for that a detector in torch alone can do, in words; empty for nothing.
+    Where there are several, each is measured on one image, once: the times are kept in the user's cache folder, for
+    this file, this number of threads and these versions. One of several processes (torchrun) measures nothing, as the
+    others would be in its way, and all are to choose alike: without kept times it takes what is mostly the fastest.
 
-    What it follows is `benchmarks/detectors/bench_runtimes.py` and the networks of `benchmarks/results`: in float32
-    those on VGG are the fastest in torch, in our own rewriting, or within some percent of it, in bfloat16 those with
-    aligned convolutions; all others in OpenVINO. ONNX Runtime, which has no bfloat16 on CPUs, takes OpenVINO's place in
-    float32 where that is not installed.
+    optimize: as for `Predictor`: "auto" allows bfloat16, "bfloat16" wants it, the others ask for float32. in_torch:
+    what is asked for that a detector in torch alone can do, in words; empty for nothing. threads, input_size, options:
+    what the model is to be opened with.
 
-    FileNotFoundError without the file, ImportError where nothing that runs it is installed.
+    FileNotFoundError without the file, ImportError where nothing that runs it is installed, and where several are to be
+    measured the errors of opening the model where none can run it.
     """
     possible = runtimes_of(path)
     installed = [name for name in possible if is_installed(name)]
@@ -45,38 +50,28 @@ def choose(path: str | os.PathLike[str], *, optimize: str = "off", in_torch: str
     detector = "torch" in installed and kind_of(path) == MODEL
     if in_torch and detector:
         return Choice("torch", optimize, "no other runtime has what is asked for")
-    if len(installed) == 1:
+    candidates = _candidates(installed, optimize, detector)
+    if len(candidates) == 1:
         alone = "the only one that runs such files" if len(possible) == 1 else "no other is installed"
-        return Choice(installed[0], _rewritten(optimize) if detector else optimize, alone)
-    low = optimize == "bfloat16" or (optimize == "auto" and multiplies_bfloat16())
-    if detector:
-        name = _model_name(Path(path))
-        if any(part in name for part in (ALIGNED if low else FASTEST_IN_TORCH)):
-            dtype = "bfloat16" if low else "float32"
-            return Choice("torch", _rewritten(optimize), f"the fastest for {name} in {dtype}, rewritten for this CPU")
-    if "openvino" in installed:
-        return Choice("openvino", optimize, f"the fastest in {'bfloat16' if low else 'float32'}")
-    if low and detector:
-        return Choice("torch", optimize, "ONNX Runtime has no bfloat16 on a CPU, OpenVINO is not installed")
-    return Choice("onnxruntime", optimize, "the fastest of those that are installed")
+        return Choice(*candidates[0], alone if len(installed) == 1 else "no other that is installed has bfloat16")
+    given = {"threads": threads, "input_size": input_size, "options": dict(options or {})}
+    times = known_times(path, candidates, **given)
+    if times is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return Choice(*candidates[0], "mostly the fastest; a process that runs alone measures it")
+    times = times or measure_times(path, candidates, **given)
+    order = sorted(times, key=times.__getitem__)
+    told = ", ".join(f"{name} {times[name]:.3g} ms" for name in order)
+    return Choice(order[0], dict(candidates)[order[0]], f"the fastest here: {told} an image")
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether Linux says that the processor does. `refinedet_ext.machine` knows it better, and needs torch for that."""
-    try:
-        words = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:  # another system
-        return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(words)
+def _candidates(installed: Sequence[str], optimize: str, detector: bool) -> list[tuple[str, str]]:
+    """Runtimes, each with the option optimize for it, in the order of what is mostly the fastest.
 
-
-def _rewritten(optimize: str) -> str:
-    return "float32" if optimize == "off" else optimize
-
-
-def _model_name(path: Path) -> str:
-    """Of the model in a file of `save_model`; what else is wrong with the file, who loads it will say."""
-    from ..tensor_file import read_header
-
-    model = read_header(path).get("model")
-    return str(model.get("name")) if isinstance(model, dict) else ""
+    ONNX Runtime has no bfloat16 on CPUs; where that is allowed and not wanted, it still may be the fastest.
+    """
+    in_torch = "float32" if detector and optimize == "off" else optimize
+    float32 = "float32" if optimize == "auto" else optimize
+    found = {"openvino": optimize, "onnxruntime": float32, "torch": in_torch}
+    if optimize == "bfloat16" and len(installed) > 1:
+        del found["onnxruntime"]
+    return [(name, asked) for name, asked in found.items() if name in installed]

@@ -41,7 +41,7 @@ def converted(weights: Path, *, input_size: int | None = None, options: Mapping[
     Else errors of `load_model` and `export_onnx`, and OSError where the folder cannot be written.
     """
     about = json.dumps([VERSION, __version__, input_size, dict(options)], sort_keys=True, default=str)
-    key = hashlib.sha256((_digest(weights) + about).encode()).hexdigest()[:32]
+    key = hashlib.sha256((digest(weights) + about).encode()).hexdigest()[:32]
     folder = cache_folder() / key
     if folder.exists():
         if _is_whole(folder):
@@ -54,7 +54,7 @@ def converted(weights: Path, *, input_size: int | None = None, options: Mapping[
         made = Path(partial) / key
         made.mkdir()
         _convert(weights, made / GRAPH, input_size, options)
-        (made / DIGEST).write_text(_digest(made / GRAPH), encoding="ascii")
+        (made / DIGEST).write_text(digest(made / GRAPH), encoding="ascii")
         try:
             os.rename(made, folder)  # whole or not at all
         except OSError:
@@ -91,12 +91,12 @@ def _convert(weights: Path, graph: Path, input_size: int | None, options: Mappin
 
 def _is_whole(folder: Path) -> bool:
     try:
-        return (folder / DIGEST).read_text(encoding="ascii") == _digest(folder / GRAPH)
+        return (folder / DIGEST).read_text(encoding="ascii") == digest(folder / GRAPH)
     except (FileNotFoundError, UnicodeDecodeError):
         return False
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while part := file.read(CHUNK):

@@ -52,7 +52,14 @@ def load_any(
     if threads is not None:
         check_integer(threads, "threads", 1)
     if runtime == "auto":
-        runtime, optimize, reason = choose(path, optimize=optimize, in_torch=_asks_for_torch(device, multi_scale))
+        runtime, optimize, reason = choose(
+            path,
+            optimize=optimize,
+            in_torch=_asks_for_torch(device, multi_scale),
+            threads=threads,
+            input_size=input_size,
+            options=options,
+        )
     elif runtime is None:
         runtime = runtimes_of(path)[0]
     check_runtime(path, runtime)

@@ -19,16 +19,20 @@ from .session import DETECTIONS, Session
 
 
 class RuntimeModel:
-    """An exported model, ready to run. `open_model` makes it; `Predictor` and `refinedet.engine.evaluate` take it.
+    """An exported model, ready to run. `open_model` makes it; `Predictor` and `refinedet.engine.evaluate` take it. ::
 
         model = open_model("model.onnx")
         detections = model.detect(images)             # (B, 3, H, W) uint8 in BGR order, of the model's input size
         records = model([photo, another])             # images of any size, boxes in their pixels
 
-    session: the network. info: what its file says about it. nms: another suppression than the file's.
-    about: one line on the runtime, and why it was chosen.
+    Args:
+        session: the network.
+        info: what its file says about it.
+        nms: another suppression than the file's.
+        about: one line on the runtime, and why it was chosen.
 
-    ValueError for a suppression where the file makes its detections itself, and for an input that is not square.
+    Raises:
+        ValueError: for a suppression where the file makes its detections itself, and for an input that is not square.
     """
 
     def __init__(self, session: Session, info: ModelInfo, *, nms: NMSConfig | None = None, about: str = "") -> None:

@@ -83,6 +83,24 @@ def test_the_exit_status_tells_whose_fault_it_is():
     assert raised.returncode == 1 and "Traceback" in raised.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "words"),
+    [
+        ("train", "--data.augment.foo=3", "data.augment.foo: no such option; there are "),
+        ("train", "--data.augment.flip_probability=2", "data.augment.flip_probability: expected "),
+        ("train", "--model.options.foo=3", "model.options: refinedet320_vgg16 has no option 'foo'; "),
+        ("train", "--model.name=refinedet1", "model.name: no model 'refinedet1'; "),
+        ("find_lr", "--model.options.foo=3", "model.options: refinedet320_vgg16 has no option 'foo'; "),
+        ("pretrain", "--model.name=refinedet1", "model.name: no model 'refinedet1'; "),
+    ],
+)
+def test_options_that_there_are_not_are_a_wrong_command(name, option, words, tmp_path):
+    root = "--data.root"
+    done = command(name, root, str(tmp_path), option)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"refinedet: error: {words}"), done.stderr
+
+
 def test_requirements_are_those_of_the_package():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has none")
     content = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))

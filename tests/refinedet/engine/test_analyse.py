@@ -97,14 +97,16 @@ def test_supercategories_of_the_data_are_the_groups(perfect: Path, rendered: Pat
     assert groups["source"] == "the supercategories of the data" and groups["members"]["round"] == ["disc", "ring"]
 
 
-def test_the_folder_of_a_training_is_measured_first(run: Path, tmp_path: Path) -> None:
+def test_the_folder_of_a_training_is_measured_first(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out"
-    assert main(["analyse", str(run), "--split=val", f"--output={output}"]) == 0
+    monkeypatch.chdir(run.parent)
+    assert main(["analyse", run.name, "--split=val", f"--output={output}"]) == 0
     files = {file.name for file in output.iterdir()}
     assert files == {*RESULTS, "metrics.json", "table.txt", "detections.json", "precision_recall.png"}
     content = json.loads((output / "analysis.json").read_text())
     assert content["weights"] == str(run / "best.safetensors") and content["anchors"]["images"] == 4
     metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["weights"] == content["weights"]  # found again from any folder
     assert content["accuracy"]["all"]["AP"] == pytest.approx(metrics["AP"])
     assert content["detections"] == metrics["detections"]
     # and the same from the folder that this made, with the model beside it

@@ -220,7 +220,7 @@ def test_two_processes_one_of_them_without_objects(config, rendered, tmp_path):
 
 @pytest.mark.slow
 def test_two_machines_of_one_process_each(config, tmp_path):
-    """As docs/many_machines.md has it, with two torchrun on this machine."""
+    """As docs/deploy/many_machines.md has it, with two torchrun on this machine."""
     config = replace(config, train=TrainConfig(epochs=2, accelerator="cpu"))
     write_config(replace(config, output=None), tmp_path / "given.yaml")
     with socket.socket() as probe:

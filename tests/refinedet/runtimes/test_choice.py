@@ -3,79 +3,133 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import logging
 
 import pytest
 
 import refinedet
+from refinedet.runtimes import trial
 from refinedet.runtimes.choice import choose
 from refinedet.runtimes.files import RUNTIMES
 
 ALL = tuple(RUNTIMES)
 
 
-def header_file(folder: Path, name: str) -> Path:
-    """A model file by its header alone, which is what the choice reads."""
-    from safetensors.torch import save_file
-
-    path = folder / f"{name}.safetensors"
-    save_file({}, path, metadata={"refinedet": json.dumps({"model": {"name": name}})})
-    return path
-
-
 @pytest.fixture
 def installed(monkeypatch):
-    def only(*names, bfloat16=True):
-        monkeypatch.setattr("refinedet.runtimes.choice.multiplies_bfloat16", lambda: bfloat16)
+    def only(*names):
         monkeypatch.setattr("refinedet.runtimes.choice.is_installed", lambda name: name in names)
 
     return only
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/refinedet-ext/times"
+
+
+@pytest.fixture
+def measured(cache, monkeypatch):
+    """Times by runtime in place of those of this machine; what was opened, and how often, is noted."""
+    opened = []
+
+    def use(**times):
+        def pretend(path, runtime, optimize, **given):
+            opened.append((runtime, optimize, given["threads"]))
+            if isinstance(times[runtime], Exception):
+                raise times[runtime]
+            return runtime
+
+        monkeypatch.setattr(trial, "_opened", pretend)
+        monkeypatch.setattr(trial, "time_of", lambda runtime: times[runtime])
+        return opened
+
+    return use
+
+
+@pytest.mark.parametrize("optimize", ["off", "float32", "auto", "bfloat16"])
+@pytest.mark.parametrize("fastest", ALL)
+def test_the_fastest_as_measured(optimize, fastest, weights, installed, measured):
+    installed(*ALL)
+    opened = measured(**{name: 1.5 if name == fastest else 20.0 for name in ALL})
+    choice = choose(weights, optimize=optimize, threads=1)
+    in_torch = "float32" if optimize == "off" else optimize  # rewritten, as it computes the same
+    asked = {"openvino": optimize, "onnxruntime": "float32" if optimize == "auto" else optimize, "torch": in_torch}
+    if optimize == "bfloat16":  # which ONNX Runtime does not have on a CPU
+        del asked["onnxruntime"]
+    assert opened == [(name, option, 1) for name, option in asked.items()]
+    if fastest in asked:
+        assert choice[:2] == (fastest, asked[fastest])
+        assert choice.reason.startswith(f"the fastest here: {fastest} 1.5 ms, ")
+
+
+def test_it_is_measured_once(weights, installed, measured, cache):
+    installed(*ALL)
+    opened = measured(torch=3.0, onnxruntime=1.0, openvino=2.0)
+    first = choose(weights)
+    assert len(opened) == 3 and choose(weights) == first and len(opened) == 3
+    assert first.reason == "the fastest here: onnxruntime 1 ms, openvino 2 ms, torch 3 ms an image"
+    for changed in ({"threads": 2}, {"input_size": 96}, {"options": {"nms": "coco"}}, {"optimize": "auto"}):
+        before = len(opened)
+        choose(weights, **changed)
+        assert len(opened) == before + 3, changed
+    (file,) = [file for file in cache.iterdir() if json.loads(file.read_text())["openvino"] == 2.0][:1]
+    for damage in ("{", "[]", '{"other": 1}'):
+        for file in cache.iterdir():
+            file.write_text(damage)
+        before = len(opened)
+        assert choose(weights) == first and len(opened) == before + 3
+
+
+def test_one_of_several_processes_measures_nothing(weights, installed, measured, monkeypatch):
+    installed(*ALL)
+    opened = measured(torch=1.0, onnxruntime=2.0, openvino=3.0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    choice = choose(weights)
+    assert choice.runtime == "openvino" and "mostly the fastest" in choice.reason and not opened
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert choose(weights).runtime == "torch"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert choose(weights).runtime == "torch"  # known by now
+
+
+def test_what_cannot_run_a_model_is_left_out(weights, installed, measured, caplog):
+    installed(*ALL)
+    measured(torch=5.0, onnxruntime=ImportError("needs onnxscript"), openvino=ValueError("no such operation"))
+    with caplog.at_level(logging.WARNING, "refinedet"):
+        assert choose(weights)[:2] == ("torch", "float32")
+    assert "runtime openvino is left out: no such operation" in caplog.text
+    assert "runtime onnxruntime is left out: needs onnxscript" in caplog.text
+    measured(torch=ValueError("options"), onnxruntime=ValueError("second"), openvino=ValueError("first"))
+    with pytest.raises(ValueError, match="first"):
+        choose(weights, threads=3)
+
+
 @pytest.mark.parametrize(
-    ("there", "optimize", "light", "heavy"),
+    ("there", "optimize", "wanted"),
     [
-        (ALL, "off", ("openvino", "off"), ("torch", "float32")),
-        (ALL, "float32", ("openvino", "float32"), ("torch", "float32")),
-        (ALL, "auto", ("openvino", "auto"), ("openvino", "auto")),
-        (ALL, "bfloat16", ("openvino", "bfloat16"), ("openvino", "bfloat16")),
-        (("torch", "onnxruntime"), "off", ("onnxruntime", "off"), ("torch", "float32")),
-        (("torch", "onnxruntime"), "auto", ("torch", "auto"), ("torch", "auto")),
-        (("torch",), "off", ("torch", "float32"), ("torch", "float32")),
-        (("torch",), "bfloat16", ("torch", "bfloat16"), ("torch", "bfloat16")),
-        (("onnxruntime", "openvino"), "off", ("openvino", "off"), ("openvino", "off")),
-        (("onnxruntime",), "off", ("onnxruntime", "off"), ("onnxruntime", "off")),
+        (("torch",), "off", ("torch", "float32")),
+        (("torch",), "bfloat16", ("torch", "bfloat16")),
+        (("torch", "onnxruntime"), "bfloat16", ("torch", "bfloat16")),
+        (("onnxruntime",), "off", ("onnxruntime", "off")),
     ],
 )
-def test_of_a_model_file(there, optimize, light, heavy, weights, installed, tmp_path):
+def test_what_is_there_alone_is_not_measured(there, optimize, wanted, weights, installed, measured):
     installed(*there)
-    for path, wanted in ((weights, light), (header_file(tmp_path, "refinedet320_vgg16"), heavy)):
-        choice = choose(path, optimize=optimize)
-        assert choice[:2] == wanted and choice.reason
+    opened = measured()
+    choice = choose(weights, optimize=optimize)
+    assert choice[:2] == wanted and choice.reason.startswith("no other") and not opened
 
 
-@pytest.mark.parametrize(("optimize", "runtime"), [("float32", "openvino"), ("bfloat16", "torch"), ("auto", "torch")])
-@pytest.mark.parametrize("name", ["efgrnet192_small", "padet192_small"])
-def test_of_a_model_with_aligned_convolutions(name, optimize, runtime, installed, tmp_path):
-    installed(*ALL)
-    assert choose(header_file(tmp_path, name), optimize=optimize)[:2] == (runtime, optimize)
-
-
-def test_auto_is_float32_where_the_processor_has_no_bfloat16(installed, tmp_path):
-    path = header_file(tmp_path, "refinedet320_vgg16")
-    installed(*ALL)
-    assert choose(path, optimize="auto")[:2] == ("openvino", "auto")
-    installed(*ALL, bfloat16=False)
-    assert choose(path, optimize="auto")[:2] == ("torch", "auto")
-    assert choose(path, optimize="bfloat16")[:2] == ("openvino", "bfloat16")
-
-
-def test_of_exported_files(installed, tmp_path):
+def test_of_exported_files(installed, measured, tmp_path):
     for name in ("m.onnx", "m.xml", "m.pt2"):
         (tmp_path / name).touch()
     installed(*ALL)
+    measured(torch=1.0, onnxruntime=2.0, openvino=3.0)
     assert [choose(tmp_path / name).runtime for name in ("m.onnx", "m.xml", "m.pt2")] == [
-        "openvino",
+        "onnxruntime",
         "openvino",
         "torch",
     ]
@@ -92,3 +146,12 @@ def test_what_torch_alone_can_do_stays_there(weights, installed):
     assert choose(weights, in_torch="multi_scale").runtime == "torch"
     found = refinedet.Predictor.from_file(weights, runtime="auto", multi_scale="320_voc")
     assert found.about.startswith("runtime: torch") and "no other runtime" in found.about
+
+
+def test_a_real_measurement(weights, cache):
+    found = refinedet.Predictor.from_file(weights, runtime="auto", threads=1)
+    assert "the fastest here: " in found.about and found.about.count(" ms") == 3
+    (file,) = cache.iterdir()
+    assert set(json.loads(file.read_text())) == set(ALL)
+    again = refinedet.Predictor.from_file(weights, runtime="auto", threads=1)
+    assert again.about == found.about

@@ -79,7 +79,9 @@ def test_the_command(runtime, onnx_file, photo, tmp_path):
     options = ["--weights", onnx_file, "--runtime", runtime, "--output", out, "--score_threshold=0", "--threads=1"]
     done = python(code, "predict", photo, *options)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"runtime: {'ONNX Runtime' if runtime == 'onnxruntime' else 'OpenVINO'} ")
+    named = {"onnxruntime": ("ONNX Runtime",), "openvino": ("OpenVINO",), "auto": ("ONNX Runtime", "OpenVINO")}[runtime]
+    assert done.stdout.startswith(tuple(f"runtime: {name} " for name in named))
+    assert ("the fastest here: " in done.stdout) == (runtime == "auto")
     content = json.loads((out / "detections.json").read_text())
     assert content["class_names"] == NAMES and len(content["images"][0]["detections"]) == 20
     assert cv2.imread(str(out / "photo.png")).shape == (48, 64, 3)

@@ -1,0 +1,139 @@
+"""Which of several runtimes is the fastest for a file on this machine: measured once and kept in the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refinedet_ext import __version__
+
+from .converted import cache_folder, digest
+from .files import RUNTIMES
+
+logger = logging.getLogger(__name__)
+
+Candidate = tuple[str, str]
+"""A runtime and the option optimize for it."""
+
+PHOTO = (480, 640)  # height, width
+WARM_UP, CALLS, ROUNDS = 2, 5, 2
+BUDGET = 2.0
+"""Seconds after which a round of calls ends, with one call at least."""
+
+
+def known_times(path: str | os.PathLike[str], candidates: Sequence[Candidate], **given: Any) -> dict[str, float] | None:
+    """Milliseconds an image by runtime, as an earlier process of this machine measured them; None where none did.
+
+    given: what the model is opened with, threads, input_size and options.
+    """
+    file = _file(path, candidates, given)
+    try:
+        times = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        logger.warning("%s is not as it was written, the runtimes are measured once more", file)
+        return None
+    expected = {runtime for runtime, _ in candidates}
+    good = isinstance(times, dict) and times and set(times) <= expected
+    return {name: float(value) for name, value in times.items()} if good else None
+
+
+def measure_times(path: str | os.PathLike[str], candidates: Sequence[Candidate], **given: Any) -> dict[str, float]:
+    """Milliseconds an image by runtime, written down for `known_times`.
+
+    What cannot run the model is left out, with its error in the log; where nothing can, the first error is raised.
+    """
+    logger.info("%s: measuring %s, once", path, ", ".join(runtime for runtime, _ in candidates))
+    calls: dict[str, Callable[[], Any]] = {}
+    errors: list[Exception] = []
+    for runtime, optimize in candidates:
+        try:
+            calls[runtime] = _opened(path, runtime, optimize, **given)
+        except (ValueError, ImportError) as error:  # a graph that cannot be written, a package that is missing
+            errors.append(error)
+            logger.warning("runtime %s is left out: %s", runtime, error)
+    if not calls:
+        raise errors[0]
+    rounds: dict[str, list[float]] = {runtime: [] for runtime in calls}
+    for _ in range(ROUNDS):
+        for runtime, call in calls.items():
+            rounds[runtime].append(time_of(call))
+    times = {runtime: min(found) for runtime, found in rounds.items()}
+    _write(_file(path, candidates, given), times)
+    return times
+
+
+def time_of(call: Callable[[], Any]) -> float:
+    """Milliseconds of a call: the median of several, after some that are not counted."""
+    for _ in range(WARM_UP):
+        call()
+    times: list[float] = []
+    while len(times) < CALLS and (not times or sum(times) < BUDGET):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1e3
+
+
+def _opened(
+    path: str | os.PathLike[str],
+    runtime: str,
+    optimize: str,
+    *,
+    threads: int | None,
+    input_size: int | None,
+    options: Mapping[str, Any],
+) -> Callable[[], Any]:
+    from ..predictor import Predictor  # which opens models by this package
+
+    predictor = Predictor.from_file(
+        path, runtime=runtime, optimize=optimize, threads=threads, input_size=input_size, batch_size=1, **options
+    )
+    photo = np.random.default_rng(0).integers(0, 256, (*PHOTO, 3), np.uint8)
+    return lambda: predictor(photo)
+
+
+def _file(path: str | os.PathLike[str], candidates: Sequence[Candidate], given: Mapping[str, Any]) -> Path:
+    """Named by all that the times depend on."""
+    versions = [_version(RUNTIMES[runtime]) for runtime, _ in candidates]
+    about = [__version__, digest(Path(path)), list(candidates), versions, _processor(), dict(given)]
+    key = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return cache_folder() / "times" / f"{key}.json"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # the same module of a package with another name
+        return ""
+
+
+def _processor() -> list[Any]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system
+        return [platform.processor(), cores]
+    return [sorted({line for line in lines if line.startswith(("model name", "flags"))}), cores]
+
+
+def _write(file: Path, times: Mapping[str, float]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        partial.write_text(json.dumps(dict(times)), encoding="utf-8")
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
