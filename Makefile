@@ -11,7 +11,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
 	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
-	@echo "make test-examples  the examples that need LitServe and Ray, which are installed"
+	@echo "make test-examples  the examples that need LitServe, Ray and torchvision, which are installed"
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make docs    the documentation, build/docs/index.html; a warning is an error"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
@@ -62,9 +62,9 @@ test-avx2: venv
 	        tests/refinedet/detectors tests/refinedet/optimize tests/refinedet/inference tests/refinedet/export; \
 	fi
 
-# The server and Ray: large packages, so not among the tools that every test needs.
+# The server, Ray, and the torchvision of the pinned torch: large packages, so not among the tools that every test needs.
 test-examples: test-cpp
-	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51'
+	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51' torchvision==0.28.0
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/examples
 
 lint: $(VENV)/.tools

@@ -3,9 +3,9 @@
     pip install "ray[data]"
     python examples/ray_predict.py best.safetensors detections 'photos/**' --actors 8
 
-Start it again where it ended early: images that are listed in the output already are passed over. On a cluster,
-weights, images and output lie where every machine reaches them. A row holds path, width, height, boxes (x1, y1, x2, y2
-in pixels), scores, labels and names; or, of an image that could not be read, why ("error").
+Start it again where it ended early: images that the output lists already are passed over. On a cluster, weights, images
+and output lie where every machine reaches them. A row holds path, width, height, boxes (x1, y1, x2, y2 in pixels),
+scores, labels and names; or, of an image that could not be read, why ("error").
 """
 
 from __future__ import annotations
@@ -15,41 +15,31 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
 import ray
-import torch
 
 from refinedet import Predictor
 from refinedet.inference.sources import find_sources
 from refinedet.inference.video import is_video_name
 
-COLUMNS = {"path": pa.string(), "width": pa.int32(), "height": pa.int32(), "boxes": pa.list_(pa.list_(pa.float32(), 4))}
-COLUMNS |= {"scores": pa.list_(pa.float32()), "labels": pa.list_(pa.int64()), "names": pa.list_(pa.string())}
-SCHEMA = pa.schema(COLUMNS | {"error": pa.string()})
+LISTS = {"boxes": pa.list_(pa.float32(), 4), "scores": pa.float32(), "labels": pa.int64(), "names": pa.string()}
+SINGLE = {"path": pa.string(), "width": pa.int32(), "height": pa.int32(), "error": pa.string()}
+SCHEMA = pa.schema(SINGLE | {name: pa.list_(kind) for name, kind in LISTS.items()})
 
 
 class Detect:
     def __init__(self, weights: str, device: str, batch_size: int, score_threshold: float) -> None:
-        torch.set_num_threads(1)
-        self.predictor, self.threshold = (
-            Predictor.from_file(weights, device=device, batch_size=batch_size),
-            score_threshold,
-        )
+        self.predictor = Predictor.from_file(weights, device=device, batch_size=batch_size, threads=1)
+        self.score_threshold = score_threshold
 
-    def __call__(self, batch: dict[str, Any]) -> pa.Table:
-        rows: list[dict[str, Any]] = []
-
-        def note(path: Any, error: Exception) -> None:
-            rows.append({"path": str(path), "error": str(error)})
-
-        for found in self.predictor.stream(list(batch["path"]), score_threshold=self.threshold, on_error=note):
-            row = {name: getattr(found, name).tolist() for name in ("boxes", "scores", "labels")}
-            rows.append(
-                {"path": found.path, "width": found.size[0], "height": found.size[1], "names": found.names, **row}
-            )
+    def __call__(self, batch: dict[str, list[str]]) -> pa.Table:
+        rows: list[dict[str, object]] = []
+        note = lambda path, error: rows.append({"path": str(path), "error": str(error)})  # noqa: E731
+        for one in self.predictor.stream(list(batch["path"]), score_threshold=self.score_threshold, on_error=note):
+            row = {name: getattr(one, name).tolist() for name in ("boxes", "scores", "labels")}
+            rows.append(row | {"path": one.path, "width": one.size[0], "height": one.size[1], "names": one.names})
         return pa.Table.from_pylist(rows, SCHEMA)
 
 
@@ -64,32 +54,23 @@ def main() -> None:
     parser.add_argument("--part_size", type=int, default=10_000, help="images after which results are safe on disk")
     parser.add_argument("--score_threshold", type=float, default=0.5)
     options = parser.parse_args()
-    sources = find_sources(options.images)
-    others = [source for source in sources if not os.path.isfile(str(source)) or is_video_name(str(source))]
-    if others:
+    sources = [str(source) for source in find_sources(options.images)]
+    if others := [source for source in sources if not os.path.isfile(source) or is_video_name(source)]:
         parser.error(f"images: expected files of images, got {others[0]}")
-    paths = [os.path.abspath(source) for source in sources]
-    options.output.mkdir(parents=True, exist_ok=True)
-    done: set[str] = set()
-    for part in options.output.glob("part-*"):
-        done.update(pyarrow.dataset.dataset(part, format="parquet").to_table(["path"])["path"].to_pylist())
-    left = [path for path in paths if path not in done]
-    print(f"{len(paths)} images, {len(paths) - len(left)} of them done already")
+    parts = [pyarrow.dataset.dataset(part, format="parquet") for part in options.output.glob("part-*")]
+    done = {path for part in parts for path in part.to_table(["path"])["path"].to_pylist()}
+    left = [path for path in map(os.path.abspath, sources) if path not in done]
+    print(f"{len(sources)} images, {len(sources) - len(left)} of them done already")
+    model = (os.path.abspath(options.weights), "cuda" if options.gpu else "cpu", options.batch_size)
+    actors = {"compute": ray.data.ActorPoolStrategy(size=options.actors), "num_gpus" if options.gpu else "num_cpus": 1}
+    given = {"fn_constructor_args": (*model, options.score_threshold), "batch_size": options.batch_size, **actors}
     for start in range(0, len(left), options.part_size):
-        part = options.output / f"part-{uuid.uuid4().hex}"
-        unfinished = part.with_name(f".{part.name}")  # its name comes when it is complete
+        unfinished = options.output.absolute() / f".part-{uuid.uuid4().hex}"  # complete, it loses the dot
         images = ray.data.from_items([{"path": path} for path in left[start : start + options.part_size]])
-        found = images.repartition(target_num_rows_per_block=options.batch_size).map_batches(
-            Detect,
-            fn_constructor_args=(os.path.abspath(options.weights), "cuda" if options.gpu else "cpu"),
-            fn_constructor_kwargs={"batch_size": options.batch_size, "score_threshold": options.score_threshold},
-            batch_size=options.batch_size,
-            compute=ray.data.ActorPoolStrategy(size=options.actors),
-            **({"num_gpus": 1} if options.gpu else {"num_cpus": 1}),
-        )
+        batches = images.repartition(target_num_rows_per_block=options.batch_size)
         try:
-            found.write_parquet(str(unfinished.absolute()))
-            unfinished.rename(part)
+            batches.map_batches(Detect, **given).write_parquet(str(unfinished))
+            unfinished.rename(unfinished.with_name(unfinished.name[1:]))
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 

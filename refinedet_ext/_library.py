@@ -59,6 +59,18 @@ def multiplies_bfloat16() -> bool:
     return _problem is not None or bool(torch.ops.refinedet_ext._multiplies_bfloat16())
 
 
+def convolutions_use_tf32() -> bool:
+    """Whether torch's convolutions may round float32 to TF32 on a GPU now. The setting is the one that
+    `torch.backends.cudnn.allow_tf32` and, since torch 2.9, `torch.backends.cudnn.conv.fp32_precision` write."""
+    return torch.backends.cudnn.conv.fp32_precision == "tf32"  # type: ignore[attr-defined]
+
+
+if _problem is None:
+    # Asked by the ops when they run, compiled and exported ones too. This key comes before the C++ answer for
+    # processes without Python, and nothing else stands there.
+    _registrations.impl("_convolutions_use_tf32", convolutions_use_tf32, "BackendSelect")
+
+
 def op(name: str) -> Callable[..., Any]:
     """The default overload of a registered op; without the library, a function that says what is missing."""
     if _problem is None:

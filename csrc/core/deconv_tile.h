@@ -43,9 +43,15 @@ struct DeconvGatherArgs {
 
 // up + bias + side, then ReLU with `low` 0, or nothing with -infinity. NaN passes.
 template <class T>
-REFINEDET_HD T sum_features(Accumulate<T> up, Accumulate<T> bias, T side, Accumulate<T> low) {
+REFINEDET_HD Accumulate<T> add_features(Accumulate<T> up, Accumulate<T> bias, T side, Accumulate<T> low) {
   const Accumulate<T> x = up + bias + load(side);
-  return round_to<T>(x < low ? low : x);
+  return x < low ? low : x;
+}
+
+// The same, rounded.
+template <class T>
+REFINEDET_HD T sum_features(Accumulate<T> up, Accumulate<T> bias, T side, Accumulate<T> low) {
+  return round_to<T>(add_features<T>(up, bias, side, low));
 }
 
 template <class T>

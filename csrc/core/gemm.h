@@ -29,16 +29,19 @@ class Gemm {
  public:
   using Product = void (*)(void* context, const Matrix& a, const Matrix& b, const Matrix& out, bool add);
 
-  Gemm(Product product, void* context) : product_(product), context_(context) {}
+  // `tf32`: float32 products on a GPU round their factors to TF32. A kernel that multiplies on its own does so too.
+  Gemm(Product product, void* context, bool tf32 = false) : product_(product), context_(context), tf32_(tf32) {}
 
   // out = a b
   void write(const Matrix& a, const Matrix& b, const Matrix& out) const { product_(context_, a, b, out, false); }
   // out += a b
   void add(const Matrix& a, const Matrix& b, const Matrix& out) const { product_(context_, a, b, out, true); }
+  bool tf32() const { return tf32_; }
 
  private:
   Product product_;
   void* context_;
+  bool tf32_;
 };
 
 }  // namespace refinedet

@@ -51,7 +51,7 @@ void deconv_sum_backward(const DeconvSumBackwardArgs& args, const ParallelFor& p
 namespace cuda {
 
 // `workspace`: bytes of scratch memory.
-int64_t deconv_sum_workspace(const DeconvSumArgs& args);
+int64_t deconv_sum_workspace(const DeconvSumArgs& args, const Gemm& gemm);
 void deconv_sum(const DeconvSumArgs& args, void* workspace, Stream stream, const Gemm& gemm);
 int64_t deconv_sum_backward_workspace(const DeconvSumBackwardArgs& args);
 void deconv_sum_backward(const DeconvSumBackwardArgs& args, void* workspace, Stream stream, const Gemm& gemm);

@@ -82,9 +82,12 @@ void take_clip_to(const std::optional<std::vector<double>>& clip_to, Args& args)
 // or of the last dimensions of that, so that its rows repeat. Returns the device.
 Device check_box_rows(const Tensor& rows, const char* name, const Tensor& anchors);
 
-// torch's own pool, with torch.set_num_threads obeyed; and its matrix product, with these or on the current stream.
+// torch's own pool, with torch.set_num_threads obeyed.
 ParallelFor torch_threads();
-Gemm torch_gemm(Device device);
+
+// Matrix products of that type with torch's threads, or on the current stream; of float32 on a GPU in the precision of
+// torch's convolutions.
+Gemm torch_gemm(Device device, DType dtype);
 
 // Throws where a C function of torch failed, saying what could not be done: check_status(code, "could not ...").
 void check_status(AOTITorchError code, const char* failure);
@@ -102,8 +105,9 @@ Tensor as_contiguous(const Tensor& t);
 bool is_channels_last(const Tensor& t);
 
 // Runs an op where `device` says: run<cpu::decode_boxes, cuda::decode_boxes>(device, args). Kernels that multiply
-// matrices get torch's product. Where the CUDA kernel has scratch memory, of cuda_bytes(args) bytes, that goes back to
-// torch when the call is over, which gives it out again for what follows on the stream.
+// matrices get torch's product. Where the CUDA kernel has scratch memory, of cuda_bytes(args) bytes, or of
+// cuda_bytes(args, product), that goes back to torch when the call is over, which gives it out again for what follows on
+// the stream.
 template <auto cpu_kernel, auto cuda_kernel, auto cuda_bytes = nullptr, class Args>
 void run(Device device, const Args& args) {
   constexpr bool kMultiplies = std::is_invocable_v<decltype(cpu_kernel), const Args&, const ParallelFor&, const Gemm&>;
@@ -113,17 +117,27 @@ void run(Device device, const Args& args) {
       if constexpr (std::is_same_v<decltype(cuda_bytes), std::nullptr_t>) {
         return cuda_kernel(args, scope.stream());
       } else {
-        const Tensor workspace = new_tensor({cuda_bytes(args)}, ScalarType::Byte, device);
+        const auto memory = [&](int64_t bytes) { return new_tensor({bytes}, ScalarType::Byte, device); };
         if constexpr (kMultiplies) {
-          return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream(), torch_gemm(device));
+          const Gemm gemm = torch_gemm(device, args.shape.dtype);
+          constexpr bool kDepends = std::is_invocable_v<decltype(cuda_bytes), const Args&, const Gemm&>;
+          int64_t bytes;
+          if constexpr (kDepends) {
+            bytes = cuda_bytes(args, gemm);
+          } else {
+            bytes = cuda_bytes(args);
+          }
+          const Tensor workspace = memory(bytes);
+          return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream(), gemm);
         } else {
+          const Tensor workspace = memory(cuda_bytes(args));
           return cuda_kernel(args, workspace.mutable_data_ptr(), scope.stream());
         }
       }
     }
   }
   if constexpr (kMultiplies) {
-    cpu_kernel(args, torch_threads(), torch_gemm(device));
+    cpu_kernel(args, torch_threads(), torch_gemm(device, args.shape.dtype));
   } else {
     cpu_kernel(args, torch_threads());
   }

@@ -62,6 +62,8 @@ DeformCall deform_call(const Tensor& input, const Tensor& weight, const std::opt
   shape.batch = input.size(0);
   shape.channels = input.size(1);
   shape.out_channels = weight.size(0);
+  REFINEDET_CHECK(shape.channels < (int64_t{1} << 30), "input: expected fewer than 2^30 channels, got ",
+                  shape_of(input));
   REFINEDET_CHECK(shape.channels > 0 && shape.channels % weight.size(1) == 0, "input: expected a multiple of ",
                   weight.size(1), " channels, as weight ", shape_of(weight), " has, got ", shape_of(input));
   shape.groups = shape.channels / weight.size(1);

@@ -15,19 +15,28 @@ std::string name_of(const Tensor& t) {
 #if defined(REFINEDET_WITH_CUDA) && !defined(REFINEDET_CUDA_ON_HOST)
 using GetStream = AOTITorchError (*)(int32_t, void**);
 
-// Looked up when it is first needed, so that the library also loads under a torch without CUDA.
 GetStream get_stream() {
-  static const GetStream function = [] {
-    void* const library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
-    void* const symbol = dlsym(library != nullptr ? library : RTLD_DEFAULT, "aoti_torch_get_current_cuda_stream");
-    return reinterpret_cast<GetStream>(symbol);
-  }();
+  static const auto function = reinterpret_cast<GetStream>(cuda_symbol("aoti_torch_get_current_cuda_stream"));
   REFINEDET_CHECK(function != nullptr, "this torch has no CUDA streams (libtorch_cuda.so is not loaded)");
   return function;
 }
 #endif
 
 }  // namespace
+
+#if defined(REFINEDET_WITH_CUDA) && !defined(REFINEDET_CUDA_ON_HOST)
+void* cuda_symbol(const char* name) {
+  void* const library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+  return dlsym(library != nullptr ? library : RTLD_DEFAULT, name);
+}
+#endif
+
+bool convolutions_use_tf32() {
+  StableIValue answer{};
+  check_status(torch_call_dispatcher(REFINEDET_LIBRARY_NAME "::_convolutions_use_tf32", "", &answer, TORCH_ABI_VERSION),
+               "could not ask torch for the precision of its convolutions");
+  return torch::stable::detail::to<bool>(answer);
+}
 
 int32_t Device::type() const { return index_ < 0 ? aoti_torch_device_type_cpu() : aoti_torch_device_type_cuda(); }
 

@@ -15,8 +15,10 @@
 
 #if defined(REFINEDET_CUDA_ON_HOST)
 #define REFINEDET_LIBRARY refinedet_ext_on_host
+#define REFINEDET_LIBRARY_NAME "refinedet_ext_on_host"
 #else
 #define REFINEDET_LIBRARY refinedet_ext
+#define REFINEDET_LIBRARY_NAME "refinedet_ext"
 #endif
 
 namespace refinedet::torch_ops {
@@ -56,6 +58,16 @@ void check_device(const torch::stable::Tensor& t, Device device, const char* nam
 
 // For ops whose CUDA kernels compute in float32: throws for a float64 tensor on a GPU.
 void check_no_double_on_gpu(const torch::stable::Tensor& t, Device device, const char* name);
+
+#if defined(REFINEDET_WITH_CUDA) && !defined(REFINEDET_CUDA_ON_HOST)
+// A function of torch's CUDA library or of the libraries that it depends on, or null. Looked up at run time, so that
+// this library also loads under a torch without CUDA.
+void* cuda_symbol(const char* name);
+#endif
+
+// Whether torch's convolutions may round float32 to TF32 on a GPU at this moment: torch.backends.cudnn.conv, asked in
+// Python (refinedet_ext/_library.py). In a process without Python: no.
+bool convolutions_use_tf32();
 
 // While it lives, `device` is the current device; and the stream that torch has there.
 class CudaScope {

@@ -10,15 +10,20 @@ int64_t cpu_level() { return static_cast<int64_t>(cpu::level()); }
 int64_t multiplies_bfloat16() { return cpu::multiplies_bfloat16() ? 1 : 0; }
 int64_t has_cuda() { return kWithCuda ? 1 : 0; }
 
+// What holds without Python, which overrides it: it alone can ask torch.
+bool convolutions_use_tf32_without_python() { return false; }
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY(REFINEDET_LIBRARY, m) {
+  m.def("_convolutions_use_tf32() -> bool");
   m.def("_cpu_level() -> int");
   m.def("_has_cuda() -> int");
   m.def("_multiplies_bfloat16() -> int");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(REFINEDET_LIBRARY, CompositeExplicitAutograd, m) {
+  m.impl("_convolutions_use_tf32", TORCH_BOX(&convolutions_use_tf32_without_python));
   m.impl("_cpu_level", TORCH_BOX(&cpu_level));
   m.impl("_has_cuda", TORCH_BOX(&has_cuda));
   m.impl("_multiplies_bfloat16", TORCH_BOX(&multiplies_bfloat16));

@@ -26,8 +26,11 @@ def deconv_sum(
 ) -> Tensor:
     """activation(conv_transpose2d(input, weight, bias, stride=2) + lateral), cropped to the size of `lateral`.
 
-    The products are torch's own (`torch.mm`, and `torch.bmm` on a GPU), in the inputs' dtype; on a CPU in float32 for
-    float16, and for bfloat16 except where the CPU multiplies it (AVX512-BF16). Bias and lateral are added in float32
+    The products are torch's own (`torch.mm`) or on a GPU cuBLAS's, in the inputs' dtype; on a CPU in float32 for
+    float16, and for bfloat16 except where the CPU multiplies it (AVX512-BF16). A GPU multiplies float32 as in torch's
+    convolutions, in TF32 unless `torch.backends.cudnn.allow_tf32` is False: see `deform_align`. There half types and
+    TF32 are one kernel on tensor cores (compute capability 8.0 and up) if Co is a multiple of 4 and, channels-last, Ci
+    of 8 (4 in TF32); contiguous, HW must be such a multiple, W even and w = 2W. Bias and lateral are added in float32
     (float64 for float64) and the sum is rounded once, to infinity where it does not fit. NaN stays NaN, and infinities
     follow IEEE arithmetic. Without pixels or images the result is empty and the gradients of weight and bias are zero.
     On a GPU, too, results are the same in every run, and the host is never waited for.

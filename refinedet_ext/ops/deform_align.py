@@ -47,11 +47,16 @@ def deform_align(
     input is for the CPU. Under autocast input, weight and bias are cast to its dtype, but for float64, which stays;
     offset, center and mask stay as they are.
 
+    A GPU multiplies float32 as in torch's convolutions: in TF32, which keeps ten bits of a factor's fraction, unless
+    `torch.backends.cudnn.allow_tf32` is False (or `torch.backends.cudnn.conv.fp32_precision` "ieee"). Compiled and
+    exported calls look that up when they run; in a process without Python it is float32.
+
     Args:
         input: (B, C, H, W), contiguous or channels_last; the result has the same layout.
         offset: ``(B, 2*og*kh*kw, Ho, Wo)`` or None; of offset group g and tap ``k = i*kw + j``, channel
             ``2*(g*kh*kw + k)`` is dy, the next one dx. Each of the og groups moves C / og channels.
-        weight: (Co, C / groups, kh, kw); the groups follow from its shape.
+        weight: (Co, C / groups, kh, kw); the groups follow from its shape. A GPU multiplies it as it lies if it is
+            channels_last and C / groups * kh * kw a multiple of 8, else puts it into that order in every call.
         bias: (Co,) or None.
         stride, padding, dilation: one integer, or (vertical, horizontal).
         mask: ``(B, og*kh*kw, Ho, Wo)`` or None.

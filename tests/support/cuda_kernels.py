@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +13,28 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import refinedet_ext as rx
+from refinedet_ext._library import convolutions_use_tf32
 
 ON_HOST = "refinedet_ext_on_host"  # the namespace of the emulated ops
 _library = Path(__file__).parents[2] / "build/editable/_torch_ops_on_host.so"
 
 
 class _Redirect(TorchDispatchMode):
-    """Sends the calls of this package's ops to `call(func, args, kwargs)`, which sees no autograd any more."""
+    """Sends the calls of this package's ops to `call(func, args, kwargs)`, which sees no autograd any more.
+
+    While it is on, float32 is not rounded to TF32, as results are compared with the CPU's.
+    """
 
     call: Callable[[Any, tuple, dict], Any]
+
+    def __enter__(self) -> Any:
+        self._tf32 = torch.backends.cudnn.allow_tf32
+        torch.backends.cudnn.allow_tf32 = False
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.backends.cudnn.allow_tf32 = self._tf32
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         meta = torch.utils._pytree.tree_any_only(torch.Tensor, lambda t: t.is_meta, (args, kwargs))
@@ -61,5 +75,14 @@ def find() -> _Redirect | str:
     path = Path(os.environ.get("REFINEDET_EXT_ON_HOST", _library))
     if not path.exists():
         return f"no GPU, and the emulated kernels are not built ({path.name}; make test-cpp)"
-    torch.ops.load_library(str(path))
+    _load(str(path))
     return Emulated()
+
+
+@functools.cache  # once in a process
+def _load(path: str) -> torch.library.Library:
+    """The emulated ops, and what Python answers them. Kept alive by the cache."""
+    torch.ops.load_library(path)
+    answers = torch.library.Library(ON_HOST, "FRAGMENT")
+    answers.impl("_convolutions_use_tf32", convolutions_use_tf32, "BackendSelect")
+    return answers

@@ -1,8 +1,10 @@
-// deconv_sum and its backward on a GPU: the maps' side by kernels of ours (deconv_maps.cu), tile by tile, so that the
-// columns between them and the products stay in the L2.
+// deconv_sum and its backward on a GPU. What deconv_product.cu takes, is one kernel there. Else the products are the
+// caller's and the maps' side is kernels of ours (deconv_maps.cu), tile by tile, so that the columns between them stay
+// in the L2.
 #include <algorithm>
 
 #include "cuda/primitives/device.h"
+#include "deconv_product.h"
 #include "deconv_tile.h"
 #include "ops/deconv_sum.h"
 #include "weight_grad.h"
@@ -132,13 +134,19 @@ struct Backward {
 
 }  // namespace
 
-int64_t deconv_sum_workspace(const DeconvSumArgs& args) {
+int64_t deconv_sum_workspace(const DeconvSumArgs& args, const Gemm& gemm) {
+  if (deconv_product_takes(args, gemm.tf32())) {
+    return 0;
+  }
   Workspace memory;
   DeconvTiles tiles(args.shape, /*products=*/true, memory);
   return memory.bytes();
 }
 
 void deconv_sum(const DeconvSumArgs& args, void* workspace, Stream stream, const Gemm& gemm) {
+  if (deconv_product_takes(args, gemm.tf32())) {
+    return deconv_product(args, stream);
+  }
   Workspace memory(workspace);
   DeconvTiles tiles(args.shape, /*products=*/true, memory);
   while (tiles.next()) {

@@ -3,7 +3,18 @@
 // The images are wanted channels last, a contiguous input is copied so, and the output pixels are taken by tiles, whose
 // columns are sampled by a kernel and multiplied with the weights by one product. Tiles go on from one image to the
 // next, as products are fast when they have thousands of rows; columns have the input's type; groups lie side by side
-// in a row.
+// in a row. Weights in channels_last order are the matrix that the product wants, and the bias is what it is added to:
+// nothing is made of either. Weights in the other order, no stride of which tells a matrix, are put into order in every
+// call: a copy kept from the last one could not know of weights that changed since, least of all in a CUDA graph.
+//
+// Sampling and product in one kernel, counted for the case in deform_columns.cu (15 to 18 us of sampling, 21 to 25 us
+// of product, 1 us between them: about 40 us in all). A block must have all 256 outputs of its pixels, or it samples
+// them again: 112 pixels, 115 blocks on 132 multiprocessors. Its product takes 52,000 cycles (30 us) by mma.sync, which
+// reaches 62% of the tensor cores' 2,048 multiply-adds a cycle; sampling issues 25,000 instructions on each scheduler,
+// the product 16,000 more; every block reads all weights, 136 MB from the L2 together, 25 us. Were all of that
+// perfectly side by side it would be 30 us; with accumulators in half of all registers, so that 8 warps are left to
+// sample, 38 to 45 us are likelier. That gains nothing sure, so there are two kernels. What would gain (25 to 28 us) is
+// wgmma with weights sent to several blocks at once: instructions of sm_90a alone.
 #include <algorithm>
 #include <limits>
 #include <optional>
@@ -32,11 +43,11 @@ void* pixel_of(const void* rows, int64_t number, int64_t channels, DType dtype) 
 struct DeformPlan {
   int64_t images;
   int64_t rows;  // of a tile, at most
-  int64_t line;  // columns of a group's row: taps, channels, perhaps the bias's one, and zeros
+  int64_t line;  // columns of a group's row: taps, channels, and zeros
 
-  // `image_bytes`: what the copies of one image take up. `ones`: a bias is multiplied as well.
-  DeformPlan(const DeformAlignShape& shape, int64_t image_bytes, bool ones) {
-    line = round_up(shape.geometry.taps() * shape.group_channels() + (ones ? 1 : 0), 8);
+  // `image_bytes`: what the copies of one image take up.
+  DeformPlan(const DeformAlignShape& shape, int64_t image_bytes) {
+    line = round_up(shape.geometry.taps() * shape.group_channels(), 8);
     images = std::clamp<int64_t>(kImageBytes / std::max<int64_t>(image_bytes, 1), 1, shape.batch);
     const int64_t row_bytes = shape.groups * line * element_size(shape.dtype);
     const int64_t samples = shape.geometry.taps() * shape.geometry.offset_groups;
@@ -77,7 +88,7 @@ class DeformTiles {
 
   void load_weights(Stream stream) const {
     if (packs_weights_) {
-      deform_pack_weights(weight_shape(), weight_, bias_, packed_weights_, shape_.dtype, stream);
+      deform_pack_weights(weight_shape(), weight_, packed_weights_, shape_.dtype, stream);
     }
   }
 
@@ -107,7 +118,8 @@ class DeformTiles {
     }
   }
 
-  DeformTile tile(PixelRange range) const {
+  // `rows`: where the bias goes, if there is one.
+  DeformTile tile(PixelRange range, void* rows) const {
     return {.geometry = shape_.geometry,
             .offset = offset_,
             .center = center_,
@@ -120,7 +132,9 @@ class DeformTiles {
             .first_image = first_image_,
             .columns = columns_,
             .line = plan_.line,
-            .ones = bias_ != nullptr};
+            .bias = bias_,
+            .rows = rows,
+            .out_channels = shape_.out_channels};
   }
 
   // Per group (rows, line).
@@ -267,7 +281,7 @@ struct Forward {
         rows(memory.take<char>(
             args.shape.channels_last ? 0 : plan.rows * args.shape.out_channels * element_size(args.shape.dtype))) {}
   static DeformPlan plan_of(const DeformAlignArgs& args) {
-    return DeformPlan(args.shape, copied_bytes(args.shape, /*reads=*/true), args.bias != nullptr);
+    return DeformPlan(args.shape, copied_bytes(args.shape, /*reads=*/true));
   }
 };
 
@@ -300,7 +314,7 @@ struct Backward {
   static bool reads(const DeformAlignBackwardArgs& args) { return args.grad_weight != nullptr || args.wants_samples(); }
   static DeformPlan plan_of(const DeformAlignBackwardArgs& args) {
     const int64_t summed = args.grad_input != nullptr ? InputGrad::image_bytes(args) : 0;
-    return DeformPlan(args.shape, copied_bytes(args.shape, reads(args)) + summed, /*ones=*/false);
+    return DeformPlan(args.shape, copied_bytes(args.shape, reads(args)) + summed);
   }
 };
 
@@ -321,10 +335,12 @@ void deform_align(const DeformAlignArgs& args, void* workspace, Stream stream, c
   tiles.for_image_steps([&](int64_t image, int64_t images) {
     tiles.load_images(image, images, stream);
     tiles.for_tiles(image, images, [&](PixelRange range) {
-      deform_columns(tiles.tile(range), stream);
       void* const rows =
           shape.channels_last ? pixel_of(args.out, range.begin, shape.out_channels, shape.dtype) : call.rows;
-      gemm.write(tiles.columns(range), tiles.weights().transposed(), tiles.out_rows(rows, range));
+      deform_columns(tiles.tile(range, rows), stream);
+      const Matrix columns = tiles.columns(range), weights = tiles.weights().transposed();
+      const Matrix out = tiles.out_rows(rows, range);
+      args.bias != nullptr ? gemm.add(columns, weights, out) : gemm.write(columns, weights, out);
       if (!shape.channels_last) {
         rows_to_planes({shape.out_channels, shape.geometry.out_pixels(), range}, rows, shape.dtype, args.out,
                        shape.dtype, stream);
@@ -363,14 +379,14 @@ void deform_align_backward(const DeformAlignBackwardArgs& args, void* workspace,
       const Matrix grad_rows = tiles.out_rows(rows, range);
       if (call.input || args.wants_samples()) {
         gemm.write(grad_rows, tiles.weights(), tiles.columns(range));  // the columns' gradient
-        deform_grads(tiles.tile(range),
+        deform_grads(tiles.tile(range, /*rows=*/nullptr),
                      {.replace = args.grad_weight != nullptr,
                       .samples = call.sample_grads,
                       .source = call.input ? call.input->sums() : nullptr,
                       .fixed = call.input ? call.input->unit() : nullptr},
                      stream);
       } else {
-        deform_columns(tiles.tile(range), stream);
+        deform_columns(tiles.tile(range, /*rows=*/nullptr), stream);
       }
       if (args.wants_samples()) {
         deform_map_grads({.geometry = shape.geometry,

@@ -1,11 +1,16 @@
-// The columns of a tile of output pixels, written for torch's product.
+// The columns of a tile of output pixels, written for a product of cuBLAS.
 //
-// Counted for EFGRNet's first level in bfloat16, 8 images of 40 x 40 with 256 channels, 9 taps, 256 outputs: the
-// product takes 15 GFLOP (about 25 us) and reads 59 MB of columns, written here (14 us from and to memory each, less
-// where the L2 still has them). Each column is blended from four corners: 236 MB of reads, of 6.5 MB of pixels. From
-// the L2 that takes 40 us, so a block works on neighbouring pixels, whose corners its L1 has: 10 us. About 100
-// instructions per 8 columns, 10 us on all multiprocessors. Hence 16-byte accesses along channels, the GPU's own
-// conversions, explicit fused multiply-adds, and samples that are placed once, by one thread each.
+// Counted for EFGRNet's first level in bfloat16, 8 images of 40 x 40 with 256 channels, 9 taps, 256 outputs, on an H200
+// (4.8 TB/s, 132 multiprocessors at about 1.7 GHz):
+// - written: 59 MB of columns, 12 us, and 6.5 MB of bias where there is one;
+// - read: four corners of each column, 236 MB, of 6.5 MB of pixels. From the L2 that would take 40 us, so a block works
+//   on neighbouring pixels, whose corners its L1 has: at 128 bytes a cycle 8 us;
+// - instructions: about 100 for 8 columns, 12.8 us on all multiprocessors: 32 conversions, 32 multiply-adds, 8 loads of
+//   zeros for corners outside the map, 4 roundings to pairs, 5 accesses of 16 bytes, the rest addresses.
+// So 15 to 18 us are expected, and 3 to 4 us for one image. That holds while nothing waits: the corners of two samples,
+// eight loads, stand before the first use of any (tests/csrc/check_sass.py; one after the other it took 25 to 31 us by
+// the same count). Hence 16-byte accesses along channels that stay words until they are used, samples that are placed
+// once, by one thread each, and three blocks of 256 threads with up to 80 registers on a multiprocessor.
 //
 // A contiguous input is copied to channels last first (pixel_planes.h): 13 MB, 5 us. With threads along pixels instead
 // it could be read as it lies, but by 4 loads of 2 bytes per column in place of 4 of 16 bytes per 8: 118 million of
@@ -15,41 +20,75 @@
 namespace refinedet::cuda {
 namespace {
 
-// What follows the taps in the lines of a row; the row's first sample sees to it.
-template <class T>
-__device__ __forceinline__ void fill_lines(const DeformTile& tile, const DeformSplit& split) {
-  const int64_t first = tile.geometry.taps() * tile.group_channels();
-  const uint32_t per_row = static_cast<uint32_t>(tile.geometry.taps() * tile.geometry.offset_groups);
-  const uint32_t index = blockIdx.x * split.samples + threadIdx.x;
-  if (first == tile.line || threadIdx.x >= split.samples || index >= split.total || index % per_row != 0) {
+// Two samples are in flight in a thread: 8 loads of 16 bytes, which leaves registers for as many blocks.
+constexpr int kBlocks = 3;
+
+// Row `row` of the output begins as the bias.
+template <int N, class T>
+__device__ __forceinline__ void start_row(const DeformTile& tile, uint32_t row, uint32_t lane, uint32_t lanes) {
+  const T* const bias = static_cast<const T*>(tile.bias);
+  T* const to = static_cast<T*>(tile.rows) + row * tile.out_channels;
+  for (int64_t c = lane * N; c < tile.out_channels; c += lanes * N) {
+    store_pack<N, true>(to + c, load_pack<N, true>(bias + c));
+  }
+}
+
+// What no sample writes of the rows that begin in the block: the bias, and the zeros after the taps in their lines.
+template <class T, int N>
+__device__ __forceinline__ void fill_rows(const DeformTile& tile, const DeformSplit& split) {
+  const int64_t depth = tile.geometry.taps() * split.group_channels;
+  if (tile.bias == nullptr && depth == tile.line) {
     return;
   }
-  T* row = static_cast<T*>(tile.columns) + index / per_row * tile.groups * tile.line;
-  for (int64_t g = 0; g < tile.groups; ++g, row += tile.line) {
-    for (int64_t i = first; i < tile.line; ++i) {
-      row[i] = round_to<T>(tile.ones && i == first ? 1.0f : 0.0f);
+  const uint32_t per_row = static_cast<uint32_t>(tile.geometry.taps() * tile.geometry.offset_groups);
+  const uint32_t begin = blockIdx.x * split.samples, end = min2(begin + split.samples, split.total);
+  const uint32_t lanes = 1u << split.lane_bits, lane = threadIdx.x & (lanes - 1);
+  const uint32_t first = (begin + per_row - 1) / per_row + (threadIdx.x >> split.lane_bits);
+  for (uint32_t row = first; row * per_row < end; row += kDeformThreads >> split.lane_bits) {
+    if (tile.bias != nullptr) {
+      split.bias_packs ? start_row<N, T>(tile, row, lane, lanes) : start_row<1, T>(tile, row, lane, lanes);
+    }
+    T* line = static_cast<T*>(tile.columns) + row * tile.groups * tile.line;
+    for (int64_t g = 0; g < tile.groups; ++g, line += tile.line) {
+      for (int64_t i = depth + lane; i < tile.line; i += lanes) {
+        line[i] = T{};
+      }
     }
   }
 }
 
 template <class T, int N>
-__global__ void __launch_bounds__(kDeformThreads) deform_columns_kernel(DeformTile tile, DeformSplit split) {
+__device__ __forceinline__ void write_columns(const DeformTile& tile, const DeformSplit& split,
+                                              const PlacedSample& sample, uint32_t channel,
+                                              const Corners<T, N>& corners) {
+  float sum[N] = {};
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    float values[N];
+    widen(corners.at[i], values);
+    add_scaled(sum, sample.weight.w[i], values);
+  }
+  if (tile.mask.data != nullptr) {
+    scale(sum, sample.mask);
+  }
+  store_pack<N, true>(static_cast<T*>(tile.columns) + column_of(split, sample, channel), narrow<T>(sum));
+}
+
+template <class T, int N>
+__global__ void __launch_bounds__(kDeformThreads, kBlocks) deform_columns_kernel(DeformTile tile, DeformSplit split) {
   GPU_SHARED(PlacedSample, samples, [kDeformThreads]);
   const uint32_t count = place_samples(tile, split, samples);
-  fill_lines<T>(tile, split);
+  fill_rows<T, N>(tile, split);
   const uint32_t lane = threadIdx.x & ((1u << split.lane_bits) - 1), step = kDeformThreads >> split.lane_bits;
-  T* const columns = static_cast<T*>(tile.columns);
-  for (uint32_t s = threadIdx.x >> split.lane_bits; s < count; s += step) {
-    const PlacedSample sample = samples[s];
-    const CornerWeights<float> weights = weights_of(sample.at);
+  for (uint32_t s = threadIdx.x >> split.lane_bits; s < count; s += 2 * step) {
+    const bool two = s + step < count;
+    const PlacedSample first = samples[s], second = samples[two ? s + step : s];
     for (uint32_t c = lane * N; c < split.sample_channels; c += N << split.lane_bits) {
-      float sum[N] = {};
-      for_corners<T, N>(tile, split, sample, c,
-                        [&](int corner, const float (&values)[N]) { add_scaled(sum, weights.w[corner], values); });
-      if (tile.mask.data != nullptr) {
-        scale(sum, sample.at.mask);
+      const auto corners = load_corners<T, N>(tile, split, first, c), more = load_corners<T, N>(tile, split, second, c);
+      write_columns<T, N>(tile, split, first, c, corners);
+      if (two) {
+        write_columns<T, N>(tile, split, second, c, more);
       }
-      store_pack<N, true>(columns + column_of(tile, sample, c), narrow<T>(sum));
     }
   }
 }

@@ -77,19 +77,22 @@ __device__ __forceinline__ void add_integers(int64_t* to, float weight, const fl
 template <class T, int N>
 __device__ __forceinline__ void process_channels(const DeformTile& tile, const DeformSplit& split, const Wanted& wanted,
                                                  const PlacedSample& sample, uint32_t channel, float (&dot)[4]) {
-  const CornerWeights<float> weights = weights_of(sample.at);
-  T* const columns = static_cast<T*>(tile.columns) + column_of(tile, sample, channel);
+  T* const columns = static_cast<T*>(tile.columns) + column_of(split, sample, channel);
   float grad[N];
   widen(load_pack<N, true>(columns), grad);
   if (wanted.corners) {
+    const Corners<T, N> corners = load_corners<T, N>(tile, split, sample, channel);
     float sum[N] = {};
-    for_corners<T, N>(tile, split, sample, channel, [&](int corner, const float (&values)[N]) {
-      dot[corner] += dot_product(grad, values);
-      add_scaled(sum, weights.w[corner], values);
-    });
+    GPU_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      float values[N];
+      widen(corners.at[i], values);
+      dot[i] += dot_product(grad, values);
+      add_scaled(sum, sample.weight.w[i], values);
+    }
     if (wanted.grads.replace) {
       if (tile.mask.data != nullptr) {
-        scale(sum, sample.at.mask);
+        scale(sum, sample.mask);
       }
       store_pack<N, true>(columns, narrow<T>(sum));
     }
@@ -99,11 +102,11 @@ __device__ __forceinline__ void process_channels(const DeformTile& tile, const D
   }
   GPU_UNROLL
   for (int i = 0; i < 4; ++i) {
-    if (sample.at.corner[i] < 0) {
+    if (sample.corner[i] < 0) {
       continue;
     }
-    const int64_t to = sample.source + channel + corner_offset(split, sample, i);
-    const float weight = weights.w[i] * sample.at.mask;
+    const int64_t to = sample.source + channel + corner_distance(sample, i, split.channels);
+    const float weight = sample.weight.w[i] * sample.mask;
     if (wanted.grads.fixed != nullptr) {
       add_integers(static_cast<int64_t*>(wanted.grads.source) + to, weight, grad, wanted.grads.fixed);
     } else {
@@ -138,7 +141,7 @@ __global__ void __launch_bounds__(kDeformThreads)
       }
     }
     if (s < count && lane == 0) {
-      const DeformSample<float>& at = samples[s].at;
+      const DeformSample<float> at = samples[s].at();
       const SampleGradient<float> grad = reads_nothing(at) ? SampleGradient<float>{} : gradient_of(at, dot);
       float* const to = wanted.grads.samples + 3 * (static_cast<int64_t>(blockIdx.x) * split.samples + s);
       to[0] = grad.y, to[1] = grad.x, to[2] = grad.mask;

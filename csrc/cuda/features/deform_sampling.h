@@ -18,9 +18,13 @@ struct DeformSplit {
   int lane_bits;             // 2^lane_bits threads work on a sample
   int64_t image;             // of the first pixel of the tile
   uint32_t pixel;            // its number in that image
-  int32_t channels;          // of a pixel
+  uint32_t channels;         // of a pixel
+  uint32_t pixel_bytes;      // of these
+  uint32_t group_channels;   // of its groups
+  int64_t line;              // of the tile
   uint32_t sample_channels;  // channels that share a sample
   int pack;                  // channels of a thread: 1 or 16 bytes
+  bool bias_packs;           // the bias and the rows are accessed so too
 };
 
 inline DeformSplit split_tile(const DeformTile& tile) {
@@ -33,9 +37,13 @@ inline DeformSplit split_tile(const DeformTile& tile) {
   split.total = static_cast<uint32_t>(tile.range.count * g.taps() * g.offset_groups);
   split.image = tile.range.begin / g.out_pixels();
   split.pixel = static_cast<uint32_t>(tile.range.begin % g.out_pixels());
-  split.channels = static_cast<int32_t>(tile.channels);
+  split.channels = static_cast<uint32_t>(tile.channels);
+  split.pixel_bytes = static_cast<uint32_t>(tile.channels * size);
+  split.group_channels = static_cast<uint32_t>(tile.group_channels());
+  split.line = tile.line;
   split.sample_channels = static_cast<uint32_t>(channels);
   split.pack = packed ? static_cast<int>(pack) : 1;
+  split.bias_packs = packed && tile.out_channels % pack == 0 && is_aligned(tile.bias, 16) && is_aligned(tile.rows, 16);
   while (split.lane_bits < 5 && (split.pack << split.lane_bits) < channels) {
     ++split.lane_bits;
   }
@@ -48,11 +56,17 @@ inline DeformSplit split_tile(const DeformTile& tile) {
   return split;
 }
 
-struct PlacedSample {
-  DeformSample<float> at;
-  uint32_t channel;  // the first that reads so
-  int64_t source;    // index of that channel in the image's pixel 0
-  int64_t column;    // index of the tap's first column
+struct alignas(16) PlacedSample {
+  int32_t corner[4];            // as in DeformSample
+  CornerWeights<float> weight;  // without the mask
+  int64_t source;               // index of the first channel that reads so in the image's pixel 0
+  int64_t column;               // index of the tap's first column
+  uint32_t channel;             // that first channel
+  float ly, lx, mask;
+
+  __device__ __forceinline__ DeformSample<float> at() const {
+    return {{corner[0], corner[1], corner[2], corner[3]}, ly, lx, mask};
+  }
 };
 
 __device__ __forceinline__ float load_map(const DeformMap& map, int64_t index, float missing) {
@@ -76,10 +90,16 @@ __device__ __forceinline__ PlacedSample place_sample(const DeformTile& tile, con
                                   static_cast<float>(tap_x * g.dilation_x), load_map(tile.offset, offset + pixels, 0),
                                   load_map(tile.center, center + pixels, 0));
   PlacedSample placed;
-  placed.at = sample_at(y, x, load_map(tile.mask, mask, 1), g.height, g.width);
+  const DeformSample<float> at = sample_at(y, x, load_map(tile.mask, mask, 1), g.height, g.width);
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    placed.corner[i] = at.corner[i];
+  }
+  placed.weight = weights_of(at);
+  placed.ly = at.ly, placed.lx = at.lx, placed.mask = at.mask;
   placed.channel = group * split.sample_channels;
   placed.source = (image - tile.first_image) * g.in_pixels() * tile.channels + placed.channel;
-  placed.column = static_cast<int64_t>(row) * tile.groups * tile.line + tap * (tile.channels / tile.groups);
+  placed.column = static_cast<int64_t>(row) * tile.groups * tile.line + int64_t{tap} * split.group_channels;
   return placed;
 }
 
@@ -95,39 +115,45 @@ __device__ __forceinline__ uint32_t place_samples(const DeformTile& tile, const 
 }
 
 // Index of the column of a sample's channel.
-__device__ __forceinline__ int64_t column_of(const DeformTile& tile, const PlacedSample& sample, uint32_t channel) {
+__device__ __forceinline__ int64_t column_of(const DeformSplit& split, const PlacedSample& sample, uint32_t channel) {
   channel += sample.channel;
-  if (tile.groups == 1) {
+  if (split.group_channels == split.channels) {
     return sample.column + channel;
   }
-  const uint32_t per_group = static_cast<uint32_t>(tile.channels / tile.groups);
-  return sample.column + channel / per_group * tile.line + channel % per_group;
+  return sample.column + channel / split.group_channels * split.line + channel % split.group_channels;
 }
 
-// Where a corner lies from its image's pixel 0.
-__device__ __forceinline__ int64_t corner_offset(const DeformSplit& split, const PlacedSample& sample, int corner) {
-  return static_cast<int64_t>(sample.at.corner[corner]) * split.channels;
+// How far a corner lies from its image's pixel 0, in the unit of `pixel_size`. With unsigned numbers of 32 bits the
+// product and what it is added to are one instruction.
+__device__ __forceinline__ int64_t corner_distance(const PlacedSample& sample, int corner, uint32_t pixel_size) {
+  return static_cast<int64_t>(uint64_t{static_cast<uint32_t>(sample.corner[corner])} * pixel_size);
 }
 
-// f(corner, values) for the four pixels' channels from the sample's `channel` on: zeros outside the map.
-template <class T, int N, class F>
-__device__ __forceinline__ void for_corners(const DeformTile& tile, const DeformSplit& split,
-                                            const PlacedSample& sample, uint32_t channel, const F& f) {
-  const T* image = static_cast<const T*>(tile.source) + sample.source + channel;
-  Pack<T, N> packs[4];  // read before any is used, so that the four are on their way together
+// The four pixels' channels from the sample's `channel` on: zeros outside the map. All are read before any is used, so
+// that they are on their way together.
+template <class T, int N>
+struct Corners {
+  RawPack<T, N> at[4];
+};
+
+template <class T, int N>
+__device__ __forceinline__ Corners<T, N> load_corners(const DeformTile& tile, const DeformSplit& split,
+                                                      const PlacedSample& sample, uint32_t channel) {
+  const T* source = static_cast<const T*>(tile.source) + sample.source + channel;
+  uint32_t pixel_bytes = split.pixel_bytes;
+#if defined(__CUDA_ARCH__)
+  asm volatile("" : "+l"(source), "+r"(pixel_bytes));  // or both are made again for each corner
+#endif
+  Corners<T, N> corners;
   GPU_UNROLL
   for (int i = 0; i < 4; ++i) {
-    packs[i] = Pack<T, N>{};
-    if (sample.at.corner[i] >= 0) {
-      packs[i] = load_pack<N, true>(image + corner_offset(split, sample, i));
+    corners.at[i] = RawPack<T, N>{};
+    if (sample.corner[i] >= 0) {
+      const char* const at = reinterpret_cast<const char*>(source) + corner_distance(sample, i, pixel_bytes);
+      corners.at[i] = load_raw<N>(reinterpret_cast<const T*>(at));
     }
   }
-  GPU_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    float values[N];
-    widen(packs[i], values);
-    f(i, values);
-  }
+  return corners;
 }
 
 // sum += weight * values

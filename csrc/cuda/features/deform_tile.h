@@ -15,14 +15,16 @@ struct DeformTile {
   int64_t channels, groups;
   const void* source;   // dense, channels last
   int64_t first_image;  // whose pixel 0 `source` points at
-  void* columns;        // (range.count, groups, line): (taps, channels / groups), and what fills the line
+  void* columns;        // (range.count, groups, line): (taps, channels / groups), then zeros
   int64_t line;         // a multiple of 8
-  bool ones;            // the line goes on with a one, which meets a bias in the product; then zeros
+  const void* bias;     // (out_channels), or null
+  void* rows;           // (range.count, out_channels): where the product is added to the bias
+  int64_t out_channels;
 
   REFINEDET_HD int64_t group_channels() const { return channels / groups; }
 };
 
-// Writes the tile's columns.
+// Writes the tile's columns, and the bias, where there is one, into all of its rows.
 void deform_columns(const DeformTile& tile, Stream stream);
 
 // What makes numbers whose sums are the same in any order: integers, of 2^-`shift`. Lies on the device.

@@ -9,17 +9,13 @@ namespace {
 constexpr int kThreads = 256;
 
 template <class T>
-__global__ void pack_weights_kernel(DeformWeights shape, const T* weight, const T* bias, T* matrix) {
+__global__ void pack_weights_kernel(DeformWeights shape, const T* weight, T* matrix) {
   const uint32_t taps = static_cast<uint32_t>(shape.taps), channels = static_cast<uint32_t>(shape.channels);
   const uint32_t depth = taps * channels;
   const T* const from = weight + static_cast<int64_t>(blockIdx.x) * depth;
   T* const to = matrix + blockIdx.x * shape.line;
   for (uint32_t i = threadIdx.x; i < shape.line; i += blockDim.x) {
-    if (i < depth) {
-      to[i] = from[shape.channels_last ? i : i % channels * taps + i / channels];
-    } else {
-      to[i] = bias != nullptr && i == depth ? bias[blockIdx.x] : T{};
-    }
+    to[i] = i < depth ? from[shape.channels_last ? i : i % channels * taps + i / channels] : T{};
   }
 }
 
@@ -36,14 +32,13 @@ __global__ void unpack_weights_kernel(DeformWeights shape, const M* matrix, T* w
 
 }  // namespace
 
-void deform_pack_weights(const DeformWeights& shape, const void* weight, const void* bias, void* matrix, DType dtype,
-                         Stream stream) {
+void deform_pack_weights(const DeformWeights& shape, const void* weight, void* matrix, DType dtype, Stream stream) {
   if (shape.outputs * shape.line == 0) {
     return;
   }
   dispatch_single(dtype, [&]<class T>(Tag<T>) {
     launch("deform_pack_weights", pack_weights_kernel<T>, dim3(static_cast<unsigned>(shape.outputs)), dim3(kThreads), 0,
-           stream, shape, static_cast<const T*>(weight), static_cast<const T*>(bias), static_cast<T*>(matrix));
+           stream, shape, static_cast<const T*>(weight), static_cast<T*>(matrix));
   });
 }
 

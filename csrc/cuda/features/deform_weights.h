@@ -7,15 +7,14 @@
 namespace refinedet::cuda {
 
 // (outputs, channels, taps) weights, or (outputs, taps, channels) with `channels_last`; and the matrix (outputs, line)
-// of (taps, channels), then the output's bias where there is one, then zeros.
+// of (taps, channels), then zeros.
 struct DeformWeights {
   int64_t outputs, channels, taps;
   bool channels_last;
   int64_t line;
 };
 
-void deform_pack_weights(const DeformWeights& shape, const void* weight, const void* bias, void* matrix, DType dtype,
-                         Stream stream);
+void deform_pack_weights(const DeformWeights& shape, const void* weight, void* matrix, DType dtype, Stream stream);
 
 // The matrix holds `matrix_dtype`: `dtype` or float32, which is rounded (what is too large becomes infinite).
 void deform_unpack_weights(const DeformWeights& shape, const void* matrix, DType matrix_dtype, void* weight,

@@ -7,15 +7,25 @@
 namespace refinedet::cuda {
 
 template <class T, int N>
+__device__ __forceinline__ void widen(const Words<T, N>& words, float (&out)[N]) {
+  GPU_UNROLL
+  for (int i = 0; i < N; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      out[i] = bits_to_float(static_cast<int32_t>(words.at[i]));
+    } else if constexpr (std::is_same_v<T, BFloat16>) {
+      out[i] = bits_to_float(static_cast<int32_t>(i % 2 == 0 ? words.at[i / 2] << 16 : words.at[i / 2] & 0xffff0000u));
+    } else {
+      out[i] = load(T{static_cast<uint16_t>(words.at[i / 2] >> (16 * (i % 2)))});
+    }
+  }
+}
+
+template <class T, int N>
 __device__ __forceinline__ void widen(const Pack<T, N>& pack, float (&out)[N]) {
   if constexpr (std::is_same_v<T, BFloat16> && N % 2 == 0) {
-    uint32_t words[N / 2];
-    memcpy(words, &pack, sizeof(pack));
-    GPU_UNROLL
-    for (int i = 0; i < N / 2; ++i) {
-      out[2 * i] = bits_to_float(static_cast<int32_t>(words[i] << 16));
-      out[2 * i + 1] = bits_to_float(static_cast<int32_t>(words[i] & 0xffff0000u));
-    }
+    Words<T, N> words;
+    memcpy(&words, &pack, sizeof(pack));
+    widen(words, out);
   } else {
     GPU_UNROLL
     for (int i = 0; i < N; ++i) {

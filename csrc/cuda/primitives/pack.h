@@ -45,6 +45,33 @@ __device__ __forceinline__ void store_pack(T* p, const Pack<T, N>& pack) {
   }
 }
 
+// N elements as they lie in memory, for values that wait in registers: a Pack of half types would be taken apart into
+// its elements there, at the price of putting it together and of waiting for it where it is loaded.
+template <class T, int N>
+struct Words {
+  uint32_t at[N * sizeof(T) / 4];
+};
+template <class T, int N>
+using RawPack = std::conditional_t<N * sizeof(T) == 16, Words<T, N>, Pack<T, N>>;
+
+// N elements of an array that nothing writes while the kernel runs. Packs of 16 bytes are aligned to that.
+template <int N, class T>
+__device__ __forceinline__ RawPack<T, N> load_raw(const T* p) {
+  if constexpr (N * sizeof(T) != 16) {
+    return load_pack<N, false>(p);
+  } else {
+#if defined(__CUDA_ARCH__)
+    const uint4 words = __ldg(reinterpret_cast<const uint4*>(p));
+    return {{words.x, words.y, words.z, words.w}};
+#else
+    const Pack<T, N> pack = load_pack<N, true>(p);
+    RawPack<T, N> raw;
+    memcpy(&raw, &pack, sizeof(raw));
+    return raw;
+#endif
+  }
+}
+
 // A row of four, in one access (two for float64) where `aligned`, which the launcher has asked of every array.
 template <bool aligned, class T>
 __device__ __forceinline__ Pack<T, 4> load_row(const T* p) {

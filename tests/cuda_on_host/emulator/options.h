@@ -19,6 +19,7 @@ struct Options {
   int yield_percent = 0;      // how often a thread gives up its turn at an atomic operation
   int fill = 0xFB;            // the bytes of fresh shared memory
   size_t shared = 227 << 10;  // bytes that a block may have of it, as on a large GPU
+  int capability = 90;        // what kernels' launchers are told
 #if defined(COH_ASAN) || defined(COH_TSAN)
   size_t stack = 256 << 10;  // bytes per CUDA thread
 #else

@@ -22,6 +22,13 @@ class SharedMemory {
   // The array of this key: made by the first thread that asks.
   COH_RUNTIME void* array(Scheduler& block, const void* key, size_t size, size_t align);
   COH_RUNTIME void* dynamic() const { return dynamic_; }
+  COH_RUNTIME bool holds(const void* p, size_t bytes) const {
+    const char* const begin = static_cast<const char*>(p);
+    const auto in = [=](const char* memory, size_t size) {
+      return memory != nullptr && begin >= memory && begin + bytes <= memory + size;
+    };
+    return in(arena_, used_) || in(dynamic_, dynamic_size_);
+  }
 
  private:
   static constexpr int kArrays = 64;

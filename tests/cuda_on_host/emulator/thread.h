@@ -22,6 +22,8 @@ enum class Op : uint8_t {
   reduce_and,
   reduce_or,
   reduce_xor,
+  multiply_fragments,
+  load_matrices,
   sync_block,
   count_block,
   and_block,
@@ -29,14 +31,29 @@ enum class Op : uint8_t {
 };
 
 inline const char* name_of(Op op) {
-  static const char* const names[] = {
-      "nothing",           "__syncwarp",        "__shfl_sync",       "__ballot/any/all_sync", "__match_any_sync",
-      "__reduce_add_sync", "__reduce_min_sync", "__reduce_max_sync", "__reduce_min_sync",     "__reduce_max_sync",
-      "__reduce_and_sync", "__reduce_or_sync",  "__reduce_xor_sync", "__syncthreads",         "__syncthreads_count",
-      "__syncthreads_and", "__syncthreads_or"};
+  static const char* const names[] = {"nothing",
+                                      "__syncwarp",
+                                      "__shfl_sync",
+                                      "__ballot/any/all_sync",
+                                      "__match_any_sync",
+                                      "__reduce_add_sync",
+                                      "__reduce_min_sync",
+                                      "__reduce_max_sync",
+                                      "__reduce_min_sync",
+                                      "__reduce_max_sync",
+                                      "__reduce_and_sync",
+                                      "__reduce_or_sync",
+                                      "__reduce_xor_sync",
+                                      "mma.sync",
+                                      "ldmatrix.sync",
+                                      "__syncthreads",
+                                      "__syncthreads_count",
+                                      "__syncthreads_and",
+                                      "__syncthreads_or"};
   return names[static_cast<int>(op)];
 }
 
+inline bool needs_whole_warp(Op op) { return op == Op::multiply_fragments || op == Op::load_matrices; }
 inline bool is_barrier(Op op) { return op >= Op::sync_block; }
 
 // A call in a kernel file.
@@ -44,6 +61,9 @@ struct Place {
   const char* file;
   int line;
 };
+
+// What the lanes of a warp do together: each brings something of its own.
+using WarpFunction = void (*)(void* const* lanes);
 
 enum class State : uint8_t { fresh, ready, running, waiting, returned };
 
@@ -59,6 +79,7 @@ struct Thread {
   // What it brings to a warp operation, and what it gets.
   uint64_t value, result;
   int argument;
+  WarpFunction function;
   char* sync;
 
   unsigned lane() const { return number % 32; }

@@ -26,6 +26,7 @@ class Warp {
     char* sync;
   };
   COH_RUNTIME void finish(Scheduler& block, int k, const Thread* last);
+  COH_RUNTIME void run_function(Scheduler& block, const Meeting& m);
   COH_RUNTIME uint64_t combine(const Meeting& m) const;
   COH_RUNTIME uint64_t result_for(const Meeting& m, const Thread& t, uint64_t combined) const;
 
@@ -147,9 +148,25 @@ inline uint64_t Warp::result_for(const Meeting& m, const Thread& t, uint64_t com
   return equal;
 }
 
+// Also where lanes have returned: that is an error of the kernel's.
+inline void Warp::run_function(Scheduler& block, const Meeting& m) {
+  void* brought[32];
+  for (int lane = 0; lane < 32; ++lane) {
+    if ((m.arrived >> lane & 1) == 0) {
+      block.fail("%s in block (%u,%u,%u): lane %d of a warp takes no part in it", name_of(m.op), blockIdx.x, blockIdx.y,
+                 blockIdx.z, lane);
+    }
+    brought[lane] = reinterpret_cast<void*>(lanes_[lane].value);
+  }
+  lanes_[0].function(brought);
+}
+
 inline void Warp::finish(Scheduler& block, int k, const Thread* last) {
   const Meeting m = pending_[k];
   pending_[k] = pending_[--meetings_];
+  if (needs_whole_warp(m.op)) {
+    run_function(block, m);
+  }
   const uint64_t combined = combine(m);
   for (int lane = 0; lane < 32; ++lane) {
     if ((m.arrived >> lane & 1) != 0) {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "barrier.h"
+#include "copies.h"
 #include "report.h"
 #include "shared_memory.h"
 #include "warp.h"
@@ -33,6 +34,11 @@ class Worker {
   // What the running CUDA thread calls.
   COH_RUNTIME uint64_t barrier(Op op, bool predicate, Place place);
   COH_RUNTIME uint64_t warp_operation(Op op, unsigned mask, uint64_t value, int argument, Place place);
+  // All lanes of the warp meet, and then what they brought is handed to `function`.
+  COH_RUNTIME void together(Op op, WarpFunction function, void* mine, Place place);
+  COH_RUNTIME Copies& copies() { return copies_[block_.current()->number]; }
+  // Stops where `p` is not `bytes` of shared memory, aligned to as many.
+  COH_RUNTIME void expect_shared(const void* p, size_t bytes, const char* what, Place place);
   COH_RUNTIME void* shared_array(const void* key, size_t size, size_t align) {
     return shared_.array(block_, key, size, align);
   }
@@ -52,6 +58,7 @@ class Worker {
   Barrier barrier_;
   Warp warps_[kWarps];
   SharedMemory shared_;
+  Copies copies_[Scheduler::kMost];
   const Job* job_ = nullptr;
   std::unique_ptr<char[]> syncs_;  // only their addresses count
   char all_begin_ = 0, all_returned_ = 0;
@@ -112,6 +119,9 @@ inline void Worker::run_block(const Job& job, uint64_t number) {
     char* const syncs = syncs_.get() + Barrier::kSyncBytes + first / 32 * Warp::kSyncBytes;
     warps_[first / 32].begin(block_.thread(first), block_.count() - first, syncs);
   }
+  for (unsigned i = 0; i < block_.count(); ++i) {
+    copies_[i].begin();
+  }
   release(&all_begin_);
   block_.run();
   if (!block_.failed() && block_.returned() != block_.count()) {
@@ -146,6 +156,22 @@ inline uint64_t Worker::warp_operation(Op op, unsigned mask, uint64_t value, int
   t->value = value;
   t->argument = argument;
   return warps_[t->number / 32].arrive(block_, t);
+}
+
+inline void Worker::together(Op op, WarpFunction function, void* mine, Place place) {
+  const Unseen unseen;
+  Thread* const t = arrive(op, ~0u, place);
+  t->value = reinterpret_cast<uintptr_t>(mine);
+  t->function = function;
+  warps_[t->number / 32].arrive(block_, t);
+}
+
+inline void Worker::expect_shared(const void* p, size_t bytes, const char* what, Place place) {
+  const Unseen unseen;
+  if (!shared_.holds(p, bytes) || reinterpret_cast<uintptr_t>(p) % bytes != 0) {
+    block_.fail("%s at %s:%d in %s: an address that is not in shared memory or not aligned to %zu bytes", what,
+                place.file, place.line, block_.where(block_.current()), bytes);
+  }
 }
 
 inline void Worker::stop(const char* message, Place place) {

@@ -47,16 +47,14 @@ CUDA_CASE(deform_weights) {
     for (const bool channels_last : {false, true}) {
       constexpr int64_t kOutputs = 5, kChannels = 70, kTaps = 6, kLine = 424;
       Random random(7);
-      const Array<T> weight = random.array<T>(kOutputs * kChannels * kTaps, -1, 1),
-                     bias = random.array<T>(kOutputs, -1, 1);
+      const Array<T> weight = random.array<T>(kOutputs * kChannels * kTaps, -1, 1);
       Array<T> matrix(kOutputs * kLine), expected(kOutputs * kLine), back(weight.size()), rounded(weight.size());
       for (int64_t i = 0; i < matrix.size(); ++i) {
         const int64_t o = i / kLine, column = i % kLine, k = column / kChannels, c = column % kChannels;
-        expected[i] = k == kTaps ? (c == 0 ? bias[o] : T{})
-                                 : weight[(o * kTaps * kChannels) + (channels_last ? column : c * kTaps + k)];
+        expected[i] = k == kTaps ? T{} : weight[(o * kTaps * kChannels) + (channels_last ? column : c * kTaps + k)];
       }
       const cuda::DeformWeights shape{kOutputs, kChannels, kTaps, channels_last, kLine};
-      cuda::deform_pack_weights(shape, weight.data(), bias.data(), matrix.data(), kDType<T>, nullptr);
+      cuda::deform_pack_weights(shape, weight.data(), matrix.data(), kDType<T>, nullptr);
       expect_close("deform_pack_weights", matrix, expected);
       cuda::deform_unpack_weights(shape, matrix.data(), kDType<T>, back.data(), kDType<T>, nullptr);
       expect_close("deform_unpack_weights", back, weight);
@@ -76,6 +74,6 @@ CUDA_CASE(deform_weights) {
 CUDA_CASE(deform_layouts_empty) {
   cuda::planes_to_rows({8, 9, {0, 0}}, nullptr, nullptr, DType::f32, nullptr);
   cuda::rows_to_planes({0, 9, {0, 9}}, nullptr, DType::f32, nullptr, DType::bf16, nullptr);
-  cuda::deform_pack_weights({0, 8, 1, false, 8}, nullptr, nullptr, nullptr, DType::f32, nullptr);
+  cuda::deform_pack_weights({0, 8, 1, false, 8}, nullptr, nullptr, DType::f32, nullptr);
   cuda::deform_unpack_weights({0, 8, 1, false, 8}, nullptr, DType::f32, nullptr, DType::f32, nullptr);
 }

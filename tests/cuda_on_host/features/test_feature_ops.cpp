@@ -143,6 +143,20 @@ void check_deform(const DeformCase& c) {
   }
 }
 
+// Scratch memory of a forward call on 16 channels, 9 taps and 8 outputs.
+int64_t deform_bytes(bool weight_channels_last, const void* bias, int64_t channels = 16) {
+  const DeformAlignShape shape{.geometry = {5, 6, 5, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+                               .dtype = DType::bf16,
+                               .batch = 2,
+                               .channels = channels,
+                               .out_channels = 8,
+                               .groups = 1,
+                               .channels_last = true,
+                               .weight_channels_last = weight_channels_last};
+  const DeformMap none{nullptr, DType::f32};
+  return cuda::deform_align_workspace({shape, nullptr, nullptr, bias, none, none, none, nullptr});
+}
+
 struct DeconvCase {
   int64_t batch, in_channels, channels, height, width, crop_y, crop_x;
   bool channels_last, taps_inner, relu;
@@ -182,7 +196,7 @@ void check_deconv(const DeconvCase& c) {
                      .out = out.cpu.data()};
   cpu::deconv_sum(args, one_thread(), loops());
   args.out = out.gpu.data();
-  const Array<char> workspace(cuda::deconv_sum_workspace(args));
+  const Array<char> workspace(cuda::deconv_sum_workspace(args, loops()));
   cuda::deconv_sum(args, workspace.data(), nullptr, loops());
   out.check("deconv_sum", kClose<T>);
 
@@ -216,6 +230,17 @@ CUDA_CASE(deform_align_whole) {
   for (const DeformCase& c : kDeformCases) {
     for_dtypes([&]<class T>(Tag<T>) { check_deform<T>(c); });
   }
+}
+
+CUDA_CASE(deform_align_packs_weights_only_where_it_must) {
+  const int64_t columns = 2 * 30 * 9 * 16 * 2, packed = 8 * 9 * 16 * 2;  // bytes
+  const auto rounded = [](int64_t bytes) { return round_up(bytes, 256); };
+  const float bias = 0;
+  for (const void* some : {static_cast<const void*>(nullptr), static_cast<const void*>(&bias)}) {
+    expect(deform_bytes(true, some) == rounded(columns), "channels-last weights are multiplied as they lie");
+    expect(deform_bytes(false, some) == rounded(columns) + rounded(packed), "others are put into order");
+  }
+  expect(deform_bytes(true, &bias, 5) > rounded(2 * 30 * 48 * 2), "and so are rows that end beside 16 bytes");
 }
 
 CUDA_CASE(deconv_sum_whole) {

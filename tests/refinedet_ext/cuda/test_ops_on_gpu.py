@@ -25,11 +25,11 @@ def capturable_call(request):
 
 @pytest.fixture
 def full_float32() -> Iterator[None]:
-    """Matrix products in float32, not TF32."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    """Matrix products and convolutions in float32, not TF32."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     yield
-    torch.backends.cuda.matmul.allow_tf32 = before
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 pytestmark = pytest.mark.usefixtures("full_float32")

@@ -25,6 +25,7 @@ SHAPES = [
     (3, 16, 3, 2, 9, 0, 1),
     (1, 64, 48, 10, 10, 0, 0),
     (2, 33, 64, 19, 17, 1, 1),
+    (2, 40, 24, 4, 10, 1, 0),  # tensor cores take it in either layout, of all above at most channels-last
     (2, 24, 150, 17, 21, 1, 0),  # large planes: tiles of some channels, the last of fewer
 ]
 
@@ -44,8 +45,8 @@ def make(shape, rng, *, dtype=torch.float32, layout="contiguous", bias=True):
 
 
 def tolerance(dtype, channels):
-    # a sum of `channels` products in another order; half types: that sum in float32, or rounded once to the half type
-    # by torch's product before bias and lateral are added, where the reference rounds three times
+    # a sum of `channels` products in another order; half types: that sum in float32 (as on tensor cores), or rounded
+    # once to the half type by torch's product before bias and lateral are added, where the reference rounds three times
     eps = {torch.float32: 2e-6, torch.float64: 1e-14, torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
     return {"rtol": eps, "atol": eps * max(1.0, math.sqrt(channels))}
 
@@ -65,6 +66,15 @@ def test_agrees_with_reference(rng, shape, dtype, layout, activation):
         torch.testing.assert_close(got, expected, **tolerance(dtype, shape[1]))
         for now, then in zip(tensors, before, strict=True):
             assert then is None or torch.equal(now, then), "an input was changed"
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8, 3, 5, 0, 0), (2, 5, 7, 4, 6, 1, 0), (1, 64, 48, 10, 10, 0, 1)])
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d)[6:])
+def test_weight_in_channels_last(rng, shape, dtype):
+    tensors = make(shape, rng, dtype=dtype, layout="channels_last")
+    tensors[1] = tensors[1].contiguous(memory_format=torch.channels_last)
+    expected = rx.reference.deconv_sum(*[t.double() for t in tensors]).to(dtype)
+    torch.testing.assert_close(rx.deconv_sum(*tensors), expected, **tolerance(dtype, shape[1]))
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:])
