@@ -83,6 +83,7 @@ setup(
     + find_packages("python", include=["refinedet", "refinedet.*"]),
     package_dir={"refinedet": "python/refinedet"},
     # Not the libraries: build_ext puts those of this build in place, while the folder may hold an editable install's.
+    include_package_data=False,  # only what is listed here
     package_data={"refinedet_ext": ["py.typed"], "refinedet": ["configs/**/*.yaml", "py.typed"]},
     ext_modules=[Extension("refinedet_ext._numpy_ops", sources=[])],
     cmdclass={"build_ext": CMakeBuild},

@@ -17,6 +17,7 @@
 #include "emulator/launch.h"
 
 #define GPU_UNROLL
+#define GPU_UNROLL_BY(n)
 #define GPU_SHARED(T, name, ...)                                            \
   static const char name##_key = 0;                                         \
   using name##_type = T __VA_ARGS__;                                        \
@@ -43,5 +44,7 @@ void launch(const char*, void (*kernel)(P...), dim3 grid, dim3 block, size_t sha
 inline int multiprocessors() { return 3; }  // odd, so that work is dealt out unevenly
 inline int compute_capability() { return coh::options().capability; }
 inline int shared_memory_of_multiprocessor() { return 228 << 10; }
+
+inline int64_t shared_memory_limit() { return static_cast<int64_t>(coh::options().shared); }
 
 }  // namespace refinedet::cuda

@@ -77,7 +77,7 @@ BY_HAND = [
         "a chunk too few waited for",
     ),
     ("features/deconv_product.cu", "chunks >= Tile::kStages &&", "", "chunks kept that are fewer than stages"),
-    ("features/deconv_product.cu", "loading.new_row || !call", "!call", "the next row's input not loaded"),
+    ("features/deconv_product.cu", "column == 0 || load_tile", "load_tile", "the next row's input not loaded"),
     ("features/deconv_places.h", "(2 * x + 1 < out_width ? kRight : 0)", "kRight", "the right taps are not cropped"),
     ("features/deconv_places.h", "(2 * y + 1 < out_height ? kBelow : 0)", "kBelow", "the lower taps are not cropped"),
     ("boxes/map_rows.h", "= aligned ? map_rows_kernel", "= true ? map_rows_kernel", "alignment of the rows unasked"),
@@ -90,7 +90,7 @@ HARMLESS: dict[tuple[str, str], str] = {
         "nms/batched_nms.cu",
         "for (slot_bits = 1;",
     ): "the hash table is larger than it need be",
-    ("features/deconv_product.cu", "if (loading.left > 0)"): "chunks come in that nobody multiplies",
+    ("features/deconv_product.cu", "if (load_tile < last)"): "chunks come in that nobody multiplies",
     ("features/deconv_product.cu", "if (large >= multiprocessors())"): "large tiles are only slow for small maps",
 }
 

@@ -1,5 +1,6 @@
 // Floor: 48 bytes a row in float32 with anchors of its own, 32 with shared ones (they stay in the L2); about 60
-// operations, far below the memory's time.
+// operations, far below the memory's time. B=32, A=6375: 9.8 MB, 2.0 us; A=16320: 25 MB, 5.2 us. Expected on an H200
+// (4.8 TB/s, 132 processors, 2 us a launch): 4 and 7 us; backward, 80 bytes a row, 6 and 11.
 #include "map_rows.h"
 #include "ops/decode_boxes.h"
 

@@ -1,5 +1,7 @@
 // Floor: 64 bytes a row in float32 (48 with shared anchors), 112 backward; with `kept` 16 bytes for each row that is
-// zero, and that much for each that is kept. About 120 operations a row, below the memory's time.
+// zero, and that much for each that is kept. About 120 operations a row, below the memory's time. B=32, A=6375: 13 MB,
+// 2.7 us, backward 23 MB, 4.8 us; 400 kept an image: 3.3 MB of zeros, 0.7 us. Expected on an H200: 5 us, backward 7;
+// with `kept` a launch more and 5 us.
 #include "map_rows.h"
 #include "ops/decode_cascade.h"
 

@@ -1,5 +1,6 @@
 // Floor: 48 bytes a row in float32 with anchors of its own, 32 with shared ones; about 80 operations, two logarithms
-// and six divisions among them: still below the memory's time.
+// and six divisions among them: still below the memory's time. B=32, A=6375: 9.8 MB, 2.0 us; A=16320: 25 MB, 5.2 us.
+// Expected on an H200: 4 and 7 us; backward, 80 bytes a row, 6 and 11.
 #include "map_rows.h"
 #include "ops/encode_boxes.h"
 

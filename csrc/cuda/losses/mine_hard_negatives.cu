@@ -1,11 +1,13 @@
 // Floor, at B=32 and A=16320 in float32: 8 bytes of label and 4 of loss an anchor read, one written: 6.8 MB, 1.6 us.
 // That is less than a launch takes, so that it is one launch, a block per image, for as long as the ranks of an image
-// fit into its shared memory: 212 KB through one multiprocessor are 2 us, a histogram of 16,320 ranks and the search
-// for its digit 2 us, and the two further digits, of the few that are left, half of that each.
+// fit into its shared memory (32,768 in float32 where the GPU has as much, 22,784 on sm_86 and sm_89): 212 KB through
+// one multiprocessor are 2 us, a histogram of 16,320 ranks and the search for its digit 2 us, and the two further
+// digits, of the few that are left, half of that each. Expected: 8 us.
 //
 // Beyond that a block per kChunk anchors, the ranks in memory, and a launch per digit, since all blocks must have
 // counted before the next digit is known; each block reads that off the image's histogram itself. At A=1,000,000: 13
-// bytes an anchor once, 4 written and 4 read per digit and to choose, 33 MB or 8 us, in 6 launches.
+// bytes an anchor once, 4 written and 4 read per digit and to choose, 33 MB or 8 us, in 6 launches of 2 us. Expected:
+// 20 us.
 #include "core/hard_negatives.h"
 #include "cuda/primitives/block.h"
 #include "cuda/primitives/workspace.h"
@@ -140,7 +142,8 @@ __device__ void choose(const R* ranks, int64_t count, const Cut<R>& cut, unsigne
 }
 
 // ---------------------------------------------------------------- the kernels
-constexpr int64_t kSharedRanks = 128 << 10;  // bytes
+constexpr int64_t kSharedRanks = 128 << 10;  // bytes of ranks in shared memory, where the GPU has as much
+constexpr int64_t kOtherShared = int64_t{sizeof(Histogram)} + 1024;  // what mine_image_kernel has of it besides
 constexpr int64_t kChunk = 4 * kCutThreads;
 
 // f(i, rank) for the anchors [begin, end) of an image, by the whole block; what this thread has seen of them. The rank
@@ -358,13 +361,13 @@ void mine_large_images(const MineHardNegativesArgs& args, void* workspace, Strea
 }
 
 template <class R>
-size_t rank_bytes(const MineHardNegativesArgs& args) {
-  return static_cast<size_t>(args.anchor_count) * sizeof(R);
+int64_t rank_bytes(const MineHardNegativesArgs& args) {
+  return args.anchor_count * int64_t{sizeof(R)};
 }
 
 template <class R>
 bool fits_shared(const MineHardNegativesArgs& args) {
-  return rank_bytes<R>(args) <= static_cast<size_t>(kSharedRanks);
+  return rank_bytes<R>(args) <= min2(kSharedRanks, shared_memory_limit() - kOtherShared);
 }
 
 }  // namespace
@@ -388,7 +391,7 @@ void mine_hard_negatives(const MineHardNegativesArgs& args, void* workspace, Str
     using R = LossRank<Accumulate<T>>;
     if (fits_shared<R>(args)) {
       launch("mine_hard_negatives", mine_image_kernel<T>, dim3(static_cast<unsigned>(args.batch)), dim3(kCutThreads),
-             rank_bytes<R>(args), stream, args);
+             static_cast<size_t>(rank_bytes<R>(args)), stream, args);
     } else {
       mine_large_images<T, R>(args, workspace, stream);
     }

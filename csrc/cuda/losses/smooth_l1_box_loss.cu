@@ -2,7 +2,8 @@
 // have a box: less than a launch takes. Backward, 16 bytes an anchor written besides.
 //
 // Forward a block per image, which needs no second launch for the sum; backward the zeros go by the memory's own fill,
-// then a thread per anchor.
+// then a thread per anchor. Expected on an H200: forward 12 reads one after the other in each thread, 8 us and the
+// launch; backward 3.3 MB of zeros and 1.6 MB of index, 6 us in two launches.
 #include "core/smooth_l1.h"
 #include "cuda/primitives/block.h"
 #include "ops/smooth_l1_box_loss.h"

@@ -2,6 +2,7 @@
 // is 0.05 us an image: the launch and two trips to the memory are the time. So a block does a whole image of up to
 // 16,384 anchors by itself, all its loads in flight at once. Larger images are cut into chunks, with a launch before
 // that counts what each keeps; the second adds up the counts before its chunk by itself and finds the logits in the L2.
+// Expected on an H200, B=32: 4 us for 6,375 anchors, 6 for 16,320 (260 KB through a processor); the mask 4 and 5.
 #include "core/softmax.h"
 #include "core/threshold.h"
 #include "cuda/primitives/block.h"

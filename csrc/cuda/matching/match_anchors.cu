@@ -6,6 +6,8 @@
 //
 // A million anchors with 2,000 objects: 2e9 tests of boxes against boxes would be 10 ms, tests of 32 anchors at a time
 // are 0.1 ms.
+//
+// Expected on an H200, B=32: A=16320 with shared anchors 2 + 10 us, with forced matches 6 to 15 more; A=6375 2 + 5.
 #include "core/matching.h"
 #include "cuda/primitives/pack.h"
 #include "force_match.h"

@@ -122,8 +122,11 @@ struct BoxSource {
 // Room for the candidates of each image. There may be more than fit; then the image's list is of no use.
 struct CandidateList {
   uint64_t* keys;    // (images, room), in any order; null: not wanted
-  uint32_t* counts;  // (images,)
+  uint32_t* counts;  // (images,), 0 at first
   uint32_t room;
+  // Where there are more: of the list's new entries, and of the blocks that have made theirs. (images,), 0 at first.
+  uint32_t *chosen, *done;
+  size_t zero_bytes;  // from `counts` on
 };
 
 }  // namespace refinedet::cuda

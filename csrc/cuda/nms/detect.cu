@@ -3,7 +3,9 @@
 // the GPU; launches and memory latency are the time. So there are two kernels. The first looks through 128 anchors per
 // block, which spreads an image over 50 to 128 blocks, and takes a warp for a surviving anchor's class logits, which
 // lie side by side; most survivors are done with after one look at these (reach_of). It writes only candidates, 8 bytes
-// each. The second (suppress_images.cu) decodes the boxes of the best of them.
+// each. The second (suppress_images.cu) decodes the boxes of the best of them. Expected on an H200: zeros 2, scan 6,
+// suppression 17 us, 25 in all; B=32 of 16,320 anchors, 1,000 survivors each, of 200 instructions a warp: 10 for the
+// scan, 30 in all.
 #include "cuda/primitives/block.h"
 #include "cuda/primitives/pack.h"
 #include "ops/detect.h"
@@ -134,7 +136,7 @@ struct Plan {
       softmax = memory.take<SoftmaxRow>(args.batch * args.anchors);
     }
     if (!in_blocks) {
-      groups = memory.take<char>(suppress_classes_workspace(args.batch, args.anchors, args.classes));
+      groups = memory.take<char>(suppress_classes_workspace(args.batch, args.anchors, args.classes, args.settings));
     }
     bytes = memory.bytes();
   }
@@ -181,14 +183,14 @@ void run(const DetectArgs& args, void* workspace, Stream stream) {
                      plan.list,
                      plan.softmax};
   if (plan.in_blocks) {
-    fill_zero(plan.list.counts, static_cast<size_t>(args.batch) * sizeof(uint32_t), stream);
+    fill_zero(plan.list.counts, plan.list.zero_bytes, stream);
   }
   launch("detect", scan_anchors_kernel<T>, dim3(static_cast<unsigned>(args.batch * scan.blocks)), dim3(kThreads), 0,
          stream, scan);
   if (plan.in_blocks) {
     suppress_images("detect", job, plan.list, stream);
   } else {
-    suppress_classes("detect", job, plan.groups, stream);
+    suppress_classes("detect", job, args.settings, plan.groups, stream);
   }
 }
 

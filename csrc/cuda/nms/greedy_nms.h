@@ -18,7 +18,15 @@ inline constexpr int kNmsThreads = 512;  // of a block that calls greedy_nms
 struct alignas(16) NmsBox {
   Box<float> box;
   float share;
-  int32_t item;
+  uint64_t item;
+};
+
+// A list of them, as continue_nms takes one.
+struct NmsBoxes {
+  NmsBox* rows;
+
+  __device__ __forceinline__ NmsBox at(int row) const { return rows[row]; }
+  __device__ __forceinline__ void put(int row, const NmsBox& box) const { rows[row] = box; }
 };
 
 __device__ __forceinline__ bool suppresses(const NmsBox& a, const NmsBox& b, const IouTest<float>& test) {
@@ -53,10 +61,11 @@ __device__ __forceinline__ unsigned settle_warp(bool alive, unsigned overlaps) {
 // For a whole block of kNmsThreads. `list` has n boxes, sorted from the best on; rows [0, kept) are already the kept
 // ones among rows [0, first), and those that follow have been tested against them: `alive_at(row)` says which are left.
 // Moves those kept of these to the rows from `kept` on (the other rows mean nothing after that), and returns the new
-// number. The block may read the list at once.
-template <class Alive>
-__device__ __forceinline__ int continue_nms(NmsBox* list, int first, int n, int kept, const IouTest<float>& test,
-                                            const Alive& alive_at) {
+// number. Goes no further where `limit` are kept, of which there may be a few more. The block may read the list at
+// once.
+template <class List, class Alive>
+__device__ __forceinline__ int continue_nms(const List& list, int first, int n, int kept, int limit,
+                                            const IouTest<float>& test, const Alive& alive_at) {
   GPU_SHARED(NmsBox, survivors, [kNmsThreads]);
   GPU_SHARED(NmsBox, recent, [kNmsThreads]);  // the first ones kept by this call
   GPU_SHARED(int, ends, [kNmsThreads / kWarp]);
@@ -64,19 +73,19 @@ __device__ __forceinline__ int continue_nms(NmsBox* list, int first, int n, int 
   const int known = kept;
   const auto survives = [&](const NmsBox& own, int begin, int end) {
     for (int k = begin; k < end; ++k) {
-      const NmsBox& other = k - known < kNmsThreads ? recent[k - known] : list[k];
+      const NmsBox other = k - known < kNmsThreads ? recent[k - known] : list.at(k);
       if (suppresses(own, other, test)) {
         return false;
       }
     }
     return true;
   };
-  for (; first < n; first += kNmsThreads) {
+  for (; first < n && kept < limit; first += kNmsThreads) {
     const int row = first + thread;
     NmsBox own{};
     bool alive = row < n && alive_at(row);
     if (alive) {
-      own = list[row];
+      own = list.at(row);
       alive = survives(own, known, kept);
     }
     int total = 0;
@@ -96,7 +105,7 @@ __device__ __forceinline__ int continue_nms(NmsBox* list, int first, int n, int 
         const unsigned chosen = settle_warp(alive, overlaps);
         if ((chosen >> lane & 1u) != 0) {
           const int k = kept + __popc(chosen & lanes_below());  // at most its row in the list, which is read by now
-          list[k] = own;
+          list.put(k, own);
           if (k - known < kNmsThreads) {
             recent[k - known] = own;
           }
@@ -117,8 +126,8 @@ __device__ __forceinline__ int continue_nms(NmsBox* list, int first, int n, int 
 }
 
 // As continue_nms, from the start.
-__device__ __forceinline__ int greedy_nms(NmsBox* list, int n, const IouTest<float>& test) {
-  return continue_nms(list, 0, n, 0, test, [](int) { return true; });
+__device__ __forceinline__ int greedy_nms(const NmsBoxes& list, int n, const IouTest<float>& test) {
+  return continue_nms(list, 0, n, 0, n, test, [](int) { return true; });
 }
 
 }  // namespace refinedet::cuda

@@ -2,6 +2,8 @@
 // classes of 6,375 anchors 0.5 MB. Of the candidates (1,000 to 10,000 among a million scores) 8 bytes each are written.
 // A block looks through 4,096 scores, enough loads in flight to keep the memory busy and 40 blocks or more per image to
 // share it; it gathers its candidates in shared memory and asks once for room in the image's list.
+// Expected on an H200: zeros 2, scan 5, suppression 17 us, 24 in all for one image; 8 of 16,320 anchors and 80 classes:
+// 42 MB, 11 us for the scan, 30 in all.
 #include "cuda/primitives/pack.h"
 #include "ops/multiclass_nms.h"
 #include "suppression.h"
@@ -91,7 +93,7 @@ void scan_scores(const MulticlassNmsArgs& args, const Suppression& job, const Ca
                  job.scores.threshold,
                  job.scores.keys};
   table.blocks = static_cast<uint32_t>(divide_up(int64_t{table.span} + kPack<T> - 1, kScores));
-  fill_zero(list.counts, static_cast<size_t>(args.images) * sizeof(uint32_t), stream);
+  fill_zero(list.counts, list.zero_bytes, stream);
   launch("multiclass_nms", scan_scores_kernel<T>, dim3(static_cast<unsigned>(args.images * table.blocks)),
          dim3(kThreads), 0, stream, table, list);
 }
@@ -107,7 +109,7 @@ int64_t multiclass_nms_workspace(const MulticlassNmsArgs& args) {
     return 0;
   }
   if (!fits_blocks(args.anchors, args.classes, args.settings)) {
-    return suppress_classes_workspace(args.images, args.anchors, args.classes);
+    return suppress_classes_workspace(args.images, args.anchors, args.classes, args.settings);
   }
   Workspace memory;
   take_list(memory, args.images, args.anchors, args.classes);
@@ -134,7 +136,7 @@ void multiclass_nms(const MulticlassNmsArgs& args, void* workspace, Stream strea
   job.labels = args.out_labels;
   job.counts = args.out_counts;
   if (!fits_blocks(args.anchors, args.classes, args.settings)) {
-    return suppress_classes("multiclass_nms", job, workspace, stream);
+    return suppress_classes("multiclass_nms", job, args.settings, workspace, stream);
   }
   Workspace memory(workspace);
   const CandidateList list = take_list(memory, args.images, args.anchors, args.classes);

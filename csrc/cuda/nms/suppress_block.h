@@ -1,4 +1,8 @@
 // Suppression by one block of at most as many candidates as it has threads, of any number of classes, in shared memory.
+//
+// 400 candidates of 20 classes: two sorts of 45 steps (3 of ten need a barrier), 2 us each; boxes, one read from memory
+// each, 1 us; 13 turns of a warp, 0.2 us each. The soft methods take a pick after the other, 0.3 us each in a warp,
+// whose classes stand side by side, and 0.6 in the block.
 #pragma once
 
 #include "candidates.h"

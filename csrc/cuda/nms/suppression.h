@@ -52,13 +52,15 @@ struct Suppression {
 // Whether suppress_images does it.
 bool fits_blocks(int64_t anchors, int64_t classes, const SuppressionSettings& settings);
 
-// The candidates that it is given in a list; it goes through the table itself where there are more than there is room.
+// The candidates that it is given in a list; its blocks go through the table where there are more than there is room.
 CandidateList take_list(Workspace& memory, int64_t images, int64_t anchors, int64_t classes);
 
 void suppress_images(const char* name, const Suppression& job, const CandidateList& list, Stream stream);
 
-int64_t suppress_classes_workspace(int64_t images, int64_t anchors, int64_t classes);
-void suppress_classes(const char* name, const Suppression& job, void* workspace, Stream stream);
+int64_t suppress_classes_workspace(int64_t images, int64_t anchors, int64_t classes,
+                                   const SuppressionSettings& settings);
+void suppress_classes(const char* name, const Suppression& job, const SuppressionSettings& settings, void* workspace,
+                      Stream stream);
 
 // For calls without anything to detect: zeros.
 void write_nothing(const SuppressionSettings& settings, int64_t images, const AnyOutput& boxes, const AnyOutput& scores,

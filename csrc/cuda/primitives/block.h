@@ -1,4 +1,5 @@
-// Sums over the threads of a block. All of its threads call these, blockDim.x is a multiple of 32 and at most 1024.
+// What the threads of a block find together. All of its threads call these, blockDim.x is a multiple of 32 and at most
+// 1024.
 #pragma once
 
 #include "device.h"
@@ -55,6 +56,21 @@ __device__ __forceinline__ T block_sum(T v) {
   T total;
   block_exclusive_scan(v, &total);
   return total;
+}
+
+// Whether this block is the last of `blocks` that gets here, which then sees what the others wrote before. `done` is 0
+// at first.
+template <class T>
+__device__ __forceinline__ bool is_last_block(T* done, T blocks) {
+  GPU_SHARED(bool, last, [1]);
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last[0] = atomicAdd(done, T(1)) == blocks - 1;
+  }
+  __syncthreads();
+  __threadfence();
+  return last[0];
 }
 
 }  // namespace refinedet::cuda

@@ -1,5 +1,8 @@
 // The only file with CUB, which stands for the sort of many pairs. It takes no part in the tests that run kernels on
 // the CPU; tests/cuda_on_host/sort_on_host.cpp stands for it there.
+//
+// A pass of 8 bits reads and writes 12 bytes a pair; 200,000 pairs by 32 bits, four passes, are 19 MB, 4 us: the six
+// launches and more are the time, 20 to 25 us expected on an H200.
 #include <cub/device/device_radix_sort.cuh>
 
 #include "device.h"

@@ -7,17 +7,15 @@
 // the radix sort, so from there on that is taken.
 #include <stdexcept>
 
-#include "block.h"
 #include "sort.h"
+#include "sorted_tiles.h"
 
 namespace refinedet::cuda {
 namespace {
 
 constexpr int64_t kFew = 32768;  // pairs up to which tiles are faster than the radix sort
-constexpr int kPlaceBits = 11;
-constexpr int kTile = 1 << kPlaceBits;  // pairs
+constexpr int kPlaceBits = kTileBits;
 constexpr int kMergeThreads = 256;
-constexpr int kMergeLanes = 8;  // threads that share the look-ups of a pair
 
 struct Pairs {
   const uint64_t* keys_in;
@@ -43,23 +41,7 @@ __global__ void sort_tiles_kernel(Pairs pairs, int count, int begin_bit, uint64_
     tile[i] = i < size ? key << kPlaceBits | static_cast<uint64_t>(i) : ~uint64_t{0};
   }
   __syncthreads();
-  // Batcher's bitonic sort: runs of twice the length are merged by compare steps over half of it, a quarter, ...
-  for (int run = 2; run <= room; run *= 2) {
-    for (int gap = run / 2; gap > 0; gap /= 2) {
-      const int low = 2 * thread - (thread & (gap - 1)), high = low + gap;
-      const uint64_t a = tile[low], b = tile[high];
-      if ((a > b) == ((low & run) == 0)) {
-        tile[low] = b;
-        tile[high] = a;
-      }
-      // within 64 words a warp is on its own, in this step and the next
-      if (gap > kWarp || (gap == 1 && run > kWarp)) {
-        __syncthreads();
-      } else {
-        __syncwarp();
-      }
-    }
-  }
+  sort_tile(tile);
   for (int i = thread; i < size; i += threads) {
     if (gridDim.x == 1) {
       pairs.move(static_cast<int>(tile[i] & (kTile - 1)), i);
@@ -69,35 +51,14 @@ __global__ void sort_tiles_kernel(Pairs pairs, int count, int begin_bit, uint64_
   }
 }
 
-// How many of the sorted words are below `bound`.
-__device__ __forceinline__ int count_below(const uint64_t* words, int size, uint64_t bound) {
-  int low = 0;
-  while (size > 0) {
-    const int half = size / 2;
-    const bool below = words[low + half] < bound;
-    low += below ? half + 1 : 0;
-    size = below ? size - half - 1 : half;
-  }
-  return low;
-}
-
 __global__ void merge_tiles_kernel(Pairs pairs, int count, const uint64_t* words) {
-  const int thread = static_cast<int>(grid_first());
-  const int i = thread / kMergeLanes, tiles = static_cast<int>(divide_up(count, kTile));
-  const int own = i / kTile;
+  const int thread = static_cast<int>(grid_first()), i = thread / kRankLanes;
   const uint64_t word = i < count ? words[i] : 0, key = word >> kPlaceBits;
-  int before = 0;
-  for (int tile = thread % kMergeLanes; tile < tiles && i < count; tile += kMergeLanes) {
-    if (tile != own) {  // equal keys: those of earlier tiles stand before
-      const uint64_t bound = (tile < own ? key + 1 : key) << kPlaceBits;
-      before += count_below(words + tile * kTile, min2(kTile, count - tile * kTile), bound);
-    }
-  }
-  for (int step = kMergeLanes / 2; step > 0; step /= 2) {
-    before += __shfl_xor_sync(kAllLanes, before, step);
-  }
-  if (thread % kMergeLanes == 0 && i < count) {
-    pairs.move(own * kTile + static_cast<int>(word & (kTile - 1)), i % kTile + before);
+  // equal keys: those of earlier tiles stand before
+  const int before =
+      rank_in_other_tiles(words, count, i, [&](bool earlier) { return (earlier ? key + 1 : key) << kPlaceBits; });
+  if (thread % kRankLanes == 0 && i < count) {
+    pairs.move(i / kTile * kTile + static_cast<int>(word & (kTile - 1)), i % kTile + before);
   }
 }
 
@@ -124,12 +85,12 @@ void sort_pairs(const uint64_t* keys_in, uint64_t* keys_out, const uint32_t* val
   uint64_t* words = static_cast<uint64_t*>(workspace);
   const unsigned tiles = static_cast<unsigned>(divide_up(count, kTile));
   unsigned threads = kWarp;
-  while (threads < kTile / 2 && 2 * threads < count) {
+  while (threads < kTileThreads && 2 * threads < count) {
     threads *= 2;
   }
   launch("sort_tiles", sort_tiles_kernel, dim3(tiles), dim3(threads), 0, stream, pairs, count, begin_bit, mask, words);
   if (tiles > 1) {
-    launch("merge_tiles", merge_tiles_kernel, blocks_for(count * kMergeLanes, kMergeThreads), dim3(kMergeThreads), 0,
+    launch("merge_tiles", merge_tiles_kernel, blocks_for(count * kRankLanes, kMergeThreads), dim3(kMergeThreads), 0,
            stream, pairs, count, words);
   }
 }

@@ -26,7 +26,7 @@ inline void check_launch(const Job& job) {
     throw error("cuda_on_host: kernel launched from a kernel");
   }
   if (threads == 0 || threads > Scheduler::kMost || b.z > 64 || blocks == 0 || g.x > 0x7fffffffu || g.y > 65535 ||
-      g.z > 65535 || job.shared > SharedMemory::kMost) {
+      g.z > 65535 || job.shared > options().shared) {
     char text[200];
     snprintf(text, sizeof text, "invalid launch configuration: grid %ux%ux%u, block %ux%ux%u, shared %zu", g.x, g.y,
              g.z, b.x, b.y, b.z, job.shared);

@@ -10,7 +10,7 @@ namespace coh {
 
 class SharedMemory {
  public:
-  static constexpr size_t kMost = 227 << 10;  // bytes, as on a large GPU
+  static constexpr size_t kMost = 227 << 10;  // bytes, on any GPU
 
   ~SharedMemory() {
     free(arena_);
@@ -89,8 +89,9 @@ inline void* SharedMemory::array(Scheduler& block, const void* key, size_t size,
   }
   const Unseen unseen;
   const size_t at = (used_ + kGap + align - 1) / align * align;
-  if (count_ == kArrays || at + size + kGap + dynamic_size_ > kMost) {
-    block.fail("a block has more shared memory than %zu bytes", kMost);
+  const size_t limit = block.options().shared;
+  if (count_ == kArrays || at + size + kGap + dynamic_size_ > (limit < kMost ? limit : kMost)) {
+    block.fail("a block has more shared memory than %zu bytes", limit);
   }
   char* const memory = arena_ + at;
 #if defined(COH_ASAN)

@@ -81,6 +81,14 @@ CUDA_CASE(mine_hard_negatives_large) {
   check<double>(1, 16500, 0, false, 0, 1 << 20);
 }
 
+// On a GPU whose blocks have 48 KB: the most anchors that fit, and one more.
+CUDA_CASE(mine_hard_negatives_little_shared_memory) {
+  coh::options().shared = 48 << 10;
+  check<float>(1, 9984, 0, true, 3, 0);
+  check<float>(1, 9985, 0, true, 3, 0);
+  check<double>(1, 4993, 4000, true, 1, 0);
+}
+
 CUDA_CASE(mine_hard_negatives_empty) {
   const Array<float> loss(0);
   const Array<int64_t> labels(0);

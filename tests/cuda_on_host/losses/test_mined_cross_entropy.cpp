@@ -88,6 +88,16 @@ CUDA_CASE(mined_cross_entropy) {
   check<float>(1, 40, 1, false, 3, 0);
 }
 
+// As many classes as are staged at a time, more, and so many that lanes' rows would meet in one bank.
+CUDA_CASE(mined_cross_entropy_classes) {
+  for_dtypes([]<class T>(Tag<T>) {
+    for (const int64_t classes : {21, 32, 128, 256, 300}) {
+      check<T>(1, 70, classes, true, 3, 0);
+    }
+  });
+  check<double>(1, 40, 200, false, 3, 0);
+}
+
 CUDA_CASE(mined_cross_entropy_large) { check<float>(1, 33000, 2, true, 3, 0); }
 
 CUDA_CASE(mined_cross_entropy_empty) {

@@ -168,6 +168,29 @@ CUDA_CASE(match_anchors_rivals) {
   compare(arguments(anchors.data(), 9 * 512, true, truth, ForceMatch::bipartite));
 }
 
+// Many objects with the same box, several such boxes among others, on anchors whose overlaps have many equals.
+CUDA_CASE(match_anchors_alike) {
+  for (int seed = 0; seed < 6; ++seed) {
+    Random random(static_cast<uint64_t>(seed) + 100);
+    const int64_t objects = 300, anchor_count = seed < 3 ? 900 : 150;
+    const bool on_grid = seed % 3 != 0;
+    const Array<float> anchors = on_grid ? grid_boxes(random, anchor_count) : rivals(random, anchor_count, 0.25f);
+    const Array<float> boxes = on_grid ? grid_boxes(random, objects) : rivals(random, objects, 0.2f);
+    for (int64_t i = 0; i < objects; ++i) {
+      const int64_t draw = random.below(5);
+      if (draw < 3 && (seed % 2 == 0 || i >= 60)) {  // one of three boxes, whose objects lose ties with the first ones
+        std::copy_n(boxes.data() + 4 * draw, 4, boxes.data() + 4 * i);
+      }
+    }
+    compare(arguments(anchors.data(), anchor_count, true, Truth<float>({objects - 5, 5}, boxes, seed % 2 == 0),
+                      ForceMatch::bipartite));
+  }
+  Random random(7);  // more of them than a tile has room for when they are sorted
+  const Array<float> anchors = rivals(random, 1300, 0.25f);
+  compare(arguments(anchors.data(), 1300, true, Truth<float>({1100}, rivals(random, 1100, 0.0f), false),
+                    ForceMatch::bipartite));
+}
+
 CUDA_CASE(match_anchors_odd_boxes) {
   const float nan = std::nanf(""), inf = __builtin_huge_valf();
   const Array<float> odd(std::vector<float>{nan,  0,   1,   1,   0,    0,    nan,    1,      nan,  nan,  nan,    nan,

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
 
-from refinedet.inference.read_ahead import read_ahead
+from refinedet.inference.read_ahead import helper_threads, read_ahead
 
 
 def always(item):
@@ -83,3 +84,10 @@ def test_an_error_of_the_items_is_the_callers():
 
     with pytest.raises(RuntimeError, match="no more"):
         list(read_ahead(items(), lambda item: item, 4, always))
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(None, 1), (1, 1), (3, 2), (64, 4)])
+def test_threads_where_the_system_does_not_tell_which_cores_are_ours(monkeypatch, cores, threads):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert helper_threads() == threads
