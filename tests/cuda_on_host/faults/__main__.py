@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +79,8 @@ def main() -> int:
 
     with ThreadPoolExecutor(options.jobs) as pool:
         verdicts = list(pool.map(judge, chosen))
-    print(summary(verdicts))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{summary(verdicts)} {(used.ru_utime + used.ru_stime) / 60:.1f} minutes of processor time.")
     if options.table is not None:
         known = {id(verdict.fault): verdict for verdict in verdicts}
         everything = [known.get(id(fault)) or trials.judge(fault, run=False) for fault in faults]
