@@ -6,12 +6,13 @@ REQUIREMENTS ?= requirements-dev.txt
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples lint format docs bench gpu-check gpu-prepare faults wheel clean
+.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples test-page lint format docs bench gpu-check gpu-prepare faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
 	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
 	@echo "make test-examples  the examples that need LitServe, Ray and torchvision, which are installed"
+	@echo "make test-page  the page that detects, in headless Chromium; that and npm are there"
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make docs    the documentation, build/docs/index.html; a warning is an error"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
@@ -66,6 +67,12 @@ test-avx2: venv
 test-examples: test-cpp
 	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51' torchvision==0.28.0
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/examples
+
+# Chromium comes from the system; the runtime that the page takes from a public server, from npm.
+test-page: venv
+	npm ci --prefix tests/docs/browser --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pip install --quiet 'playwright>=1.50'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/docs/test_browser.py
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .

@@ -40,6 +40,7 @@ autodoc_inherit_docstrings = False  # torch's own would come along
 
 smartquotes_action = "D"  # dashes; quotes stay as code has them
 
+html_extra_path = ["extra"]  # pages that are no Sphinx pages, copied as they are: detect/
 html_theme = "furo"
 html_title = f"refinedet-ext {release}"
 html_copy_source = False

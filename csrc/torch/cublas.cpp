@@ -1,5 +1,6 @@
 #include "cublas.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "common.h"
@@ -59,11 +60,22 @@ int to_int(int64_t size) {
   return static_cast<int>(size);
 }
 
-int type_of(const Matrix& m) {
-  return m.dtype == DType::f16    ? cublas::kFloat16
-         : m.dtype == DType::bf16 ? cublas::kBFloat16
-         : m.dtype == DType::f64  ? cublas::kFloat64
-                                  : cublas::kFloat32;
+int type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f16:
+      return cublas::kFloat16;
+    case DType::bf16:
+      return cublas::kBFloat16;
+    case DType::f64:
+      return cublas::kFloat64;
+    default:
+      return cublas::kFloat32;
+  }
+}
+
+int math_mode(DType dtype, bool tf32) {
+  const bool half = element_size(dtype) == 2;
+  return half ? cublas::kFloat32Sums : dtype == DType::f32 && tf32 ? cublas::kTf32Math : cublas::kDefaultMath;
 }
 
 bool has_dense_rows(const Matrix& m) { return m.column_stride == 1 && m.row_stride >= m.columns; }
@@ -72,7 +84,7 @@ bool has_dense_rows(const Matrix& m) { return m.column_stride == 1 && m.row_stri
 struct Factor {
   explicit Factor(const Matrix& m)
       : operation(has_dense_rows(m) ? cublas::kAsItLies : cublas::kTransposed),
-        line(to_int(std::max<int64_t>(1, has_dense_rows(m) ? m.row_stride : m.column_stride))) {}
+        line(to_int(std::max<int64_t>(has_dense_rows(m) ? m.row_stride : m.column_stride, 1))) {}
   int operation, line;
 };
 
@@ -100,18 +112,16 @@ void multiply_on_gpu(const Matrix& a, const Matrix& b, const Matrix& out, bool a
   }
   // Column by column the transposes lie there: out' = b' a'.
   const Factor first(b), second(a);
-  const int m = to_int(out.columns), n = to_int(out.rows), k = to_int(a.columns), type = type_of(out);
+  const int m = to_int(out.columns), n = to_int(out.rows), k = to_int(a.columns), type = type_of(out.dtype);
   const int line = to_int(out.row_stride), count = to_int(out.count);
-  // The factors of product and sum are in the type of the sums.
-  const bool wide = type == cublas::kFloat64;
-  const float alpha32 = 1, beta32 = add ? 1 : 0;
-  const double alpha64 = 1, beta64 = add ? 1 : 0;
-  const void* const alpha = wide ? static_cast<const void*>(&alpha64) : &alpha32;
-  const void* const beta = wide ? static_cast<const void*>(&beta64) : &beta32;
+  const bool wide = out.dtype == DType::f64;
   const int compute = wide ? cublas::kComputeFloat64 : cublas::kComputeFloat32;
+  const float one = 1, old = add ? 1 : 0;
+  const double wide_one = 1, wide_old = add ? 1 : 0;
+  const void* const alpha = wide ? static_cast<const void*>(&wide_one) : &one;
+  const void* const beta = wide ? static_cast<const void*>(&wide_old) : &old;
   void* const handle = cublas::handle();
-  const bool half = type == cublas::kFloat16 || type == cublas::kBFloat16;
-  const MathMode mode(handle, half ? cublas::kFloat32Sums : tf32 ? cublas::kTf32Math : cublas::kDefaultMath);
+  const MathMode mode(handle, math_mode(out.dtype, tf32));
   if (count == 1) {
     check(cublas::functions().gemm(handle, first.operation, second.operation, m, n, k, alpha, b.data, type, first.line,
                                    a.data, type, second.line, beta, out.data, type, line, compute,

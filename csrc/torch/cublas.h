@@ -7,8 +7,8 @@
 
 namespace refinedet::torch_ops {
 
-// out = a b, or out += a b with `add`, on the current device and torch's current stream there. Sums are in the
-// accumulate type; with `tf32` factors in float32 are rounded to TF32 first.
+// out = a b, or out += a b with `add`, on the current device and torch's current stream there. Sums are of the
+// accumulate type; with `tf32` float32 is rounded to TF32 before it is multiplied.
 void multiply_on_gpu(const Matrix& a, const Matrix& b, const Matrix& out, bool add, bool tf32);
 
 // What is called of cuBLAS, with its types spelt out, so that its headers are not needed: enumerations are int.

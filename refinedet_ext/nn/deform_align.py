@@ -23,8 +23,8 @@ class DeformAlign(nn.Module):
     """A deformable convolution layer on `refinedet_ext.deform_align`; offsets come with the call.
 
     Without offset, center and mask it is a plain convolution. Weights start uniform within 1/sqrt(fan_in), biases at
-    zero. On a GPU let them lie channels_last (`module.to(memory_format=torch.channels_last)`), or every call begins with
-    a copy that does.
+    zero. On a GPU let them lie channels_last (`module.to(memory_format=torch.channels_last)`), or every call begins
+    with a copy that does.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: as `torch.nn.Conv2d`.

@@ -83,10 +83,11 @@ int gemm_strided_batched(void* handle, int a_operation, int b_operation, int m, 
       }
     }
   };
-  wide                  ? run(Tag<double>{})
-  : a_type == kFloat16  ? run(Tag<Half>{})
-  : a_type == kBFloat16 ? run(Tag<BFloat16>{})
-                        : run(Tag<float>{});
+  dispatch_floating(wide                  ? DType::f64
+                    : a_type == kFloat16  ? DType::f16
+                    : a_type == kBFloat16 ? DType::bf16
+                                          : DType::f32,
+                    run);
   return kSuccess;
 }
 

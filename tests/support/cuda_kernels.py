@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -50,10 +51,6 @@ class _Redirect(TorchDispatchMode):
 class Emulated(_Redirect):
     """The kernels run on the CPU (tests/cuda_on_host)."""
 
-    def __init__(self, registrations: torch.library.Library) -> None:
-        super().__init__()
-        self._registrations = registrations  # kept alive
-
     def call(self, func: Any, args: tuple, kwargs: dict) -> Any:
         name = func.name().removeprefix("refinedet_ext::")
         return getattr(getattr(torch.ops, ON_HOST), name).default(*args, **kwargs)
@@ -78,7 +75,14 @@ def find() -> _Redirect | str:
     path = Path(os.environ.get("REFINEDET_EXT_ON_HOST", _library))
     if not path.exists():
         return f"no GPU, and the emulated kernels are not built ({path.name}; make test-cpp)"
-    torch.ops.load_library(str(path))
-    emulated = torch.library.Library(ON_HOST, "FRAGMENT")
-    emulated.impl("_convolutions_use_tf32", convolutions_use_tf32, "BackendSelect")
-    return Emulated(emulated)
+    _load(str(path))
+    return Emulated()
+
+
+@functools.cache  # once in a process
+def _load(path: str) -> torch.library.Library:
+    """The emulated ops, and what Python answers them. Kept alive by the cache."""
+    torch.ops.load_library(path)
+    answers = torch.library.Library(ON_HOST, "FRAGMENT")
+    answers.impl("_convolutions_use_tf32", convolutions_use_tf32, "BackendSelect")
+    return answers

@@ -36,7 +36,7 @@ __device__ __forceinline__ void start_row(const DeformTile& tile, uint32_t row, 
 // What no sample writes of the rows that begin in the block: the bias, and the zeros after the taps in their lines.
 template <class T, int N>
 __device__ __forceinline__ void fill_rows(const DeformTile& tile, const DeformSplit& split) {
-  const int64_t depth = tile.geometry.taps() * tile.group_channels();
+  const int64_t depth = tile.geometry.taps() * split.group_channels;
   if (tile.bias == nullptr && depth == tile.line) {
     return;
   }

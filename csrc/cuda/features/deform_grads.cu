@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(kDeformThreads)
     const uint32_t s = begin + first;
     float dot[4] = {};
     if (s < count) {
-      const PlacedSample sample = samples[s];
+      const PlacedSample& sample = samples[s];
       for (uint32_t c = lane * N; c < split.sample_channels; c += N << split.lane_bits) {
         process_channels<T, N>(tile, split, wanted, sample, c, dot);
       }

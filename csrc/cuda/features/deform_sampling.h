@@ -19,6 +19,7 @@ struct DeformSplit {
   int64_t image;             // of the first pixel of the tile
   uint32_t pixel;            // its number in that image
   uint32_t channels;         // of a pixel
+  uint32_t pixel_bytes;      // of these
   uint32_t group_channels;   // of its groups
   int64_t line;              // of the tile
   uint32_t sample_channels;  // channels that share a sample
@@ -37,6 +38,7 @@ inline DeformSplit split_tile(const DeformTile& tile) {
   split.image = tile.range.begin / g.out_pixels();
   split.pixel = static_cast<uint32_t>(tile.range.begin % g.out_pixels());
   split.channels = static_cast<uint32_t>(tile.channels);
+  split.pixel_bytes = static_cast<uint32_t>(tile.channels * size);
   split.group_channels = static_cast<uint32_t>(tile.group_channels());
   split.line = tile.line;
   split.sample_channels = static_cast<uint32_t>(channels);
@@ -97,7 +99,7 @@ __device__ __forceinline__ PlacedSample place_sample(const DeformTile& tile, con
   placed.ly = at.ly, placed.lx = at.lx, placed.mask = at.mask;
   placed.channel = group * split.sample_channels;
   placed.source = (image - tile.first_image) * g.in_pixels() * tile.channels + placed.channel;
-  placed.column = static_cast<int64_t>(row) * tile.groups * tile.line + tap * (tile.channels / tile.groups);
+  placed.column = static_cast<int64_t>(row) * tile.groups * tile.line + int64_t{tap} * split.group_channels;
   return placed;
 }
 
@@ -137,8 +139,11 @@ struct Corners {
 template <class T, int N>
 __device__ __forceinline__ Corners<T, N> load_corners(const DeformTile& tile, const DeformSplit& split,
                                                       const PlacedSample& sample, uint32_t channel) {
-  const T* const source = static_cast<const T*>(tile.source) + sample.source + channel;
-  const uint32_t pixel_bytes = split.channels * static_cast<uint32_t>(sizeof(T));
+  const T* source = static_cast<const T*>(tile.source) + sample.source + channel;
+  uint32_t pixel_bytes = split.pixel_bytes;
+#if defined(__CUDA_ARCH__)
+  asm volatile("" : "+l"(source), "+r"(pixel_bytes));  // or both are made again for each corner
+#endif
   Corners<T, N> corners;
   GPU_UNROLL
   for (int i = 0; i < 4; ++i) {

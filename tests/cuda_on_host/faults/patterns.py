@@ -59,7 +59,7 @@ def damages(text: str) -> Iterator[tuple[int, int, str, str]]:
         if not m[1] and re.search(r" [<>]=? ", condition):
             yield m.start(2), m.start(2) + len(condition), "(true)", f"guard {one_line(condition)} dropped"
     for m in re.finditer(r"\bfor \([^;()]*;[^;]*( < )[^;]*;", code):
-        if not code[: m.start()].rstrip().endswith("GPU_UNROLL"):  # those go over registers
+        if not re.search(r"GPU_UNROLL(_BY\(\w+\))?\s*$", code[: m.start()]):  # those go over registers
             yield *m.span(1), " <= ", f"one step too many: {one_line(m[0])}"
     for m in re.finditer(r"\bGPU_CHECK(\()", code):
         end = closing(code, m.start(1)) + 1
