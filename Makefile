@@ -18,7 +18,7 @@ help:
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
 	@echo "make gpu-check  on a machine with a GPU: test, time, sanitize in eight minutes (runs/gpu_check; no downloads)"
 	@echo "make gpu-prepare  before, without a GPU: what gpu-check would spend its first minutes on (build/gpu_*)"
-	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (long)"
+	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (an hour; what is known is not run again)"
 	@echo "make wheel   a wheel for manylinux in dist/"
 
 # The environment with the pinned tools, then the package in editable form, built again when a source changed.
@@ -107,8 +107,9 @@ gpu-prepare: venv
 	$(BIN)/python -m benchmarks.gpu.libraries --into $(GPU_PREBUILT) --python $(GPU_PYTHON)
 	$(BIN)/python -m benchmarks.gpu.check --prepare $(GPU_PREPARED)
 
+# Against the CPU kernels in the build folder of the editable install.
 faults: venv
-	$(BIN)/python tests/cuda_on_host/faults.py
+	$(BIN)/python -m tests.cuda_on_host.faults --table tests/cuda_on_host/faults.md
 
 # In the build folder of the editable install. setuptools would pack what it finds of earlier builds. torch's libraries
 # stay out: who has torch has them.

@@ -1,6 +1,7 @@
 // match_anchors: every result to the bit.
 #include "harness.h"
 #include "ops/match_anchors.h"
+#include "stopped.h"
 
 using namespace refinedet;
 using namespace refinedet::harness;
@@ -239,12 +240,6 @@ CUDA_CASE(match_anchors_checks_offsets) {
     MatchAnchorsArgs args = arguments(anchors.data(), 40, true, truth, ForceMatch::bipartite);
     const Results results(80);
     results.give_to(args);
-    bool stopped = false;
-    try {
-      run_on_gpu(args);
-    } catch (const coh::error& error) {
-      stopped = std::string(error.what()).find("gt_offsets") != std::string::npos;
-    }
-    expect(stopped, "offsets out of range stop the kernel");
+    expect(stopped_by("gt_offsets", [&] { run_on_gpu(args); }), "offsets out of range stop the kernel");
   }
 }
