@@ -6,18 +6,19 @@ REQUIREMENTS ?= requirements-dev.txt
 BUILD := build/editable
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples lint format docs bench gpu-check gpu-prepare faults wheel clean
+.PHONY: help venv demo test test-cpp test-python test-avx2 test-examples test-page lint format docs bench gpu-check gpu-prepare faults wheel clean
 
 help:
 	@echo "make demo    make a detection data set, train RefineDet on it, evaluate, draw images (runs/demo)"
 	@echo "make test    C++ and Python tests, the detectors also as a processor with AVX2 alone sees them (test-avx2)"
 	@echo "make test-examples  the examples that need LitServe, Ray and torchvision, which are installed"
+	@echo "make test-page  the page that detects, in headless Chromium; that and npm are there"
 	@echo "make lint    ruff, clang-format, mypy"
 	@echo "make docs    the documentation, build/docs/index.html; a warning is an error"
 	@echo "make bench   five minutes of benchmarks beside the peers that are installed (runs/bench)"
 	@echo "make gpu-check  on a machine with a GPU: test, time, sanitize in eight minutes (runs/gpu_check; no downloads)"
 	@echo "make gpu-prepare  before, without a GPU: what gpu-check would spend its first minutes on (build/gpu_*)"
-	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (long)"
+	@echo "make faults  plant faults in the CUDA kernels and see whether the tests notice (an hour; what is known is not run again)"
 	@echo "make wheel   a wheel for manylinux in dist/"
 
 # The environment with the pinned tools, then the package in editable form, built again when a source changed.
@@ -67,6 +68,12 @@ test-examples: test-cpp
 	$(BIN)/python -m pip install --quiet 'litserve>=0.2.19' 'ray[data]>=2.51' torchvision==0.28.0
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/examples
 
+# Chromium comes from the system; the runtime that the page takes from a public server, from npm.
+test-page: venv
+	npm ci --prefix tests/docs/browser --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pip install --quiet 'playwright>=1.50'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/docs/test_browser.py
+
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -100,8 +107,9 @@ gpu-prepare: venv
 	$(BIN)/python -m benchmarks.gpu.libraries --into $(GPU_PREBUILT) --python $(GPU_PYTHON)
 	$(BIN)/python -m benchmarks.gpu.check --prepare $(GPU_PREPARED)
 
+# Against the CPU kernels in the build folder of the editable install.
 faults: venv
-	$(BIN)/python tests/cuda_on_host/faults.py
+	$(BIN)/python -m tests.cuda_on_host.faults --table tests/cuda_on_host/faults.md
 
 # In the build folder of the editable install. setuptools would pack what it finds of earlier builds. torch's libraries
 # stay out: who has torch has them.

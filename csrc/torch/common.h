@@ -106,8 +106,8 @@ bool is_channels_last(const Tensor& t);
 
 // Runs an op where `device` says: run<cpu::decode_boxes, cuda::decode_boxes>(device, args). Kernels that multiply
 // matrices get torch's product. Where the CUDA kernel has scratch memory, of cuda_bytes(args) bytes, or of
-// cuda_bytes(args, product), that goes back to torch when the call is over, which gives it out again for what follows on
-// the stream.
+// cuda_bytes(args, product), that goes back to torch when the call is over, which gives it out again for what follows
+// on the stream.
 template <auto cpu_kernel, auto cuda_kernel, auto cuda_bytes = nullptr, class Args>
 void run(Device device, const Args& args) {
   constexpr bool kMultiplies = std::is_invocable_v<decltype(cpu_kernel), const Args&, const ParallelFor&, const Gemm&>;

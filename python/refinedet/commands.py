@@ -396,7 +396,7 @@ def export(
             has them always.
         efficient_nms: of *.onnx, with end_to_end: TensorRT's plugin EfficientNMS_TRT in place of NonMaxSuppression;
             TensorRT alone runs such a file.
-        int8: of *.xml, 8-bit integers; prints the average precision before and after.
+        int8: of *.onnx and *.xml, 8-bit integers; prints the average precision before and after.
         calibration_images: with int8: how many training images to look at.
         max_loss: with int8: points of average precision that may be lost. Where it is more, the last layers, and then
             the first one, stay in float; where it still is, nothing is written.

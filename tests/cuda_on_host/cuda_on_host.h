@@ -17,6 +17,7 @@
 #include "emulator/launch.h"
 
 #define GPU_UNROLL
+#define GPU_UNROLL_BY(n)
 #define GPU_SHARED(T, name, ...)                                            \
   static const char name##_key = 0;                                         \
   using name##_type = T __VA_ARGS__;                                        \

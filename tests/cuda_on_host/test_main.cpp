@@ -1,4 +1,5 @@
-// Runs every case; with --schedules once per way of scheduling threads and blocks, else as the environment says.
+// Runs every case; with --schedules once per way of scheduling threads and blocks, else as the environment says; with
+// --first-failure up to the first run that fails.
 // Arguments that are no options choose cases by a part of their names.
 #include "harness.h"
 
@@ -35,12 +36,14 @@ std::vector<Schedule> schedules() {
 }  // namespace
 
 int main(int count, char** arguments) {
-  bool all_schedules = false;
+  bool all_schedules = false, first_failure = false;
   std::vector<std::string> wanted;
   for (int i = 1; i < count; ++i) {
     const std::string argument = arguments[i];
     if (argument == "--schedules") {
       all_schedules = true;
+    } else if (argument == "--first-failure") {
+      first_failure = true;
     } else {
       wanted.push_back(argument);
     }
@@ -52,7 +55,7 @@ int main(int count, char** arguments) {
     for (const std::string& part : wanted) {
       chosen = chosen || test.name.find(part) != std::string::npos;
     }
-    for (size_t i = 0; chosen && i < ways.size(); ++i) {
+    for (size_t i = 0; chosen && i < ways.size() && !(first_failure && failures > 0); ++i) {
       coh::options() = ways[i].options;
       const int before = failures;
       try {

@@ -15,7 +15,8 @@
 // Therefore: tiles of 128 x 128, of 4 warps with 64 x 64 each (4 KB of fragments for 32 products of 16 x 8). Two blocks
 // an SM, each with tiles one after the other, columns first: so the input's rows stay in shared memory where they fit
 // (as many as 352 channels of half types on an SM with 228 KB), while the weight streams past them, also under the
-// epilogue. Lateral is loaded a few rows ahead. Where 128 x 128 would leave SMs without a tile, tiles are 64 x 64.
+// epilogue. Lateral is loaded 8 rows ahead; more would spill registers. Where 128 x 128 would leave SMs without a tile,
+// tiles are 64 x 64.
 //
 // The backward stays as it is (deconv_sum.cu): the weight's gradient needs the gathered columns as a factor, so that
 // the same kernel for the input's gradient would read the map a second time (26 MB) where now it reads the columns, of
@@ -49,38 +50,12 @@ struct Call {
   bool keeps_input = false;  // all chunks of a row of tiles are in shared memory
 };
 
-// A place in the sequence of a block's tiles.
-template <class Tile>
-struct Walk {
-  int row, column;  // the tile's first
-  int left;         // tiles, this one too
-  bool new_row;
-
-  __device__ void next(int columns) {
-    column += Tile::kColumns;
-    new_row = column >= columns;
-    if (new_row) {
-      column = 0;
-      row += Tile::kRows;
-    }
-    --left;
-  }
-};
-
-template <class Tile>
-__device__ __forceinline__ Walk<Tile> begin_walk(int row_tiles, int column_tiles) {
-  const int64_t tiles = static_cast<int64_t>(row_tiles) * column_tiles;
-  const int64_t first = blockIdx.x * tiles / gridDim.x, last = (blockIdx.x + int64_t{1}) * tiles / gridDim.x;
-  return {static_cast<int>(first / column_tiles) * Tile::kRows, static_cast<int>(first % column_tiles) * Tile::kColumns,
-          static_cast<int>(last - first), true};
-}
-
 // Adds bias and lateral to a warp's sums and writes them to their places.
 template <class Tile, class T, class Maps>
 __device__ __forceinline__ void write_results(const Call<T, Maps>& call, const typename Tile::Sums& sums, int row,
                                               int column) {
   constexpr int kPairs = Tile::kColumnTiles / 2, kSteps = 2 * Tile::kRowTiles;
-  constexpr int kAhead = sizeof(T) == 2 ? 2 : 1;  // steps whose part of the lateral map is under way
+  constexpr int kAhead = 1;  // steps whose part of the lateral map is under way
   const Maps& maps = call.maps;
   ColumnPlace columns[kPairs];
   Pack<T, Maps::kBiases> bias[kPairs];
@@ -135,46 +110,51 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(
   char* const weights = shared;
   char* const inputs = shared + Tile::kStages * Weight::kBytes;
 
-  // Chunks are loaded some steps ahead of where they are multiplied, across the ends of tiles.
-  Walk<Tile> loading = begin_walk<Tile>(call.row_tiles, call.column_tiles);
-  int load_chunk = 0, load_stage = 0;
+  // The block's tiles, those of a row one after the other. Their chunks are loaded some steps ahead of where they are
+  // multiplied, across the ends of tiles.
+  const int64_t tiles = static_cast<int64_t>(call.row_tiles) * call.column_tiles;
+  const int first = static_cast<int>(blockIdx.x * tiles / gridDim.x);
+  const int last = static_cast<int>((blockIdx.x + int64_t{1}) * tiles / gridDim.x);
+  int load_tile = first, load_chunk = 0, stage = 0;
   const auto load_next = [&] {
-    if (loading.left > 0) {
+    if (load_tile < last) {
+      const int row = load_tile / call.column_tiles, column = load_tile % call.column_tiles;
       const int depth = load_chunk * kChunkDepth<T>;
-      if (loading.new_row || !call.keeps_input) {
-        Input::copy(inputs + (call.keeps_input ? load_chunk : load_stage) * Input::kBytes,
-                    [&](int row, int piece) { return maps.input_piece(call.input, loading.row, depth, row, piece); });
+      if (!call.keeps_input || column == 0 || load_tile == first) {
+        Input::copy(inputs + (call.keeps_input ? load_chunk : stage) * Input::kBytes, [&](int line, int piece) {
+          return maps.input_piece(call.input, row * Tile::kRows, depth, line, piece);
+        });
       }
-      Weight::copy(weights + load_stage * Weight::kBytes, [&](int line, int piece) -> Piece<T> {
-        const int column = loading.column + piece * kPack<T>;
-        return {call.weight + static_cast<int64_t>(depth + line) * columns + column,
-                depth + line < maps.in_channels && column < columns};
+      Weight::copy(weights + stage * Weight::kBytes, [&](int line, int piece) -> Piece<T> {
+        const int at = column * Tile::kColumns + piece * kPack<T>;
+        return {call.weight + static_cast<int64_t>(depth + line) * columns + at,
+                depth + line < maps.in_channels && at < columns};
       });
-      load_stage = load_stage + 1 == Tile::kStages ? 0 : load_stage + 1;
       if (++load_chunk == chunks) {
         load_chunk = 0;
-        loading.next(columns);
+        ++load_tile;
       }
     }
     close_copy_group();  // an empty one after the last: the groups' number says which chunks are there
+    stage = stage + 1 == Tile::kStages ? 0 : stage + 1;
   };
   GPU_UNROLL
   for (int i = 0; i < Tile::kStages - 1; ++i) {
     load_next();
   }
 
-  int stage = 0;
-  for (Walk<Tile> at = begin_walk<Tile>(call.row_tiles, call.column_tiles); at.left > 0; at.next(columns)) {
+  for (int tile = first; tile < last; ++tile) {
     typename Tile::Sums sums = {};
     for (int chunk = 0; chunk < chunks; ++chunk) {
       wait_for_copies<Tile::kStages - 2>();
       __syncthreads();  // this chunk is there for all, and none reads the last one any more, whose place is next
-      load_next();
+      load_next();      // goes on to the stage that comes in last, which is the one to multiply now
       const char* const input = inputs + (call.keeps_input ? chunk : stage) * Input::kBytes;
       Tile::template multiply<T, Input, Weight>(sums, input, weights + stage * Weight::kBytes);
-      stage = stage + 1 == Tile::kStages ? 0 : stage + 1;
     }
-    write_results<Tile>(call, sums, at.row + Tile::warp_row(), at.column + Tile::warp_column());
+    const int row = tile / call.column_tiles, column = tile % call.column_tiles;
+    write_results<Tile>(call, sums, row * Tile::kRows + Tile::warp_row(),
+                        column * Tile::kColumns + Tile::warp_column());
   }
 }
 

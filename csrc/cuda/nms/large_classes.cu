@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kTileThreads) sort_class_tiles_kernel(ClassGro
     uint32_t mine = 0, all = 0;  // items that take part
     for (int i = thread; i < kTile; i += kTileThreads) {
       const uint64_t item = i < size ? groups.items[begin + i] : kNoCandidate;
-      tile[i] = item <= last ? item : kNoCandidate;
+      tile[i] = item;
       mine += item <= last ? 1 : 0;
     }
     block_exclusive_scan(mine, &all);

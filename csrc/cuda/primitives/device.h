@@ -19,6 +19,8 @@
 #include <utility>
 
 #define GPU_UNROLL _Pragma("unroll")
+#define GPU_PRAGMA(text) _Pragma(#text)
+#define GPU_UNROLL_BY(n) GPU_PRAGMA(unroll n)
 #define GPU_SHARED(T, name, ...) __shared__ T name __VA_ARGS__
 #define GPU_DYNAMIC_SHARED(T, name)                                         \
   extern __shared__ __align__(16) unsigned char refinedet_dynamic_shared[]; \

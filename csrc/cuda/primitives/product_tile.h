@@ -144,7 +144,8 @@ struct ProductTile {
   // Adds the product of a chunk of Left and one of Right.
   template <class T, class Left, class Right>
   static __device__ __forceinline__ void multiply(Sums& sums, const char* left, const char* right) {
-    GPU_UNROLL
+    [[maybe_unused]] constexpr int kAtOnce = sizeof(T) == 2 ? 2 : 1;  // both of float would spill registers
+    GPU_UNROLL_BY(kAtOnce)
     for (int product = 0; product < 2; ++product) {
       uint32_t a[row_tiles][4];
       GPU_UNROLL

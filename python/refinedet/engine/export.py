@@ -21,7 +21,7 @@ SUFFIXES = {"pt2": ".pt2", "onnx": ".onnx", "openvino": ".xml"}
 KINDS_WITH = {
     "end_to_end": ("onnx", "openvino"),
     "efficient_nms": ("onnx",),
-    "int8": ("openvino",),
+    "int8": ("onnx", "openvino"),
     "aot": ("pt2",),
 }
 """By option, the formats that have it."""
@@ -62,8 +62,10 @@ class ExportOptions:
             raise ValueError("efficient_nms: expected false without end_to_end, got true")
         if self.aot and self.dynamic_batch:
             raise ValueError("dynamic_batch: expected false with aot, got true")
-        if self.int8 and self.end_to_end:
-            raise ValueError("end_to_end: expected false with int8, which has raw outputs, got true")
+        if self.int8 and self.end_to_end and self.kind != "onnx":
+            raise ValueError(f"end_to_end: expected format onnx with it and int8, got {self.kind}")
+        if self.int8 and self.efficient_nms:
+            raise ValueError("efficient_nms: expected false with int8, got true")
 
     @property
     def kind(self) -> str:
@@ -132,5 +134,6 @@ def _write_int8(
         calibration_images(train, side, options.calibration_images),
         average_precision(val, batch_size=data.eval_batch_size, workers=data.workers),
         max_loss=options.max_loss,
+        end_to_end=options.end_to_end,
         **common,
     )

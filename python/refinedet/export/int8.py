@@ -1,45 +1,54 @@
-"""A network in 8-bit integers: post-training quantisation by NNCF, calibrated on training images."""
+"""A network in 8-bit integers: post-training quantisation, calibrated on training images, and what it costs."""
 
 from __future__ import annotations
 
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from ..checks import check_integer, check_range
+from ..checks import check_choice, check_integer, check_range
 from ..detectors import Detector
 from ..extras import import_optional
-from ..model_info import ModelInfo
 from ..runtimes import RuntimeModel
-from ..runtimes.model import normalize
 from ..runtimes.open import open_session
+from . import int8_onnx, int8_openvino
 from .checks import check_path, example_images
+from .int8_parts import PARTS
 from .onnx_file import SUFFIX as ONNX_SUFFIX
-from .onnx_file import export_onnx
-from .openvino_file import SUFFIX, read_onnx, save, with_precision
-from .quiet import quiet
+from .onnx_file import check_hard, export_onnx
+from .openvino_file import SUFFIX as OPENVINO_SUFFIX
 from .verify import write_checked
 
 logger = logging.getLogger(__name__)
 
 Measure = Callable[[RuntimeModel], float]
 
-PARTS = ("all layers", "all but the last layers", "all but the first and last layers")
-"""What is quantised, from the most to the least."""
-FLOAT_OPS = ("DeformableConvolution",)
-"""By their types in OpenVINO: they sample between pixels, by offsets that 8 bits would round."""
-CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
-MANY = 1000  # numbers of a constant that is worth it
-WITH_WEIGHTS = {*CONVOLUTIONS, "FakeQuantize", "Multiply", "Reshape", "ShapeOf"}
-"""What stands between weights and their convolution, and not behind anchors and biases."""
+
+class Quantizer(Protocol):
+    """What a module has to have. RUNTIME: which runs its files. NEEDS: the packages that are imported.
+
+    prepare: makes the runtime's own file in float32 of an ONNX file, and returns its path. quantize: writes that file
+    in 8 bits, the ranges from images (3, H, W) uint8; part: which of `PARTS`.
+    """
+
+    @property
+    def RUNTIME(self) -> str: ...
+    @property
+    def NEEDS(self) -> tuple[str, ...]: ...
+    def prepare(self, graph: Path, path: Path) -> Path: ...
+    def quantize(self, source: Path, calibration: Sequence[np.ndarray], part: str, path: Path) -> None: ...
+
+
+QUANTIZERS: dict[str, Quantizer] = {ONNX_SUFFIX: int8_onnx, OPENVINO_SUFFIX: int8_openvino}
+"""By the suffix of the file."""
 
 
 @dataclass(frozen=True)
@@ -76,23 +85,34 @@ def export_int8(
     input_size: int | None = None,
     batch_size: int = 1,
     dynamic_batch: bool = False,
+    end_to_end: bool = False,
     pixels: str = "float32",
 ) -> Int8Check:
-    """Write a network in 8-bit integers as an OpenVINO file (*.xml and *.bin), raw outputs, and measure it.
+    """Write a network in 8-bit integers and measure it.
 
+    path: *.onnx, quantised by ONNX Runtime; or OpenVINO's *.xml, with its weights in *.bin, quantised by NNCF.
     calibration: images (3, H, W) uint8 in BGR order of the input's size, whose activations say the ranges of the
         integers: some hundred of those that the model was trained on.
     measure: the metric, in points of 100, of a model on images that it was not trained on; it is called with the
         network in float32 and with the file.
     max_loss: points that the file may lose. Where it loses more, the last layers, and then the first one, too, stay in
         float. Deformable convolutions always do.
-    The others: as for `export_openvino`.
+    end_to_end: of *.onnx: detections in place of raw outputs. What makes them of the raw outputs stays in float.
+    The others: as for `export_onnx`.
 
     The file takes its place when it has been opened again and measured. ValueError where it loses more in any case, and
-    for images and options that do not fit; ImportError without nncf, openvino, onnx and onnxscript.
+    for images and options that do not fit; ImportError without onnx, onnxscript and the runtime, and for *.xml nncf.
     """
     images = example_images(model, input_size, batch_size, dynamic_batch, pixels)
-    file = check_path(path, SUFFIX)
+    suffix = Path(path).suffix
+    if suffix not in QUANTIZERS:
+        raise ValueError(f"path: expected a file name that ends in {' or '.join(QUANTIZERS)}, got {os.fspath(path)!r}")
+    file = check_path(path, suffix)
+    check_choice(end_to_end, "end_to_end", (True, False))
+    if end_to_end and suffix != ONNX_SUFFIX:
+        raise ValueError(f"end_to_end: expected false with {suffix}, whose 8-bit files have raw outputs, got true")
+    if end_to_end:
+        check_hard(model)
     check_range(max_loss, "max_loss", 0, 100)
     check_integer(len(calibration), "calibration: images", 1)
     for image in calibration:
@@ -100,10 +120,11 @@ def export_int8(
             raise ValueError(
                 f"calibration: expected uint8 of shape {tuple(images.shape[1:])}, got {image.dtype} of {image.shape}"
             )
-    for package in ("openvino", "nncf"):
-        import_optional(package, "quantisation")
+    quantizer = QUANTIZERS[suffix]
+    for package in quantizer.NEEDS:
+        import_optional(package, f"quantisation to {suffix}")
     with tempfile.TemporaryDirectory() as folder:
-        graph = Path(folder) / f"model{ONNX_SUFFIX}"
+        graph = Path(folder) / f"graph{ONNX_SUFFIX}"
         export_onnx(
             model,
             graph,
@@ -111,34 +132,31 @@ def export_int8(
             input_size=input_size,
             batch_size=batch_size,
             dynamic_batch=dynamic_batch,
+            end_to_end=end_to_end,
             pixels=pixels,
         )
-        network, info = read_onnx(graph)
-        whole = Path(folder) / f"float{SUFFIX}"
-        save(network, info, whole)
-        before = measure(RuntimeModel(open_session(whole, "openvino"), info))
-        size = _bytes(whole)
-    logger.info("float32: AP %.2f", before)
+        whole = quantizer.prepare(graph, Path(folder) / f"float{suffix}")
+        before, size = _measure(whole, quantizer.RUNTIME, measure)[1], _bytes(whole)
+        logger.info("float32: AP %.2f", before)
 
-    def check(made: Path, part: str) -> Int8Check:
-        session = open_session(made, "openvino")
-        after = measure(RuntimeModel(session, session.info))
-        logger.info("int8, %s: AP %.2f", part, after)
-        if before - after > max_loss:
-            raise _LosesTooMuch(after)
-        return Int8Check(session.runtime, before, after, part, len(calibration), _bytes(made) / size)
+        def check(made: Path, part: str) -> Int8Check:
+            runtime, after = _measure(made, quantizer.RUNTIME, measure)
+            logger.info("int8, %s: AP %.2f", part, after)
+            if before - after > max_loss:
+                raise _LosesTooMuch(after)
+            return Int8Check(runtime, before, after, part, len(calibration), _bytes(made) / size)
 
-    lost = 0.0
-    described = with_precision(info, "int8")
-    for part in PARTS:
-        small = quantize(network, info, calibration, part)
-        try:
-            return write_checked(file, partial(save, small, described), partial(check, part=part))
-        except _LosesTooMuch as error:
-            lost = before - error.after
+        after = before
+        for part in PARTS:
+            write = partial(quantizer.quantize, whole, calibration, part)
+            try:
+                return write_checked(file, write, partial(check, part=part))
+            except _LosesTooMuch as error:
+                after = error.after
+    other = "" if suffix == ONNX_SUFFIX else f"; ONNX Runtime's quantisation, to a {ONNX_SUFFIX} file, may lose less"
     raise ValueError(
-        f"max_loss: expected at most {max_loss:g} points lost in int8, got {lost:.2f} of {before:.2f} with {PARTS[-1]} "
-        "in 8 bits"
+        f"max_loss: expected at most {max_loss:g} points lost in int8, got {before - after:.2f} of {before:.2f} with "
+        f"{PARTS[-1]} in 8 bits{other}"
     )
 
 
@@ -148,76 +166,12 @@ class _LosesTooMuch(Exception):
         self.after = after
 
 
-def quantize(network: Any, info: ModelInfo, calibration: Sequence[np.ndarray], part: str) -> Any:
-    """A quantised copy of an `openvino.Model`. part: which of `PARTS`."""
-    import nncf
-
-    batch = info.batch or 1
-
-    def feed(image: np.ndarray) -> np.ndarray:
-        pixels = np.repeat(image[None], batch, axis=0)
-        return pixels if info.pixels == "uint8" else normalize(pixels, info)
-
-    floats = [op.get_friendly_name() for op in network.get_ordered_ops() if op.get_type_name() in FLOAT_OPS]
-    if part != PARTS[0]:
-        floats += last_convolutions(network)
-    if part == PARTS[2]:
-        floats.append(next(convolutions(network)))
-    with quiet():
-        small = nncf.quantize(
-            network,
-            nncf.Dataset(list(calibration), feed),
-            preset=nncf.QuantizationPreset.MIXED,
-            target_device=nncf.TargetDevice.CPU,
-            subset_size=len(calibration),
-            ignored_scope=nncf.IgnoredScope(names=sorted(set(floats))),
-        )
-    store_in_half(small)
-    return small
-
-
-def store_in_half(network: Any) -> None:
-    """Let the weights that are still float32 be stored as float16, whose rounding is a tenth of that to 8 bits, and
-    be turned back when the network is loaded. OpenVINO's own compression leaves quantised networks alone."""
-    from openvino import opset13
-
-    for op in network.get_ordered_ops():
-        if op.get_type_name() != "Constant" or op.data.dtype != np.float32 or op.data.size < MANY:
-            continue
-        users = op.output(0).get_target_inputs()
-        if {user.get_node().get_type_name() for user in users} <= WITH_WEIGHTS:
-            half = opset13.constant(op.data.astype(np.float16))
-            if np.isfinite(half.data).all():
-                back = opset13.convert(half, "f32")
-                for user in users:
-                    user.replace_source_output(back.output(0))
-
-
-def convolutions(network: Any) -> Iterator[str]:
-    """Names of the convolutions in the order in which they run."""
-    for op in network.get_ordered_ops():
-        if op.get_type_name() in CONVOLUTIONS:
-            yield op.get_friendly_name()
-
-
-def last_convolutions(network: Any) -> list[str]:
-    """Names of the convolutions with no other one behind them: those of the heads."""
-    found: set[str] = set()
-    seen: set[str] = set()
-    waiting = list(network.get_results())
-    while waiting:
-        op = waiting.pop()
-        name = op.get_friendly_name()
-        if name in seen:
-            continue
-        seen.add(name)
-        if op.get_type_name() in CONVOLUTIONS:
-            found.add(name)
-        else:
-            waiting += [value.get_source_output().get_node() for value in op.inputs()]
-    return sorted(found)
+def _measure(file: Path, runtime: str, measure: Measure) -> tuple[str, float]:
+    """The runtime's name and version, and the metric of a file in it."""
+    session = open_session(file, runtime)
+    return session.runtime, measure(RuntimeModel(session, session.info))
 
 
 def _bytes(path: Path) -> int:
-    """Of an OpenVINO file and its weights."""
-    return sum(file.stat().st_size for file in (path, path.with_suffix(".bin")))
+    """Of a file, and for OpenVINO of its weights."""
+    return sum(file.stat().st_size for file in (path, path.with_suffix(".bin")) if file.exists())

@@ -1,8 +1,7 @@
-"""A network as an OpenVINO file, in float32 or quantised to 8 bits."""
+"""A network as an OpenVINO file."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import torch
 
 from ..detectors import Detector
 from ..extras import import_optional
-from ..model_info import KEY, ModelInfo
+from ..model_info import ModelInfo
 from ..runtimes.open import open_session
 from .checks import check_path
 from .onnx_file import SUFFIX as ONNX_SUFFIX
@@ -21,7 +20,6 @@ from .onnx_file import export_onnx
 from .verify import Check, compare, write_checked
 
 SUFFIX = ".xml"
-RT_INFO = [KEY, "model_info"]
 
 
 @torch.no_grad()
@@ -55,7 +53,7 @@ def export_openvino(
             end_to_end=end_to_end,
             pixels=pixels,
         )
-        network, info = read_onnx(graph)
+        network, info = read_file(graph)
     return write_checked(
         file,
         lambda made: save(network, info, made),
@@ -63,28 +61,26 @@ def export_openvino(
     )
 
 
-def read_onnx(graph: Path) -> tuple[Any, ModelInfo]:
-    """An ONNX file of `export_onnx` as an `openvino.Model`, and its description."""
+def read_file(path: Path) -> tuple[Any, ModelInfo]:
+    """A file of `export_onnx` or `export_openvino` as an `openvino.Model`, and its description."""
     import openvino
 
     from ..runtimes.openvino_ops import extensions
+    from ..runtimes.openvino_session import RT_INFO
 
     core = openvino.Core()
     for extension in extensions():
         core.add_extension(extension)
-    network = core.read_model(graph)
-    text = network.get_rt_info(["framework", KEY]).astype(str)
-    return network, ModelInfo.from_json(text, source=str(graph))
+    network = core.read_model(path)
+    text = network.get_rt_info(RT_INFO[path.suffix]).astype(str)
+    return network, ModelInfo.from_json(text, source=str(path))
 
 
 def save(network: Any, info: ModelInfo, path: Path) -> None:
     """Write an `openvino.Model` and its weights as they are, with its description."""
     import openvino
 
-    network.set_rt_info(info.to_json(), RT_INFO)
+    from ..runtimes.openvino_session import RT_INFO
+
+    network.set_rt_info(info.to_json(), RT_INFO[SUFFIX])
     openvino.save_model(network, path, compress_to_fp16=False)
-
-
-def with_precision(info: ModelInfo, precision: str) -> ModelInfo:
-    """The description of the same network in another precision."""
-    return dataclasses.replace(info, precision=precision)

@@ -14,6 +14,7 @@ from .converted import converted
 from .files import MODEL, check_runtime, kind_of, runtimes_of
 from .model import RuntimeModel
 from .open import open_session
+from .session import describe
 
 if TYPE_CHECKING:
     from ..detectors import Detector
@@ -146,7 +147,7 @@ def open_model(
         import refinedet_ext.numpy as rxn
 
         rxn.set_num_threads(threads)
-    about = f"runtime: {session.runtime}, {session.precision}{f' ({reason})' if reason else ''}"
+    about = f"runtime: {describe(session)}{f' ({reason})' if reason else ''}"
     model = RuntimeModel(session, session.info, nms=suppression, about=about)
     model.input_side(input_size)
     return model

@@ -15,7 +15,7 @@ from ..evaluation.results import ImageDetections, from_padded
 from ..model_info import ModelInfo
 from ..nms_config import NMSConfig
 from .detection import detect
-from .session import DETECTIONS, Session
+from .session import DETECTIONS, Session, describe
 
 
 class RuntimeModel:
@@ -42,7 +42,7 @@ class RuntimeModel:
             raise ValueError(f"input_size: expected a square input, got (height, width) {info.input_size}")
         self.session, self.info = session, info
         self.nms = info.nms if nms is None else nms
-        self.about = about or f"{session.runtime}, {session.precision}"
+        self.about = about or describe(session)
 
     @property
     def class_names(self) -> list[str]:

@@ -36,6 +36,12 @@ class Session(Protocol):
     def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray]: ...
 
 
+def describe(session: Session) -> str:
+    """The runtime and what it computes in: "OpenVINO 2026.4.1, int8 and float32" for a quantised network."""
+    computed = session.precision if session.info.precision != "int8" else f"int8 and {session.precision}"
+    return f"{session.runtime}, {computed}"
+
+
 def output_names(info: ModelInfo) -> tuple[str, ...]:
     """The outputs that such a file has."""
     return RAW_OUTPUTS if info.outputs == "raw" else DETECTIONS

@@ -3,6 +3,7 @@
 #include "ops/decode_boxes.h"
 #include "ops/decode_cascade.h"
 #include "ops/encode_boxes.h"
+#include "stopped.h"
 
 using namespace refinedet;
 using namespace refinedet::harness;
@@ -157,16 +158,16 @@ CUDA_CASE(coding_far) {
 
 CUDA_CASE(coding_out_of_range) {
   Array<float> rows(8), anchors(8), boxes(8);
-  Array<int64_t> index(std::vector<int64_t>{0, 2}), counts(std::vector<int64_t>{2});
   std::fill(rows.begin(), rows.end(), 0.0f);
   std::fill(anchors.begin(), anchors.end(), 0.5f);
-  DecodeCascadeArgs args{DType::f32, rows.data(),  rows.data(),  anchors.data(), true,        1,
-                         2,          {1, 1, 1, 1}, index.data(), counts.data(),  boxes.data()};
-  bool stopped = false;
-  try {
-    cuda::decode_cascade(args, nullptr);
-  } catch (const coh::error& error) {
-    stopped = std::string(error.what()).find("kept.index") != std::string::npos;
-  }
-  expect(stopped, "a kept index out of range stops the kernel");
+  const auto stops = [&](int64_t index, int64_t count, const char* what) {
+    Array<int64_t> kept_index(std::vector<int64_t>{0, index}), kept_count(std::vector<int64_t>{count});
+    DecodeCascadeArgs args{DType::f32, rows.data(),  rows.data(),       anchors.data(),    true,        1,
+                           2,          {1, 1, 1, 1}, kept_index.data(), kept_count.data(), boxes.data()};
+    return stopped_by(what, [&] { cuda::decode_cascade(args, nullptr); });
+  };
+  expect(stops(2, 2, "kept.index"), "a kept index out of range stops the kernel");
+  expect(stops(-1, 2, "kept.index"), "a kept index below 0 stops the kernel");
+  expect(stops(1, 3, "kept.count"), "more kept rows than there are stop the kernel");
+  expect(stops(1, -1, "kept.count"), "fewer kept rows than none stop the kernel");
 }

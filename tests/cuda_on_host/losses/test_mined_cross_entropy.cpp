@@ -1,6 +1,7 @@
 // mined_cross_entropy: the CPU kernel's choices, and its numbers but for the order of an image's sum.
 #include "harness.h"
 #include "ops/mined_cross_entropy.h"
+#include "stopped.h"
 
 using namespace refinedet;
 using namespace refinedet::harness;
@@ -103,4 +104,15 @@ CUDA_CASE(mined_cross_entropy_large) { check<float>(1, 33000, 2, true, 3, 0); }
 CUDA_CASE(mined_cross_entropy_empty) {
   check<float>(0, 7, 3, true, 3, 1);
   check<float>(3, 0, 3, false, 3, 1);
+}
+
+CUDA_CASE(mined_cross_entropy_out_of_range) {
+  const Array<float> logits(std::vector<float>{0, 1, 2}), loss(1);
+  const Array<int64_t> labels(std::vector<int64_t>{1}), targets(std::vector<int64_t>{3}), counts(2);
+  const Array<bool> chosen(1);
+  const MinedCrossEntropyArgs args{DType::f32,  logits.data(), labels.data(), targets.data(),   nullptr, 1, 1, 3, 3, 0,
+                                   loss.data(), chosen.data(), counts.data(), counts.data() + 1};
+  const Array<char> workspace(cuda::mined_cross_entropy_workspace(args));
+  expect(stopped_by("targets", [&] { cuda::mined_cross_entropy(args, workspace.data(), nullptr); }),
+         "a target out of range stops the kernel");
 }

@@ -1,6 +1,7 @@
 // smooth_l1_box_loss: the CPU kernel's numbers but for the order of an image's sum.
 #include "harness.h"
 #include "ops/smooth_l1_box_loss.h"
+#include "stopped.h"
 
 using namespace refinedet;
 using namespace refinedet::harness;
@@ -54,4 +55,16 @@ CUDA_CASE(smooth_l1_box_loss_empty) {
   check<float>(0, 7, true, 1);
   check<float>(3, 0, false, 1);
   check<float>(2, 5, true, 1, 0);
+}
+
+CUDA_CASE(smooth_l1_box_loss_out_of_range) {
+  const Array<float> rows(std::vector<float>(8, 0.5f)), loss(1), grad_loss(std::vector<float>{1}), grad(4);
+  const Array<int64_t> index(std::vector<int64_t>{2});
+  const SmoothL1BoxLossArgs args{DType::f32, rows.data(), rows.data(),  rows.data(), index.data(), 1, 1,
+                                 2,          false,       {1, 1, 1, 1}, 1,           loss.data()};
+  expect(stopped_by("gt_index", [&] { cuda::smooth_l1_box_loss(args, nullptr); }),
+         "a box out of range stops the kernel");
+  expect(stopped_by("gt_index",
+                    [&] { cuda::smooth_l1_box_loss_backward({args, grad_loss.data(), grad.data()}, nullptr); }),
+         "a box out of range stops the backward kernel");
 }

@@ -88,5 +88,5 @@ CUDA_CASE(detect_limits) {
 }
 
 CUDA_CASE(detect_more_candidates_than_listed) {
-  check<float>(1, 1500, 46, settings(SuppressionMethod::hard, kNone, 40, 30), false, 0.0);
+  check<float>(1, 2100, 46, settings(SuppressionMethod::hard, kNone, 40, 30), false, 0.0);
 }

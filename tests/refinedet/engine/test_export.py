@@ -42,9 +42,13 @@ def test_a_program(weights, capsys):
         ),
         (["--format", "openvino", "--efficient_nms", "true"], "efficient_nms: expected format onnx with it"),
         (["--format", "onnx", "--efficient_nms", "true"], "efficient_nms: expected false without end_to_end, got true"),
-        (["--format", "onnx", "--int8", "true"], "int8: expected format openvino with it, got onnx"),
+        (["--format", "pt2", "--int8", "true"], "int8: expected format onnx or openvino with it, got pt2"),
         (["--format", "openvino", "--int8", "true"], "data.root: expected the folder of a data set to calibrate on"),
-        (["--format", "openvino", "--int8", "true", "--end_to_end", "true"], "end_to_end: expected false with int8"),
+        (["--format", "openvino", "--int8", "true", "--end_to_end", "true"], "end_to_end: expected format onnx with"),
+        (
+            ["--format", "onnx", "--int8", "true", "--end_to_end", "true", "--efficient_nms", "true"],
+            "efficient_nms: expected false with int8, got true",
+        ),
         (["--format", "pt2", "--data.root", "here"], "data: expected nothing without int8, got a data set"),
         (["--format", "pt2", "--calibration_images", "0"], "calibration_images: expected an integer of at least 1"),
     ],
@@ -55,14 +59,21 @@ def test_options_that_do_not_go_together(options, message, weights, capsys):
     assert [file.name for file in weights.parent.iterdir()] == ["model.safetensors"]
 
 
-def test_8_bits_say_what_they_cost(weights, tmp_path, capsys):
-    for package in ("nncf", "onnxscript"):
+@pytest.mark.parametrize(
+    ("needs", "options", "files"),
+    [
+        (("nncf",), ["--format", "openvino"], ["model.bin", "model.xml"]),
+        (("onnxruntime",), ["--format", "onnx", "--end_to_end", "true"], ["model.onnx"]),
+    ],
+)
+def test_8_bits_say_what_they_cost(needs, options, files, weights, tmp_path, capsys):
+    for package in ("onnxscript", *needs):
         pytest.importorskip(package, reason=f"{package} is not installed")
     render_dataset(tmp_path / "scenes", train=30, test=1, classes=NAMES)
-    options = ["--data.root", str(tmp_path / "scenes"), "--calibration_images", "5", "--max_loss", "100"]
+    options += ["--data.root", str(tmp_path / "scenes"), "--calibration_images", "5", "--max_loss", "100"]
     capsys.readouterr()
-    status = export(weights, "--format", "openvino", "--int8", "true", *options)
+    status = export(weights, "--int8", "true", *options)
     out, err = capsys.readouterr()
     assert status == 0, err
     assert "in float32, " in out and "in int8 (all layers, calibrated on 5 images), 0." in out
-    assert weights.with_suffix(".xml").is_file() and weights.with_suffix(".bin").is_file()
+    assert sorted(file.name for file in tmp_path.iterdir() if file.is_file()) == sorted([*files, "model.safetensors"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 
 import refinedet
+from refinedet.data.synthetic import render_scene
 
 MODELS = {
     "refinedet192_small": {"input_size": 64, "tcb_channels": 16},
@@ -38,3 +41,14 @@ def build(name, **nms):
 def images(model, count=2):
     size = model.config.input_size
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)) * 50
+
+
+def pixels_of(images):
+    """(B, 3, 64, 64) uint8 in BGR order of images (H, W, 3)."""
+    small = [cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA) for image in images]
+    return np.ascontiguousarray(np.stack(small).transpose(0, 3, 1, 2))
+
+
+def rendered(count=5):
+    """Scenes (count, 3, 64, 64) uint8 in BGR order."""
+    return pixels_of([render_scene(np.random.default_rng(seed), [1, 2, 3, 1])[0] for seed in range(count)])

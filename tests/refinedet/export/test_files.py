@@ -1,4 +1,4 @@
-"""Files that carry themselves: end to end, in OpenVINO, with TensorRT's plugin, in 8-bit integers."""
+"""Files that carry themselves: end to end, in OpenVINO, with TensorRT's plugin."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import torch
 
 import refinedet
 import refinedet_ext as rx
-from refinedet.data.synthetic import render_scene
-from refinedet.export import export_efficient_nms, export_int8, export_onnx, export_openvino
-from refinedet.export.int8 import PARTS
+from refinedet.export import export_efficient_nms, export_onnx, export_openvino
 from refinedet.export.verify import Check, compare_detections, compare_raw, write_checked
 from refinedet.model_info import ModelInfo
 
 from ..data.makers import BCCD, needs_bccd
-from .models import build
+from .models import build, pixels_of, rendered
 
 NAMES = ["red", "green", "blue"]
 
@@ -25,16 +23,6 @@ NAMES = ["red", "green", "blue"]
 def onnx():
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     return pytest.importorskip("onnx", reason="onnx is not installed")
-
-
-def pixels_of(images):
-    """(B, 3, 64, 64) uint8 in BGR order of images (H, W, 3)."""
-    small = [cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA) for image in images]
-    return np.ascontiguousarray(np.stack(small).transpose(0, 3, 1, 2))
-
-
-def rendered(count=5):
-    return pixels_of([render_scene(np.random.default_rng(seed), [1, 2, 3, 1])[0] for seed in range(count)])
 
 
 def photographs(count=5):
@@ -118,42 +106,6 @@ def test_tensorrt_plugin_takes_the_place_of_the_suppression(onnx, tmp_path):
     assert attributes["box_coding"] == attributes["score_activation"] == 0
     with pytest.raises(ValueError, match="nms: expected no limit per class with efficient_nms, got 50"):
         export_efficient_nms(build("refinedet192_small", preset="efgrnet"), path)
-
-
-@pytest.mark.parametrize(("losses", "part"), [([0.9], 0), ([3, 2, 0.5], 2), ([3, 2, 1.5], None)])
-def test_layers_stay_in_float_until_no_more_is_lost(losses, part, onnx, tmp_path):
-    pytest.importorskip("nncf", reason="nncf is not installed")
-    model, path = build("refinedet192_small"), tmp_path / "model.xml"
-    metrics = iter([50.0, *(50 - loss for loss in losses)])
-    measured = []
-
-    def measure(model):
-        measured.append(model.detect(rendered()))
-        return next(metrics)
-
-    def run():
-        return export_int8(model, path, list(rendered()), measure, batch_size=2, dynamic_batch=True)
-
-    if part is None:
-        with pytest.raises(ValueError, match="max_loss: expected at most 1 points lost in int8, got 1.50 of 50.00"):
-            run()
-        assert not list(tmp_path.iterdir())
-        return
-    check = run()
-    assert check.quantised == PARTS[part] and check.after == 50 - losses[-1] and check.size < 0.7
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.bin", "model.xml"]
-    assert len(measured) == len(losses) + 1
-    for found in measured:  # the network is still about the same one
-        assert found.count.min() > 0
-        assert np.abs(found.scores[:, 0] - measured[0].scores[:, 0]).mean() < 0.2
-
-
-def test_images_to_calibrate_on_are_looked_at_first(tmp_path):
-    model = build("refinedet192_small")
-    with pytest.raises(ValueError, match="calibration: images: expected an integer of at least 1, got 0"):
-        export_int8(model, tmp_path / "model.xml", [], float)
-    with pytest.raises(ValueError, match=r"calibration: expected uint8 of shape \(3, 64, 64\), got float32 of"):
-        export_int8(model, tmp_path / "model.xml", [np.zeros((3, 64, 64), np.float32)], float)
 
 
 def test_a_file_that_fails_its_check_leaves_nothing(tmp_path):

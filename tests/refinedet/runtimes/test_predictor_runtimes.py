@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -159,3 +161,10 @@ def test_images_of_another_kind_are_refused(onnx_file):
         model.detect(np.zeros((1, 3, 32, 64), np.uint8))
     with pytest.raises(ValueError, match="images: expected at least one, got none"):
         model.detect(np.zeros((0, 3, 64, 64), np.uint8))
+
+
+def test_a_quantised_file_says_so(onnx_file):
+    model = open_model(onnx_file)
+    assert RuntimeModel(model.session, model.info).about.endswith(", float32")
+    model.session.info = replace(model.info, precision="int8")
+    assert RuntimeModel(model.session, model.session.info).about.endswith(", int8 and float32")

@@ -1,0 +1,47 @@
+"""The table of all faults that is committed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .trials import Verdict
+from .workshop import DOES_NOT_COMPILE
+
+
+def summary(verdicts: list[Verdict]) -> str:
+    counts = Counter(verdict.kind for verdict in verdicts)
+    ran = len(verdicts) - counts["not run"] - counts["harmless"]
+    first = Counter(
+        next(build for (_, build), what in verdict.outcomes.items() if what)
+        for verdict in verdicts
+        if verdict.kind == "noticed"
+    )
+    builds = ", ".join(f"{number} by the {build} build" for build, number in first.items())
+    parts = [f"{ran} of {len(verdicts) - counts['harmless']} faults were tried"]
+    parts.append(f"{counts['noticed']} noticed" + (f" ({builds})" if builds else ""))
+    parts += [f"{counts[kind]} {kind}" for kind in ("unnoticed", DOES_NOT_COMPILE) if counts[kind]]
+    parts.append(f"{counts['harmless']} more are harmless")
+    return "; ".join(parts) + "."
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def page(verdicts: list[Verdict], day: str) -> str:
+    lines = [
+        "# Faults planted in the CUDA kernels",
+        "",
+        f"Written by `make faults` on {day}, with the sources of that day. {summary(verdicts)}",
+        "",
+        "Builds are tried in the order plain, address, thread, test by test, until one notices. The plain build runs a",
+        "test under six schedules.",
+    ]
+    file = ""
+    for verdict in verdicts:
+        if verdict.fault.file != file:
+            file = verdict.fault.file
+            lines += ["", f"## {file}", "", "| line | fault | noticed by |", "|---|---|---|"]
+        words = f"**{verdict}**" if verdict.kind == "unnoticed" else str(verdict)
+        lines.append(f"| {verdict.fault.line} | {cell(f'`{verdict.fault.what}`')} | {cell(words)} |")
+    return "\n".join(lines) + "\n"
