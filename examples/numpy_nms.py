@@ -1,6 +1,6 @@
 """A detector's raw outputs to detections on NumPy arrays: no torch, as beside ONNX Runtime, OpenVINO or TFLite.
 
-    pip install refinedet-ext numpy
+    pip install .  # in a clone of the repository
     python examples/numpy_nms.py                      # made-up outputs, 8,732 anchors and 20 classes
     python examples/numpy_nms.py outputs.npz --method gaussian
 

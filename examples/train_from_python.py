@@ -1,6 +1,6 @@
 """Trains a detector from Python, measures it and looks at what it finds: on a data set of rendered shapes, or your own.
 
-pip install "refinedet-ext[train]"
+pip install ".[train]"
 python examples/train_from_python.py                         # shapes, a few minutes on two cores
 python examples/train_from_python.py --data path/to/cells    # VOC, COCO, YOLO or CSV, as `refinedet data` finds it
 """

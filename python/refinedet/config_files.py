@@ -97,7 +97,7 @@ def _config_of_run(checkpoint: Path) -> dict[str, Any]:
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
     file = folder / "config.yaml"
     if not checkpoint.exists():
-        raise FileNotFoundError(f"train.resume: no file {checkpoint}")
+        raise FileNotFoundError(f"train.resume: no file or folder {checkpoint}")
     if not file.is_file():
         raise FileNotFoundError(f"train.resume: no config.yaml in {folder}; give the run's configuration by config")
     content = load_config(file)
