@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "command_options",
+    "mathml",
 ]
 exclude_patterns = ["scripts", "extensions"]
 
@@ -40,6 +41,7 @@ autodoc_inherit_docstrings = False  # torch's own would come along
 
 smartquotes_action = "D"  # dashes; quotes stay as code has them
 
+html_math_renderer = "mathml"
 html_extra_path = ["extra"]  # pages that are no Sphinx pages, copied as they are: detect/
 html_theme = "furo"
 html_title = f"refinedet-ext {release}"

@@ -111,7 +111,8 @@ def deform_inputs(
     x = spread((images, channels, side, side), 1.0, rng).to(device, dtype)
     offset = spread((images, 18, side, side), 2.0, rng).to(device)
     weight = spread((channels, channels, 3, 3), 0.02, rng).to(device, dtype)
-    return [x.contiguous(memory_format=layout), offset, weight]
+    # as a model in this layout has its weights, too: in another they would be put into order in every call
+    return [x.contiguous(memory_format=layout), offset, weight.contiguous(memory_format=layout)]
 
 
 PLAIN = "plain convolution"

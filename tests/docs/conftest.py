@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,13 +39,21 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def world(_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the page's own, as the working folder, with a cache of its own."""
+    """A copy of the page's own, as the working folder, with a cache and models of its own."""
     import torch
+
+    from refinedet.detectors.registration import ENTRIES
 
     folder = tmp_path / "page"
     shutil.copytree(_world, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    registered, loaded = dict(ENTRIES), set(sys.modules)
     threads = torch.get_num_threads()  # which some commands set
     yield folder
     torch.set_num_threads(threads)
+    for name in set(ENTRIES) - set(registered):
+        del ENTRIES[name]
+    for name in set(sys.modules) - loaded:  # files of the page that a command imported
+        if Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(folder):
+            del sys.modules[name]

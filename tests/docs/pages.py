@@ -24,6 +24,7 @@ class Block:
     """A fenced block.
 
     line: where its text begins, from 1. follows: whether it stands directly behind another block. not_run: why.
+    file: the name under which its text is written instead.
     """
 
     page: str
@@ -32,6 +33,7 @@ class Block:
     line: int
     follows: bool
     not_run: str | None
+    file: str | None
 
     def lines(self) -> list[str]:
         """Its commands, of which a backslash at the end joins two lines."""
@@ -47,16 +49,18 @@ def tokens(page: str) -> list[Token]:
 
 def blocks(page: str) -> list[Block]:
     """Those with code; MyST's directives are none."""
-    found, comment, follows = [], None, False
+    found, comment, file, follows = [], None, None, False
     for token in tokens(page):
         if token.type == "html_block":
             comment = re.fullmatch(r"<!-- not run: (.+?) -->", token.content.strip())
+            file = re.fullmatch(r"<!-- file: (\S+) -->", token.content.strip())
             continue
         if token.type == "fence" and not token.info.startswith("{"):
             assert token.map is not None
             reason = comment.group(1) if comment else None
-            found.append(Block(page, token.info.strip(), token.content, token.map[0] + 2, follows, reason))
-        comment, follows = None, token.type == "fence"
+            name = file.group(1) if file else None
+            found.append(Block(page, token.info.strip(), token.content, token.map[0] + 2, follows, reason, name))
+        comment, file, follows = None, None, token.type == "fence"
     return found
 
 

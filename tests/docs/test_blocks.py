@@ -39,7 +39,9 @@ def test_blocks_run(page, world, capsys):
     for block in blocks(page):
         if block.not_run is not None:
             continue
-        if block.language == "python":
+        if block.file is not None:
+            (world / block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
             empty_lines = "\n" * (block.line - 1)  # so that a traceback names the page's line
             capsys.readouterr()
             exec(compile(empty_lines + block.text, str(ROOT / page), "exec"), scope)

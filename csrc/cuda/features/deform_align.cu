@@ -7,10 +7,10 @@
 // nothing is made of either. Weights in the other order, no stride of which tells a matrix, are put into order in every
 // call: a copy kept from the last one could not know of weights that changed since, least of all in a CUDA graph.
 //
-// Sampling and product in one kernel, counted for the case in deform_columns.cu (15 to 18 us of sampling, 21 to 25 us
-// of product, 1 us between them: about 40 us in all). A block must have all 256 outputs of its pixels, or it samples
+// Sampling and product in one kernel, counted for the case in deform_columns.cu (17 to 20 us of sampling, 21 to 25 us
+// of product, 1 us between them: 39 to 46 us in all). A block must have all 256 outputs of its pixels, or it samples
 // them again: 112 pixels, 115 blocks on 132 multiprocessors. Its product takes 52,000 cycles (30 us) by mma.sync, which
-// reaches 62% of the tensor cores' 2,048 multiply-adds a cycle; sampling issues 25,000 instructions on each scheduler,
+// reaches 62% of the tensor cores' 2,048 multiply-adds a cycle; sampling issues 35,000 instructions on each scheduler,
 // the product 16,000 more; every block reads all weights, 136 MB from the L2 together, 25 us. Were all of that
 // perfectly side by side it would be 30 us; with accumulators in half of all registers, so that 8 warps are left to
 // sample, 38 to 45 us are likelier. That gains nothing sure, so there are two kernels. What would gain (25 to 28 us) is

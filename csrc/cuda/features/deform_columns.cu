@@ -5,12 +5,13 @@
 // - written: 59 MB of columns, 12 us, and 6.5 MB of bias where there is one;
 // - read: four corners of each column, 236 MB, of 6.5 MB of pixels. From the L2 that would take 40 us, so a block works
 //   on neighbouring pixels, whose corners its L1 has: at 128 bytes a cycle 8 us;
-// - instructions: about 100 for 8 columns, 12.8 us on all multiprocessors: 32 conversions, 32 multiply-adds, 8 loads of
-//   zeros for corners outside the map, 4 roundings to pairs, 5 accesses of 16 bytes, the rest addresses.
-// So 15 to 18 us are expected, and 3 to 4 us for one image. That holds while nothing waits: the corners of two samples,
-// eight loads, stand before the first use of any (tests/csrc/check_sass.py; one after the other it took 25 to 31 us by
-// the same count). Hence 16-byte accesses along channels that stay words until they are used, samples that are placed
-// once, by one thread each, and three blocks of 256 threads with up to 80 registers on a multiprocessor.
+// - instructions: 138 for 8 columns, as sm_90's machine code has them: 32 conversions, 32 multiply-adds, 8 that put
+//   zeros in place of corners outside the map, 4 roundings to pairs, 10 accesses to memory, the rest addresses. That is
+//   30,000 cycles on every scheduler, 18 us.
+// So 17 to 20 us are expected, bound by instructions, and 3 to 4 us for one image. That holds while nothing waits: the
+// corners of two samples, eight loads, stand before the first use of any (tests/csrc/check_sass.py). One sample after
+// the other, with the fourth load behind the use of the others and 218 instructions, it was 28 us. Hence 16-byte
+// accesses along channels that stay words until they are used, and samples that are placed once, by one thread each.
 //
 // A contiguous input is copied to channels last first (pixel_planes.h): 13 MB, 5 us. With threads along pixels instead
 // it could be read as it lies, but by 4 loads of 2 bytes per column in place of 4 of 16 bytes per 8: 118 million of
@@ -19,9 +20,6 @@
 
 namespace refinedet::cuda {
 namespace {
-
-// Two samples are in flight in a thread: 8 loads of 16 bytes, which leaves registers for as many blocks.
-constexpr int kBlocks = 3;
 
 // Row `row` of the output begins as the bias.
 template <int N, class T>
@@ -75,7 +73,8 @@ __device__ __forceinline__ void write_columns(const DeformTile& tile, const Defo
 }
 
 template <class T, int N>
-__global__ void __launch_bounds__(kDeformThreads, kBlocks) deform_columns_kernel(DeformTile tile, DeformSplit split) {
+__global__ void __launch_bounds__(kDeformThreads, kDeformBlocks)
+    deform_columns_kernel(DeformTile tile, DeformSplit split) {
   GPU_SHARED(PlacedSample, samples, [kDeformThreads]);
   const uint32_t count = place_samples(tile, split, samples);
   fill_rows<T, N>(tile, split);

@@ -7,6 +7,8 @@
 // where the GPU can (sm_90), 29 million requests to the L2, some 100 us. torchvision adds the same floats one by one,
 // and reads the columns once for each of 18 offsets.
 //
+// The four corners are read together, as in deform_columns.cu: up to three of them would wait for the one before.
+//
 // Floating-point additions to memory come in any order. For sums that are always the same the addends become integers
 // in units of 2^-shift (deform_fixed_point.cu), which add up exactly.
 #include "deform_sampling.h"
@@ -105,7 +107,7 @@ __device__ __forceinline__ void process_channels(const DeformTile& tile, const D
     if (sample.corner[i] < 0) {
       continue;
     }
-    const int64_t to = sample.source + channel + corner_distance(sample, i, split.channels);
+    const int64_t to = corner_index(split, sample, i, channel);
     const float weight = sample.weight.w[i] * sample.mask;
     if (wanted.grads.fixed != nullptr) {
       add_integers(static_cast<int64_t*>(wanted.grads.source) + to, weight, grad, wanted.grads.fixed);
@@ -116,7 +118,7 @@ __device__ __forceinline__ void process_channels(const DeformTile& tile, const D
 }
 
 template <class T, int N>
-__global__ void __launch_bounds__(kDeformThreads)
+__global__ void __launch_bounds__(kDeformThreads, kDeformBlocks)
     deform_grads_kernel(DeformTile tile, DeformSplit split, Wanted wanted) {
   GPU_SHARED(PlacedSample, samples, [kDeformThreads]);
   const uint32_t count = place_samples(tile, split, samples);

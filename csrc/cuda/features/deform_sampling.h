@@ -12,6 +12,10 @@ namespace refinedet::cuda {
 
 inline constexpr int kDeformThreads = 256;
 
+// Blocks of a multiprocessor at least: so each thread has 80 registers. Without a word the compiler aims at 64 for the
+// sake of a fourth block, and reads the corners one after the other.
+inline constexpr int kDeformBlocks = 3;
+
 struct DeformSplit {
   uint32_t total;            // samples of the tile
   uint32_t samples;          // of a block
@@ -123,10 +127,24 @@ __device__ __forceinline__ int64_t column_of(const DeformSplit& split, const Pla
   return sample.column + channel / split.group_channels * split.line + channel % split.group_channels;
 }
 
-// How far a corner lies from its image's pixel 0, in the unit of `pixel_size`. With unsigned numbers of 32 bits the
-// product and what it is added to are one instruction.
-__device__ __forceinline__ int64_t corner_distance(const PlacedSample& sample, int corner, uint32_t pixel_size) {
-  return static_cast<int64_t>(uint64_t{static_cast<uint32_t>(sample.corner[corner])} * pixel_size);
+// Index of a corner's channel in the images.
+__device__ __forceinline__ int64_t corner_index(const DeformSplit& split, const PlacedSample& sample, int corner,
+                                                uint32_t channel) {
+  return sample.source + channel + int64_t{sample.corner[corner]} * split.channels;
+}
+
+// The address of a corner that there is. `source`: of the channel in the image's pixel 0.
+template <class T>
+__device__ __forceinline__ const T* corner_address(const DeformSplit& split, const PlacedSample& sample, int corner,
+                                                   const T* source) {
+#if defined(__CUDA_ARCH__)
+  // One instruction, where the compiler makes three of a product of 64 bits and a sum.
+  const T* address;
+  asm("mad.wide.u32 %0, %1, %2, %3;" : "=l"(address) : "r"(sample.corner[corner]), "r"(split.pixel_bytes), "l"(source));
+  return address;
+#else
+  return source + int64_t{sample.corner[corner]} * split.channels;
+#endif
 }
 
 // The four pixels' channels from the sample's `channel` on: zeros outside the map. All are read before any is used, so
@@ -140,17 +158,15 @@ template <class T, int N>
 __device__ __forceinline__ Corners<T, N> load_corners(const DeformTile& tile, const DeformSplit& split,
                                                       const PlacedSample& sample, uint32_t channel) {
   const T* source = static_cast<const T*>(tile.source) + sample.source + channel;
-  uint32_t pixel_bytes = split.pixel_bytes;
 #if defined(__CUDA_ARCH__)
-  asm volatile("" : "+l"(source), "+r"(pixel_bytes));  // or both are made again for each corner
+  asm volatile("" : "+l"(source));  // or it is computed again for each corner
 #endif
   Corners<T, N> corners;
   GPU_UNROLL
   for (int i = 0; i < 4; ++i) {
     corners.at[i] = RawPack<T, N>{};
     if (sample.corner[i] >= 0) {
-      const char* const at = reinterpret_cast<const char*>(source) + corner_distance(sample, i, pixel_bytes);
-      corners.at[i] = load_raw<N>(reinterpret_cast<const T*>(at));
+      corners.at[i] = load_raw<N>(corner_address(split, sample, i, source));
     }
   }
   return corners;
