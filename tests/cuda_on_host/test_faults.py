@@ -273,11 +273,12 @@ def test_the_table_says_how_many_were_tried(fault: Fault) -> None:
     assert [row.split(" | ")[-1] for row in rows] == [
         "thread: race (test_near) |",
         "**unnoticed** |",
-        "not run |",
         "does not compile |",
         "harmless: the same |",
     ]
     assert r"`a \|\| b`" in rows[-1]
+    assert text.count("Not run: 1.") == 1  # a file's, behind its rows
+    assert text.index("## boxes/map_rows.h") < text.index("Not run: 1.") < text.index("## nms/a.h")
 
 
 # ---------------------------------------------------------------- the command

@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="begin no fault after so many")
     parser.add_argument("--all", action="store_true", help="do not stop at the first build that notices")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="faults at a time")
-    parser.add_argument("--time-limit", type=int, default=60, help="seconds of processor time for a run of a test")
+    parser.add_argument("--time-limit", type=int, default=120, help="seconds of processor time for a run of a test")
     parser.add_argument("--list", action="store_true", help="print the faults and do nothing")
     parser.add_argument("--build-folder", type=Path, default=ROOT / "build/faults")
     parser.add_argument("--cpu-library", type=Path, default=ROOT / "build/editable/librefinedet_cpu.a")

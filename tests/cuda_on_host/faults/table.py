@@ -37,11 +37,15 @@ def page(verdicts: list[Verdict], day: str) -> str:
         "Builds are tried in the order plain, address, thread, test by test, until one notices. The plain build runs a",
         "test under six schedules.",
     ]
-    file = ""
-    for verdict in verdicts:
-        if verdict.fault.file != file:
-            file = verdict.fault.file
-            lines += ["", f"## {file}", "", "| line | fault | noticed by |", "|---|---|---|"]
-        words = f"**{verdict}**" if verdict.kind == "unnoticed" else str(verdict)
-        lines.append(f"| {verdict.fault.line} | {cell(f'`{verdict.fault.what}`')} | {cell(words)} |")
+    for file in dict.fromkeys(verdict.fault.file for verdict in verdicts):
+        of_file = [verdict for verdict in verdicts if verdict.fault.file == file]
+        shown = [verdict for verdict in of_file if verdict.kind != "not run"]
+        lines += ["", f"## {file}", ""]
+        if shown:
+            lines += ["| line | fault | noticed by |", "|---|---|---|"]
+        for verdict in shown:
+            words = f"**{verdict}**" if verdict.kind == "unnoticed" else str(verdict)
+            lines.append(f"| {verdict.fault.line} | {cell(f'`{verdict.fault.what}`')} | {cell(words)} |")
+        if len(shown) < len(of_file):
+            lines += ["", f"Not run: {len(of_file) - len(shown)}."] if shown else [f"Not run: {len(of_file)}."]
     return "\n".join(lines) + "\n"

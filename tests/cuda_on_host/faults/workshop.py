@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -61,6 +62,22 @@ def classify(output: str, code: int) -> str:
 
 def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def digest_of(file: Path) -> str:
+    return digest(file.read_text(encoding="utf-8"))
+
+
+def key_of(files: Iterable[Path], build: Build, damaged: dict[Path, str]) -> str:
+    """Names what is compiled from `files`, of which those in `damaged` have another digest."""
+    texts = (f"{file.relative_to(ROOT)} {damaged.get(file) or digest_of(file)}" for file in files)
+    return digest("\n".join([*FLAGS, *build.flags, *texts]))
+
+
+@cache
+def undamaged_key(files: tuple[Path, ...], build: Build) -> str:
+    return key_of(files, build, {})
 
 
 class Workshop:
@@ -129,12 +146,10 @@ class Workshop:
     # ---------------------------------------------------------------- what an outcome depends on
 
     def object_key(self, source: Path, build: Build, fault: Fault | None = None) -> str:
-        parts = [*FLAGS, *build.flags]
-        for file in [source, *sorted(compiled_from(source))]:
-            damaged = fault is not None and file == KERNELS / fault.file
-            text = fault.text if fault is not None and damaged else file.read_text(encoding="utf-8")
-            parts.append(f"{file.relative_to(ROOT)} {digest(text)}")
-        return digest("\n".join(parts))
+        files = [source, *sorted(compiled_from(source))]
+        if fault is None or KERNELS / fault.file not in files:
+            return undamaged_key(tuple(files), build)
+        return key_of(files, build, {KERNELS / fault.file: digest(fault.text)})
 
     def key(self, test: Path, build: Build, fault: Fault | None = None) -> str:
         """The CPU kernels are not in it: they say what results should be."""
