@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .files import MODEL, is_installed, kind_of, runtimes_of
-from .trial import known_times, measure_times
+from .trial import OpenNetwork, known_times, measure_times
 
 
 class Choice(NamedTuple):
@@ -21,6 +21,7 @@ class Choice(NamedTuple):
 
 def choose(
     path: str | os.PathLike[str],
+    open_network: OpenNetwork,
     *,
     optimize: str = "off",
     in_torch: str = "",
@@ -34,9 +35,9 @@ def choose(
     this file, this number of threads and these versions. One of several processes (torchrun) measures nothing, as the
     others would be in its way, and all are to choose alike: without kept times it takes what is mostly the fastest.
 
-    optimize: as for `Predictor`: "auto" allows bfloat16, "bfloat16" wants it, the others ask for float32. in_torch:
-    what is asked for that a detector in torch alone can do, in words; empty for nothing. threads, input_size, options:
-    what the model is to be opened with.
+    open_network: opens the file in one of them, to be measured. optimize: as for `Predictor`: "auto" allows bfloat16,
+    "bfloat16" wants it, the others ask for float32. in_torch: what is asked for that a detector in torch alone can do,
+    in words; empty for nothing. threads, input_size, options: what the model is to be opened with.
 
     FileNotFoundError without the file, ImportError where nothing that runs it is installed, and where several are to be
     measured the errors of opening the model where none can run it.
@@ -58,7 +59,7 @@ def choose(
     times = known_times(path, candidates, **given)
     if times is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return Choice(*candidates[0], "mostly the fastest; a process that runs alone measures it")
-    times = times or measure_times(path, candidates, **given)
+    times = times or measure_times(path, candidates, open_network, **given)
     order = sorted(times, key=times.__getitem__)
     told = ", ".join(f"{name} {times[name]:.3g} ms" for name in order)
     return Choice(order[0], dict(candidates)[order[0]], f"the fastest here: {told} an image")

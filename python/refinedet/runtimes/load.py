@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from ..checks import check_choice, check_integer
 from ..nms_config import NMSConfig, resolve_nms
@@ -53,13 +56,13 @@ def load_any(
     if threads is not None:
         check_integer(threads, "threads", 1)
     if runtime == "auto":
+        given: dict[str, Any] = {"threads": threads, "input_size": input_size, "options": options}
         runtime, optimize, reason = choose(
             path,
+            partial(_open_network, path, **given),
             optimize=optimize,
             in_torch=_asks_for_torch(device, multi_scale),
-            threads=threads,
-            input_size=input_size,
-            options=options,
+            **given,
         )
     elif runtime is None:
         runtime = runtimes_of(path)[0]
@@ -73,6 +76,18 @@ def load_any(
         path, runtime, threads=threads, optimize=optimize, input_size=input_size, reason=reason, **options
     )
     return Loaded(model, model.class_names, "off", reason)
+
+
+def _open_network(
+    path: str | os.PathLike[str], runtime: str, optimize: str, *, input_size: int | None, **given: Any
+) -> Callable[[Sequence[np.ndarray]], Any]:
+    loaded = load_any(path, runtime, optimize=optimize, input_size=input_size, **given)
+    if isinstance(loaded.model, RuntimeModel):
+        return loaded.model
+    from ..inference.network import in_torch
+
+    side = loaded.model.input_side(input_size)
+    return in_torch(loaded.model, side, device=None, multi_scale=None, optimize=loaded.optimize)[1]
 
 
 def _asks_for_torch(device: Any, multi_scale: Any) -> str:

@@ -11,6 +11,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 Candidate = tuple[str, str]
 """A runtime and the option optimize for it."""
+
+OpenNetwork = Callable[[str, str], Callable[[Sequence[np.ndarray]], Any]]
+"""From a runtime and the option optimize for it to the file's network there, called with images (H, W, 3) uint8."""
 
 PHOTO = (480, 640)  # height, width
 WARM_UP, CALLS, ROUNDS = 2, 5, 2
@@ -50,17 +54,20 @@ def known_times(path: str | os.PathLike[str], candidates: Sequence[Candidate], *
     return {name: float(value) for name, value in times.items()} if good else None
 
 
-def measure_times(path: str | os.PathLike[str], candidates: Sequence[Candidate], **given: Any) -> dict[str, float]:
+def measure_times(
+    path: str | os.PathLike[str], candidates: Sequence[Candidate], open_network: OpenNetwork, **given: Any
+) -> dict[str, float]:
     """Milliseconds an image by runtime, written down for `known_times`.
 
     What cannot run the model is left out, with its error in the log; where nothing can, the first error is raised.
     """
     logger.info("%s: measuring %s, once", path, ", ".join(runtime for runtime, _ in candidates))
+    photo = np.random.default_rng(0).integers(0, 256, (*PHOTO, 3), np.uint8)
     calls: dict[str, Callable[[], Any]] = {}
     errors: list[Exception] = []
     for runtime, optimize in candidates:
         try:
-            calls[runtime] = _opened(path, runtime, optimize, **given)
+            calls[runtime] = partial(open_network(runtime, optimize), [photo])
         except (ValueError, ImportError) as error:  # a graph that cannot be written, a package that is missing
             errors.append(error)
             logger.warning("runtime %s is left out: %s", runtime, error)
@@ -85,24 +92,6 @@ def time_of(call: Callable[[], Any]) -> float:
         call()
         times.append(time.perf_counter() - began)
     return statistics.median(times) * 1e3
-
-
-def _opened(
-    path: str | os.PathLike[str],
-    runtime: str,
-    optimize: str,
-    *,
-    threads: int | None,
-    input_size: int | None,
-    options: Mapping[str, Any],
-) -> Callable[[], Any]:
-    from ..predictor import Predictor  # which opens models by this package
-
-    predictor = Predictor.from_file(
-        path, runtime=runtime, optimize=optimize, threads=threads, input_size=input_size, batch_size=1, **options
-    )
-    photo = np.random.default_rng(0).integers(0, 256, (*PHOTO, 3), np.uint8)
-    return lambda: predictor(photo)
 
 
 def _file(path: str | os.PathLike[str], candidates: Sequence[Candidate], given: Mapping[str, Any]) -> Path:

@@ -145,8 +145,11 @@ def test_images_that_cannot_be_read(config: PretrainConfig, tmp_path: Path) -> N
     ("changes", "message"),
     [
         ({"model": BackboneConfig()}, "model.name: expected a detector whose backbone is to be trained, got none"),
-        ({"model": BackboneConfig("refinedet192_smal")}, "model: name: no model 'refinedet192_smal'; did you mean"),
-        ({"model": BackboneConfig("refinedet192_small", {"width": 3})}, "model: refinedet192_small has no option"),
+        ({"model": BackboneConfig("refinedet192_smal")}, "model.name: no model 'refinedet192_smal'; did you mean"),
+        (
+            {"model": BackboneConfig("refinedet192_small", {"width": 3})},
+            "model.options: refinedet192_small has no",
+        ),
         ({"train": TrainConfig()}, "train.iterations, train.epochs: expected one of them"),
         ({"data": FolderConfig(root="nowhere")}, "data.root: no such folder"),
         (
