@@ -180,6 +180,7 @@ BY_HAND = [
 ]
 
 HARMLESS = [
+    Harmless("primitives/block.h", "for (int step = 1;", "one step", "no lane of a warp has one so far below it"),
     Harmless("nms/batched_nms.cu", "for (slot_bits = 1;", "one step", "the hash table is larger than it need be"),
     Harmless("features/deconv_product.cu", "if (large >= multi", "guard", "large tiles are only slow for small maps"),
     Harmless("features/deconv_product.cu", "if (load_tile < last)", "guard", "chunks come in that nobody multiplies"),
