@@ -11,7 +11,6 @@ REQUIREMENTS = {
     "torch": "torch>=2.11",
     "lightning": "lightning>=2.4,!=2.6.2,!=2.6.3",
     "cv2": "opencv-python-headless>=4.8",
-    "simplejpeg": "simplejpeg>=1.6",
     "jsonargparse": "jsonargparse[signatures]>=4.35",
     "yaml": "pyyaml>=6",
     "pycocotools": "pycocotools>=2.0.7",

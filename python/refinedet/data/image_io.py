@@ -12,7 +12,6 @@ import numpy as np
 
 from ..checks import check_choice
 from .image_header import claimed_size, what_is_too_large
-from .jpeg import decode_jpeg
 
 INTERPOLATIONS = {
     "linear": cv2.INTER_LINEAR,
@@ -128,10 +127,7 @@ def _decode(data: np.ndarray, path: str | Path, apply_orientation: bool) -> np.n
     image = None
     try:
         if start.startswith(_JPEG):
-            if not apply_orientation or _is_upright(data, path):
-                image = decode_jpeg(data)
-            if image is None:
-                image = cv2.imdecode(data, cv2.IMREAD_COLOR | keep)
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR | keep)
         elif data.size:
             image = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | keep)
             if image is None:  # some layouts, such as TIFF with floats or many channels, come only as they are
@@ -247,14 +243,6 @@ def _jpeg_size(file: BinaryIO, path: str | Path) -> StoredSize:
                 orientation = _exif_orientation(segment[len(_EXIF) :])
         else:
             file.seek(length - 2, 1)
-
-
-def _is_upright(data: np.ndarray, path: str | Path) -> bool:
-    """Whether a JPEG file is whole and its EXIF tag, if any, turns nothing."""
-    try:
-        return _jpeg_size(io.BytesIO(data.data), path).orientation == 1
-    except ImageReadError:
-        return False
 
 
 def _png_orientation(file: BinaryIO) -> int:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,6 @@ from refinedet.data.image_io import (
     read_stored_size,
     write_image,
 )
-from refinedet.data.jpeg import decode_jpeg
 
 from .makers import noise
 
@@ -245,35 +243,3 @@ def test_a_cut_jpeg_in_memory_or_in_a_file_is_refused(tmp_path):
     for read in (lambda: read_complete_image(path), lambda: decode_image(data[:-200], "a.jpg")):
         with pytest.raises(ImageReadError, match="a.jpg: JPEG file is cut off"):
             read()
-
-
-def jpeg_files() -> dict[str, bytes]:
-    """JPEG files of every kind that a decoder may treat otherwise, whole ones and damaged ones."""
-    pixels = cv2.GaussianBlur(noise(53, 37), (0, 0), 2.0)
-    factors = {"4:4:4": 0x111111, "4:2:2": 0x211111, "4:4:0": 0x121111, "4:1:1": 0x411111, "4:2:0": 0x221111}
-    kinds = {name: (pixels, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]) for name, factor in factors.items()}
-    kinds |= {"progressive": (pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]), "grey": (pixels[:, :, 0], [])}
-    files = {name: cv2.imencode(".jpg", *kind)[1].tobytes() for name, kind in kinds.items()}
-    for mode in ("CMYK", "RGB"):
-        file = io.BytesIO()
-        Image.fromarray(pixels).convert(mode).save(file, "JPEG", **({"keep_rgb": True} if mode == "RGB" else {}))
-        files[mode] = file.getvalue()
-    whole = cv2.imencode(".jpg", noise(160, 120))[1].tobytes()
-    middle = len(whole) // 2
-    return {**files, "cut off": whole[:middle], "damaged": whole[:middle] + b"\xff\x01" + whole[middle + 99 :]}
-
-
-@pytest.mark.parametrize("name", jpeg_files())
-def test_jpeg_pixels_are_those_of_opencv(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, data = tmp_path / "a.jpg", jpeg_files()[name]
-    path.write_bytes(data)
-    assert (decode_jpeg(np.frombuffer(data, np.uint8)) is not None) == (name not in ("cut off", "damaged"))
-    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if expected is None:  # of a cut file, by the version of OpenCV
-        with pytest.raises(ImageReadError, match="cannot decode"):
-            read_image(path)
-        return
-    for _ in range(2):
-        for apply_orientation in (False, True):
-            np.testing.assert_array_equal(read_image(path, apply_orientation=apply_orientation), expected)
-        monkeypatch.setattr("refinedet.data.jpeg.simplejpeg", None)  # the second time as where it is not installed
