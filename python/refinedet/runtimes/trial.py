@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import platform
 import statistics
@@ -19,7 +20,7 @@ import numpy as np
 
 from refinedet_ext import __version__
 
-from .converted import cache_folder, digest
+from .converted import NEEDED, cache_folder, digest
 from .files import RUNTIMES
 
 logger = logging.getLogger(__name__)
@@ -44,35 +45,41 @@ def known_times(path: str | os.PathLike[str], candidates: Sequence[Candidate], *
     file = _file(path, candidates, given)
     try:
         times = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except OSError:  # not there; where the folder cannot be read, who writes it will say so
         return None
     except ValueError:
-        logger.warning("%s is not as it was written, the runtimes are measured once more", file)
-        return None
-    expected = {runtime for runtime, _ in candidates}
-    good = isinstance(times, dict) and times and set(times) <= expected
-    return {name: float(value) for name, value in times.items()} if good else None
+        times = None
+    names = {runtime for runtime, _ in candidates}
+    if isinstance(times, dict) and times and set(times) <= names and all(map(_is_time, times.values())):
+        return times
+    logger.warning("%s is not as it was written, the runtimes are measured once more", file)
+    return None
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < math.inf
 
 
 def measure_times(
     path: str | os.PathLike[str], candidates: Sequence[Candidate], open_network: OpenNetwork, **given: Any
 ) -> dict[str, float]:
-    """Milliseconds an image by runtime, written down for `known_times`.
+    """Milliseconds an image by runtime, written down for `known_times` where the cache folder can be written.
 
     What cannot run the model is left out, with its error in the log; where nothing can, the first error is raised.
     """
     logger.info("%s: measuring %s, once", path, ", ".join(runtime for runtime, _ in candidates))
     photo = np.random.default_rng(0).integers(0, 256, (*PHOTO, 3), np.uint8)
     calls: dict[str, Callable[[], Any]] = {}
-    errors: list[Exception] = []
+    errors: dict[str, Exception] = {}
     for runtime, optimize in candidates:
         try:
             calls[runtime] = partial(open_network(runtime, optimize), [photo])
         except (ValueError, ImportError) as error:  # a graph that cannot be written, a package that is missing
-            errors.append(error)
-            logger.warning("runtime %s is left out: %s", runtime, error)
+            errors[runtime] = error
     if not calls:
-        raise errors[0]
+        raise next(iter(errors.values()))
+    for runtime, reason in errors.items():
+        logger.warning("runtime %s is left out: %s", runtime, reason)
     rounds: dict[str, list[float]] = {runtime: [] for runtime in calls}
     for _ in range(ROUNDS):
         for runtime, call in calls.items():
@@ -96,7 +103,8 @@ def time_of(call: Callable[[], Any]) -> float:
 
 def _file(path: str | os.PathLike[str], candidates: Sequence[Candidate], given: Mapping[str, Any]) -> Path:
     """Named by all that the times depend on."""
-    versions = [_version(RUNTIMES[runtime]) for runtime, _ in candidates]
+    packages = dict.fromkeys([*(RUNTIMES[runtime] for runtime, _ in candidates), *NEEDED])
+    versions = [_version(package) for package in packages]
     about = [__version__, digest(Path(path)), list(candidates), versions, _processor(), dict(given)]
     key = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:32]
     return cache_folder() / "times" / f"{key}.json"
@@ -119,10 +127,13 @@ def _processor() -> list[Any]:
 
 
 def _write(file: Path, times: Mapping[str, float]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.part")
     try:
-        partial.write_text(json.dumps(dict(times)), encoding="utf-8")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_text(json.dumps(dict(times)), encoding="utf-8")
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:  # such as a home that cannot be written; the choice holds without
+        logger.warning("the times of the runtimes are not kept: %s", error)

@@ -83,7 +83,7 @@ def test_it_is_measured_once(weights, installed, measured, cache):
         before = len(opened)
         choose(weights, **changed)
         assert len(opened) == before + 3, changed
-    for damage in ("{", "[]", '{"other": 1}'):
+    for damage in ("{", "[]", "{}", '{"other": 1.0}', '{"torch": null}', '{"torch": NaN}', '{"torch": "fast"}'):
         for file in cache.iterdir():
             file.write_text(damage)
         before = len(opened)
@@ -109,9 +109,30 @@ def test_what_cannot_run_a_model_is_left_out(weights, installed, measured, caplo
         assert choose(weights)[:2] == ("torch", "float32")
     assert "runtime openvino is left out: no such operation" in caplog.text
     assert "runtime onnxruntime is left out: needs onnxscript" in caplog.text
+    caplog.clear()
     measured(torch=ValueError("options"), onnxruntime=ValueError("second"), openvino=ValueError("first"))
     with pytest.raises(ValueError, match="first"):
         choose(weights, threads=3)
+    assert not caplog.text  # the error is raised, and said once
+
+
+def test_a_package_that_is_installed_later_is_noticed(weights, installed, measured, monkeypatch):
+    installed(*ALL)
+    opened = measured(torch=5.0, onnxruntime=ImportError("needs onnxscript"), openvino=ImportError("needs onnxscript"))
+    monkeypatch.setattr(trial, "_version", lambda package: "" if package == "onnxscript" else "1.0")
+    assert choose(weights).runtime == "torch" and len(opened) == 3
+    assert choose(weights).runtime == "torch" and len(opened) == 3
+    monkeypatch.setattr(trial, "_version", lambda package: "1.0")
+    measured(torch=5.0, onnxruntime=1.0, openvino=2.0)
+    assert choose(weights).runtime == "onnxruntime"
+
+
+def test_a_cache_that_cannot_be_written(weights, installed, measured, cache, caplog):
+    installed(*ALL)
+    cache.parent.parent.write_text("a file where the folder is to be")
+    opened = measured(torch=5.0, onnxruntime=1.0, openvino=2.0)
+    assert choose(weights).runtime == "onnxruntime" and len(opened) == 3
+    assert "the times of the runtimes are not kept: " in caplog.text
 
 
 @pytest.mark.parametrize(
