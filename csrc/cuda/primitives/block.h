@@ -59,17 +59,18 @@ __device__ __forceinline__ T block_sum(T v) {
 }
 
 // Whether this block is the last of `blocks` that gets here, which then sees what the others wrote before. `done` is 0
-// at first.
+// at first. The thread that counts also has the fences, on either side of its atomic, where the memory model asks for
+// them; the barriers pass on what they order to the rest of the block.
 template <class T>
 __device__ __forceinline__ bool is_last_block(T* done, T blocks) {
   GPU_SHARED(bool, last, [1]);
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
+    __threadfence();
     last[0] = atomicAdd(done, T(1)) == blocks - 1;
+    __threadfence();
   }
   __syncthreads();
-  __threadfence();
   return last[0];
 }
 

@@ -1,4 +1,4 @@
-// Atomic functions of device code. Relaxed, as on a GPU: they order nothing else.
+// Atomic functions of device code. Relaxed, as on a GPU: without fences they order nothing else.
 #pragma once
 
 #include <type_traits>
@@ -7,9 +7,14 @@
 
 namespace coh {
 
-COH_RUNTIME inline void maybe_yield() {
+COH_RUNTIME inline void before_atomic(void* place) {
   if (worker != nullptr) {
-    worker->maybe_yield();
+    worker->before_atomic(place);
+  }
+}
+COH_RUNTIME inline void after_atomic(void* place) {
+  if (worker != nullptr) {
+    worker->after_atomic(place);
   }
 }
 
@@ -18,8 +23,8 @@ template <class T, class F>
 T update(T* p, const F& f) {
   using Word = std::conditional_t<sizeof(T) == 2, uint16_t, std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>;
   static_assert(sizeof(T) == sizeof(Word), "an atomic of 2, 4 or 8 bytes");
-  maybe_yield();
   Word* const word = reinterpret_cast<Word*>(p);
+  before_atomic(word);
   Word before = __atomic_load_n(word, __ATOMIC_RELAXED), after;
   T old;
   do {
@@ -27,6 +32,7 @@ T update(T* p, const F& f) {
     const T changed = f(old);
     memcpy(&after, &changed, sizeof after);
   } while (!__atomic_compare_exchange_n(word, &before, after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  after_atomic(word);
   return old;
 }
 

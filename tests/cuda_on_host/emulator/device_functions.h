@@ -64,16 +64,12 @@ inline void __syncwarp(unsigned mask = ~0u, COH_HERE) {
   coh::worker->warp_operation(coh::Op::sync_warp, mask, 0, 0, place);
 }
 
-#if defined(COH_TSAN)
-inline char coh_fence;
-// Orders more than a GPU's does: every fence with every other.
 inline void __threadfence() {
-  coh::release(&coh_fence);
-  coh::acquire(&coh_fence);
-}
-#else
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+  coh::worker->fence();
+#if !defined(COH_TSAN)  // which does not know it
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
 #endif
+}
 inline void __threadfence_block() { __threadfence(); }
 
 // ---------------------------------------------------------------- warps

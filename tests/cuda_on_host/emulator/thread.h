@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "fiber.h"
+#include "sanitizers.h"
 #include "types.h"
 
 namespace coh {
@@ -67,6 +68,40 @@ using WarpFunction = void (*)(void* const* lanes);
 
 enum class State : uint8_t { fresh, ready, running, waiting, returned };
 
+#if defined(COH_TSAN)
+// What fences make of atomics, which by themselves order nothing: a fence before an atomic publishes what the thread did
+// and saw, a fence after an atomic shows what those published who were at its place before.
+class Fences {
+ public:
+  COH_RUNTIME void fence() {
+    for (unsigned i = 0; i < (count_ < kMost ? count_ : kMost); ++i) {
+      acquire(touched_[i]);
+    }
+    count_ = 0;
+    fenced_ = true;
+  }
+  COH_RUNTIME void before_atomic(void* place) {
+    if (fenced_) {
+      release(place);
+    }
+  }
+  COH_RUNTIME void after_atomic(void* place) { touched_[count_++ % kMost] = place; }
+
+ private:
+  static constexpr unsigned kMost = 8;
+  bool fenced_ = false;
+  unsigned count_ = 0;
+  void* touched_[kMost];  // the last ones since a fence
+};
+#else
+class Fences {
+ public:
+  void fence() {}
+  void before_atomic(void*) {}
+  void after_atomic(void*) {}
+};
+#endif
+
 struct Thread {
   uint3 index;
   unsigned number;  // in its block
@@ -81,6 +116,7 @@ struct Thread {
   int argument;
   WarpFunction function;
   char* sync;
+  Fences fences;
 
   unsigned lane() const { return number % 32; }
 };

@@ -44,7 +44,12 @@ class Worker {
   }
   COH_RUNTIME void* dynamic_shared() const { return shared_.dynamic(); }
   COH_RUNTIME unsigned lane() { return block_.current()->lane(); }
-  COH_RUNTIME void maybe_yield() { block_.maybe_yield(); }
+  COH_RUNTIME void before_atomic(void* place) {
+    block_.maybe_yield();
+    block_.current()->fences.before_atomic(place);
+  }
+  COH_RUNTIME void after_atomic(void* place) { block_.current()->fences.after_atomic(place); }
+  COH_RUNTIME void fence() { block_.current()->fences.fence(); }
   [[noreturn]] COH_RUNTIME void stop(const char* message, Place place);
   const char* running() { return block_.current() != nullptr ? block_.where(block_.current()) : nullptr; }
 
