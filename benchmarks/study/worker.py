@@ -58,6 +58,7 @@ def main(folder: Path) -> int:
     config = config_of(wanted["config"], run)
     checkpoint = run / "checkpoints/last.ckpt"
     if checkpoint.exists():
+        print(f"going on with {checkpoint}", flush=True)
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, resume=str(checkpoint)))
     elif run.exists():
         raise SystemExit(f"{run}: expected nothing, or a run that was interrupted, there is no checkpoint")
@@ -71,7 +72,7 @@ def main(folder: Path) -> int:
         found = evaluate_file(result.last, config.data, split="val", nms=nms)
         measured[nms] = {name: found[name] for name in METRICS}
     seconds = statistics.median(times.seconds) if len(times.seconds) >= FEWEST else None
-    write_json(folder / "result.json", {"config": wanted["config"], "metrics": measured, "step_seconds": seconds})
+    write_json(folder / "result.json", {"run": wanted, "metrics": measured, "step_seconds": seconds})
     return 0
 
 
