@@ -2,8 +2,8 @@
 
     python -m benchmarks.study page
 
-Nothing is trained. Draws docs/studies/*.png. In the Markdown files of docs/studies, what stands between `<!-- STUDY: NAME -->` and `<!-- end -->`
-is replaced, the rest is left as it is.
+Nothing is trained. Draws docs/studies/*.png. In the Markdown files there, what stands between `<!-- STUDY: NAME -->`
+and `<!-- end -->` is replaced, the rest is left as it is.
 """
 
 from __future__ import annotations
@@ -16,21 +16,29 @@ from pathlib import Path
 from typing import Any
 
 from ..table import markdown
-from . import ablations_page, fractions_page, judge
+from . import ablations_page, fractions_page, judge, lengths_page
 from .command import RESULTS
 
+STUDIES = ("ablations", "lengths", "fractions")
 DOCS = RESULTS.parent
 _BLOCK = re.compile(r"(<!-- STUDY: (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 
 def blocks(results: Path) -> dict[str, Callable[[], Sequence[str]]]:
     """What makes the lines of every block there may be."""
-    makers: dict[str, Callable[[], Sequence[str]]] = {"judge": _judged}
-    for module, study in ((ablations_page, "ablations"), (fractions_page, "fractions")):
-        file = results / f"{study}.json"
-        runs: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else []
-        makers.update(module.blocks(runs))
-    return makers
+    ablations, lengths, fractions = (runs_of(results / f"{study}.json") for study in STUDIES)
+    return {
+        "judge": _judged,
+        **ablations_page.blocks(ablations),
+        **lengths_page.blocks(ablations, lengths),
+        **fractions_page.blocks(fractions),
+    }
+
+
+def runs_of(file: Path) -> list[dict[str, Any]]:
+    """Those of a file of results; none where there is no such file yet."""
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else []
+    return found
 
 
 def _judged() -> list[str]:
@@ -59,7 +67,6 @@ def main(arguments: list[str]) -> int:
         text = file.read_text(encoding="utf-8")
         file.write_text(filled(text, makers), encoding="utf-8")
     for module, study in ((ablations_page, "ablations"), (fractions_page, "fractions")):
-        found = RESULTS / f"{study}.json"
-        if found.exists():
-            module.draw(json.loads(found.read_text(encoding="utf-8"))["runs"], DOCS / f"{study}.png")
+        if runs := runs_of(RESULTS / f"{study}.json"):
+            module.draw(runs, DOCS / f"{study}.png")
     return 0

@@ -18,7 +18,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from refinedet.engine.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, SplitConfig, TrainConfig
+
+from refinedet.engine.config import (
+    DataConfig,
+    EvalConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    SplitConfig,
+    TrainConfig,
+)
 from refinedet.engine.evaluate import evaluate_file
 from refinedet.engine.stopping import Interrupted
 from refinedet.engine.train import train
@@ -44,11 +53,17 @@ class StepTimes(pl.Callback):
 
 def config_of(tree: dict[str, Any], output: Path) -> RunConfig:
     """The run that run.json describes, with the names of the YAML files."""
-    parts: dict[str, type] = {"model": ModelConfig, "optim": OptimConfig, "train": TrainConfig, "evaluation": EvalConfig}
-    built = {name: kind(**tree.get(name, {})) for name, kind in parts.items()}
     data = dict(tree["data"])
-    splits = {name: SplitConfig(**data.pop(name)) for name in ("train", "val", "test") if name in data}
-    return RunConfig(**built, data=DataConfig(**data, **splits), output=str(output))
+    for name in ("train", "val"):
+        data[name] = SplitConfig(**data[name])
+    return RunConfig(
+        model=ModelConfig(**tree["model"]),
+        data=DataConfig(**data),
+        optim=OptimConfig(**tree["optim"]),
+        train=TrainConfig(**tree["train"]),
+        evaluation=EvalConfig(**tree["evaluation"]),
+        output=str(output),
+    )
 
 
 def main(folder: Path) -> int:

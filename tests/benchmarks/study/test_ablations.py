@@ -1,13 +1,13 @@
 import json
 
 import pytest
-from refinedet import create_model, model_entry
-from refinedet.data import COCODetection
-from refinedet.data.synthetic import render_dataset
 
 from benchmarks.study import ablations, fractions, scenes
 from benchmarks.study.ablations import DATA, ITERATIONS, RUNS, SUPPRESSIONS, TABLES, config_of, planned
 from benchmarks.study.worker import config_of as run_config
+from refinedet import create_model, model_entry
+from refinedet.data import COCODetection
+from refinedet.data.synthetic import render_dataset
 
 
 @pytest.mark.parametrize("key", RUNS)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from refinedet.data.synthetic import render_dataset
 
 from benchmarks.study.command import add_result
 from benchmarks.study.runs import METRICS, ROOT, Run, known_result, perform
+from refinedet.data.synthetic import render_dataset
 
 
 @pytest.fixture(scope="module")
