@@ -273,9 +273,7 @@ def data_config(data: str, root: Path) -> dict[str, Any]:
     if data == "bccd":
         parts = {"format": "voc", "classes": "auto", "train": {"split": "train"}, "val": {"split": "test"}}
     else:
-        train, test = (
-            {"image_dir": name, "annotation_file": f"annotations/{name}.json"} for name in ("train", "test")
-        )
+        train, test = ({"image_dir": name, "annotation_file": f"annotations/{name}.json"} for name in ("train", "test"))
         parts = {"format": "coco", "train": train, "val": test}
     return {"root": str(root), **parts, **common}
 

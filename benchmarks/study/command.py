@@ -32,10 +32,14 @@ def add_run_options(parser: argparse.ArgumentParser, study: str, iterations: int
 def carry_out(study: str, runs: Sequence[Run], options: argparse.Namespace) -> int:
     """Trains what is missing and adds it to the file of results; 1 where a training failed, 130 where it was cut."""
     if options.jobs < 1 or options.iterations < 1:
-        raise SystemExit(f"{study}: --jobs, --iterations: expected 1 or above, got {options.jobs}, {options.iterations}")
+        raise SystemExit(
+            f"{study}: --jobs, --iterations: expected 1 or above, got {options.jobs}, {options.iterations}"
+        )
     chosen = [run for run in runs if not options.only or any(text in run.place for text in options.only)]
     if not chosen:
-        raise SystemExit(f"{study}: --only: expected a part of one of {len(runs)} trainings (--list), got {options.only}")
+        raise SystemExit(
+            f"{study}: --only: expected a part of one of {len(runs)} trainings (--list), got {options.only}"
+        )
     if options.list:
         for run in chosen:
             print(run.place, "" if known_result(run, options.folder) is None else "(done)")

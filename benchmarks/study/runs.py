@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from refinedet import model_entry
+
 ROOT = Path(__file__).parents[2]
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -40,7 +42,9 @@ class Run:
         return f"{self.data}/{self.row}/seed{self.seed}"
 
     def as_json(self) -> dict[str, Any]:
-        return {"config": dict(self.config), "suppressions": list(self.suppressions)}
+        """All that a result depends on but the code: the model's defaults, too."""
+        defaults = str(model_entry(self.config["model"]["name"]).config)
+        return {"config": dict(self.config), "defaults": defaults, "suppressions": list(self.suppressions)}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -57,8 +61,7 @@ def known_result(run: Run, folder: Path) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     wanted = json.loads(json.dumps(run.as_json()))
-    same = found["config"] == wanted["config"] and set(wanted["suppressions"]) <= set(found["metrics"])
-    return found if same else None
+    return found if found["run"] == wanted else None
 
 
 def perform(

@@ -18,7 +18,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from refinedet.engine.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, SplitConfig, TrainConfig
+
+from refinedet.engine.config import (
+    DataConfig,
+    EvalConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    SplitConfig,
+    TrainConfig,
+)
 from refinedet.engine.evaluate import evaluate_file
 from refinedet.engine.stopping import Interrupted
 from refinedet.engine.train import train
@@ -44,11 +53,17 @@ class StepTimes(pl.Callback):
 
 def config_of(tree: dict[str, Any], output: Path) -> RunConfig:
     """The run that run.json describes, with the names of the YAML files."""
-    parts: dict[str, type] = {"model": ModelConfig, "optim": OptimConfig, "train": TrainConfig, "evaluation": EvalConfig}
-    built = {name: kind(**tree.get(name, {})) for name, kind in parts.items()}
     data = dict(tree["data"])
-    splits = {name: SplitConfig(**data.pop(name)) for name in ("train", "val", "test") if name in data}
-    return RunConfig(**built, data=DataConfig(**data, **splits), output=str(output))
+    for name in ("train", "val"):
+        data[name] = SplitConfig(**data[name])
+    return RunConfig(
+        model=ModelConfig(**tree["model"]),
+        data=DataConfig(**data),
+        optim=OptimConfig(**tree["optim"]),
+        train=TrainConfig(**tree["train"]),
+        evaluation=EvalConfig(**tree["evaluation"]),
+        output=str(output),
+    )
 
 
 def main(folder: Path) -> int:
@@ -58,6 +73,7 @@ def main(folder: Path) -> int:
     config = config_of(wanted["config"], run)
     checkpoint = run / "checkpoints/last.ckpt"
     if checkpoint.exists():
+        print(f"going on with {checkpoint}", flush=True)
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, resume=str(checkpoint)))
     elif run.exists():
         raise SystemExit(f"{run}: expected nothing, or a run that was interrupted, there is no checkpoint")
@@ -71,7 +87,7 @@ def main(folder: Path) -> int:
         found = evaluate_file(result.last, config.data, split="val", nms=nms)
         measured[nms] = {name: found[name] for name in METRICS}
     seconds = statistics.median(times.seconds) if len(times.seconds) >= FEWEST else None
-    write_json(folder / "result.json", {"config": wanted["config"], "metrics": measured, "step_seconds": seconds})
+    write_json(folder / "result.json", {"run": wanted, "metrics": measured, "step_seconds": seconds})
     return 0
 
 
