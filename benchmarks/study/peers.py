@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .command import RESULTS
-from .peer_results import PeerResults, best_time
+from .peer_results import PeerResults
 from .peer_runs import Failed, Peers, Plan
 from .peer_training.contestants import CONTESTANTS
+from .peers_page import best_time
 from .runs import ROOT
 
 

@@ -9,9 +9,10 @@ import time
 import pytest
 
 from benchmarks.study import peers
-from benchmarks.study.peer_results import PeerResults, best_time, draw_curves, draw_times, standings, table
+from benchmarks.study.peer_results import PeerResults
 from benchmarks.study.peer_runs import Peers, Plan
 from benchmarks.study.peer_training.contestants import CONTESTANTS
+from benchmarks.study.peers_page import best_time, draw, pictures, recipe_table, standings, table, time_table
 
 from ...refinedet.data.makers import make_voc, voc_object, voc_xml
 
@@ -192,7 +193,8 @@ def example():
              "APl": 50.0}
             for m in (1, 2)
         ]  # fmt: skip
-        return {"contestant": name, "seed": seed, "points": points}
+        about = {"parameters": 2_500_000, "versions": {"torch": "2", "other": "1"}}
+        return {"contestant": name, "seed": seed, "points": points, **about}
 
     runs = [run("yolo26n", 0, 20.0, None), *(run("refinedet_lite0", seed, 50.0 + seed) for seed in range(3))]
     times = {"torch": {"ms": 20.0}, "openvino": {"ms": 8.0}, "openvino bfloat16": {"ms": 5.0}}
@@ -203,13 +205,31 @@ def example():
     }
 
 
+def cells_of(lines):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
 def test_table_has_the_best_first_with_intervals_and_the_fastest_runtimes():
-    lines = table(example())
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[2][:6] == ["RefineDet, Lite0", "ImageNet", "own_data.yaml, 320 px", "4.0", "51.0 ± 2.5", "90.0 ± 0.0"]
+    cells = cells_of(table(example()))
+    assert cells[2][:5] == ["RefineDet, Lite0", "ImageNet", "4.0", "51.0 ± 2.5", "90.0 ± 0.0"]
     assert cells[2][-2:] == ["8.0 (openvino)", "5.0"]
-    assert cells[3][:2] == ["ultralytics YOLO26n", "random"] and cells[3][4] == "20.0"
-    assert cells[3][7] == "-" and cells[3][-2:] == ["30.0 (torch)", "-"]
+    assert cells[3][:4] == ["ultralytics YOLO26n", "random", "4.0", "20.0"]
+    assert cells[3][6] == "" and cells[3][-2:] == ["30.0 (torch)", "left out"]
+    assert [row[2] for row in cells[4:]] == ["not run"] * (len(CONTESTANTS) - 2)
+
+
+def test_time_table_has_the_fastest_first():
+    cells = cells_of(time_table(example()))
+    assert cells[0][2:] == ["torch", "openvino", "openvino bfloat16"]
+    assert cells[2] == ["RefineDet, Lite0", "ImageNet", "20.0", "8.0", "5.0"]
+    assert cells[3] == ["ultralytics YOLO26n", "random", "30.0", "", "left out"]
+
+
+def test_recipes_with_what_they_were_trained_with():
+    cells = cells_of(recipe_table(example()))
+    assert len(cells) == 2 + len(CONTESTANTS)
+    assert cells[3] == ["RefineDet, Lite0", "ImageNet", "own_data.yaml, 320 px", "2.5", "torch 2, other 1"]
+    assert cells[2][3:] == ["", ""]
 
 
 def test_curves_are_means_over_the_seeds():
@@ -226,12 +246,13 @@ def test_best_time():
         best_time({"torch": {"left_out": "lacks a detection"}})
 
 
-def test_plots(tmp_path):
-    draw_curves(example(), tmp_path / "curves.png")
-    draw_times(example(), tmp_path / "times.png")
-    assert all((tmp_path / name).stat().st_size > 10_000 for name in ("curves.png", "times.png"))
-    with pytest.raises(ValueError, match="expected the times of a contestant that has run"):
-        draw_times({**example(), "times": []}, tmp_path / "none.png")
+def test_plots_of_what_there_is(tmp_path):
+    nothing = {"runs": [], "times": []}
+    draw(nothing, tmp_path)
+    assert list(tmp_path.iterdir()) == [] and pictures(nothing) == ["Not run yet."]
+    draw(example(), tmp_path)
+    for name in ("peers.png", "peers_times.png"):
+        assert (tmp_path / name).stat().st_size > 10_000 and any(f"({name})" in line for line in pictures(example()))
 
 
 def test_contestants_are_told_apart():
