@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ..table import markdown
-from . import ablations_page, fractions_page, judge, lengths_page
+from . import ablations_page, fractions_page, judge, lengths_page, peers_page
 from .command import RESULTS
+from .peer_results import PeerResults
 
 STUDIES = ("ablations", "lengths", "fractions")
 DOCS = RESULTS.parent
@@ -32,6 +33,7 @@ def blocks(results: Path) -> dict[str, Callable[[], Sequence[str]]]:
         **ablations_page.blocks(ablations),
         **lengths_page.blocks(ablations, lengths),
         **fractions_page.blocks(fractions),
+        **peers_page.blocks(PeerResults(results / "peers.json").read()),
     }
 
 
@@ -69,4 +71,5 @@ def main(arguments: list[str]) -> int:
     for module, study in ((ablations_page, "ablations"), (fractions_page, "fractions")):
         if runs := runs_of(RESULTS / f"{study}.json"):
             module.draw(runs, DOCS / f"{study}.png")
+    peers_page.draw(PeerResults(RESULTS / "peers.json").read(), DOCS)
     return 0
