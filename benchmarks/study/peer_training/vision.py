@@ -188,12 +188,17 @@ def detect(model: nn.Module, photographs: Photographs) -> list[dict[str, Any]]:
     return found
 
 
+def channels_last(model: nn.Module) -> nn.Module:
+    """The scripts leave the memory layout; this one is faster on a CPU."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def measure(task: Task) -> None:
     """Times the trained detector in torch, and exported by torch with everything from pixels to detections."""
     names = Photographs.read(task.test, task.images).class_names
     model = build(task.options["model"], names, None, score_thresh=THRESHOLD)
     model.load_state_dict(torch.load(Path(task.folder) / MODEL, weights_only=True))
-    model = model.to(memory_format=torch.channels_last).eval()
+    model = channels_last(model).eval()
     file = Path(task.folder) / "model.onnx"
     with Image.open(Photographs.read(task.test, task.images).items[0].path) as image:
         example = torch.rand(3, image.height, image.width)
@@ -232,7 +237,7 @@ def run(task: Task) -> None:
     np.random.seed(task.seed)
     photographs, test = (Photographs.read(part, task.images) for part in (task.train, task.test))
     model = build(task.options["model"], photographs.class_names, task.weights)
-    model = model.to(memory_format=torch.channels_last)  # the scripts leave it, and it is faster on a CPU
+    model = channels_last(model)
     clock = train(model, TrainingSet(photographs, recipe.augmentation), recipe, task)
     detections = []
     for snapshot in clock.snapshots:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -38,18 +39,17 @@ class SSDLiteTrunk(nn.Module):
 
     def __init__(self, trunk: nn.Sequential, norm: Any) -> None:
         super().__init__()
-        cut: Any = trunk[STRIDED[-1]]
-        self.features = nn.Sequential(
-            nn.Sequential(*trunk[: STRIDED[-1]], cut.expand), nn.Sequential(cut.rest, *trunk[STRIDED[-1] + 1 :])
-        )
+        blocks: list[Any] = list(trunk)
+        before, cut, after = blocks[: STRIDED[-1]], blocks[STRIDED[-1]], blocks[STRIDED[-1] + 1 :]
+        self.features = nn.Sequential(nn.Sequential(*before, cut.expand), nn.Sequential(cut.rest, *after))
         channels = (LAST, 512, 256, 256, 128)
         self.extra = nn.ModuleList(_extra_block(a, b, norm) for a, b in zip(channels, channels[1:], strict=False))
         _normal_init(self.extra)
         self.out_channels = [cut.expand[0].out_channels, *channels]
 
     def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:
-        maps = OrderedDict()
-        for block in [*self.features, *self.extra]:
+        maps: OrderedDict[str, Tensor] = OrderedDict()
+        for block in chain(self.features, self.extra):
             x = block(x)
             maps[str(len(maps))] = x
         return maps

@@ -60,7 +60,7 @@ class TimedTrainer(DetectionTrainer):
         engine.time = SimpleNamespace(time=lambda: self.clock.seconds)
         self.add_callback("on_train_start", lambda _: self.clock.start())
         self.add_callback("on_train_batch_end", lambda _: self.note_step())
-        self.add_callback("on_train_epoch_end", lambda _: self.stop and self.clock.finish(self.weights))
+        self.add_callback("on_train_epoch_end", lambda _: self.note_end())
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         self.images = len(batch["img"])
@@ -68,6 +68,10 @@ class TimedTrainer(DetectionTrainer):
 
     def note_step(self) -> None:
         self.stop |= self.clock.after_step(self.images, self.weights)
+
+    def note_end(self) -> None:
+        if self.stop:
+            self.clock.finish(self.weights)
 
     def weights(self) -> dict[str, Any]:
         return copy.deepcopy(self.ema.ema.state_dict())
