@@ -186,7 +186,6 @@ HARMLESS = [
         "nms/large_classes.cu", "__syncthreads();", "__syncthreads", "a thread reads the words that it writes next"
     ),
     Harmless("nms/settle_large.h", "if (kept > 0)", "guard", "tests against no boxes"),
-    Harmless("nms/settle_large.h", "atomicExch(", "atomicExch", "all pieces of the group are counted by then"),
     Harmless("nms/settle_large.h", "turn < turns;", "one step", "a launch that finds no boxes"),
     Harmless("nms/suppress_block.h", "turn * kWarp < n;", "one step", "a turn without candidates"),
     Harmless("nms/suppress_classes.cu", "c < job.classes;", "one step", "a round without classes"),
