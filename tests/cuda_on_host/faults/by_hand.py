@@ -45,12 +45,6 @@ BY_HAND = [
     ),
     Damage("features/deconv_product.cu", "chunks >= Tile::kStages &&", "", "chunks kept that are fewer than stages"),
     Damage("features/deconv_product.cu", "column == 0 || load_tile", "load_tile", "the next row's input not loaded"),
-    Damage(
-        "features/deconv_product.cu",
-        "dim3(static_cast<unsigned>(blocks)), dim3(Tile",
-        "dim3(static_cast<unsigned>(tiles)), dim3(Tile",
-        "a block for every tile",
-    ),
     Damage("features/deconv_product.cu", "i < Tile::kStages - 1;", "i < Tile::kStages;", "a chunk too many ahead"),
     Damage(
         "features/deconv_product.cu",
@@ -229,6 +223,5 @@ HARMLESS = [
     Harmless("features/deconv_product.cu", "if (load_tile < last)", "guard", "chunks come in that nobody multiplies"),
     Harmless("features/deform_align.cu", "image < shape_.batch;", "one step", "a step without images"),
     Harmless("features/deform_grads.cu", "begin < count;", "one step", "a round without samples"),
-    Harmless("features/deform_grads.cu", "if (threads > 0)", "guard", "no tile is empty"),
     Harmless("features/pixel_planes.cu", "GPU_SHARED(", "shared array", "does not compile: functions ask for its size"),
 ]

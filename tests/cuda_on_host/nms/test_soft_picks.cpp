@@ -54,3 +54,12 @@ CUDA_CASE(soft_picks_of_more_than_a_block) {
   }
   compare_multiclass_nms(in, 0.5, linear(kBlock + 6));
 }
+
+// Shared memory that is full of what looks like scores, and like the begin of one more class: nothing behind the last
+// candidate is picked.
+CUDA_CASE(soft_picks_end_with_the_last_candidate) {
+  coh::options().fill = 0x40;
+  const ScoredBoxes in(1, 100, 1);
+  std::fill(in.scores.begin(), in.scores.end(), 1.0f);
+  compare_multiclass_nms(in, 0.5, linear(3));
+}
