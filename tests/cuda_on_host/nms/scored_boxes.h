@@ -7,16 +7,18 @@
 namespace refinedet::harness {
 
 struct ScoredBoxes {
-  int64_t images, anchors, classes;
+  int64_t images, anchors, classes, columns;
   Array<float> boxes;   // (images, anchors, 4), each apart from all others of its image
-  Array<float> scores;  // (images, anchors, classes), all of them 0
+  Array<float> scores;  // (images, anchors, columns), the classes first; all of them 0
 
-  ScoredBoxes(int64_t images, int64_t anchors, int64_t classes)
+  ScoredBoxes(int64_t images, int64_t anchors, int64_t classes) : ScoredBoxes(images, anchors, classes, classes) {}
+  ScoredBoxes(int64_t images, int64_t anchors, int64_t classes, int64_t columns)
       : images(images),
         anchors(anchors),
         classes(classes),
+        columns(columns),
         boxes(images * anchors * 4),
-        scores(images * anchors * classes) {
+        scores(images * anchors * columns) {
     for (int64_t row = 0; row < images * anchors; ++row) {
       const auto x = static_cast<float>(2 * (row % anchors));
       put_box(row, {x, 0, x + 1, 1});
@@ -36,8 +38,8 @@ inline void compare_multiclass_nms(const ScoredBoxes& in, double threshold, cons
   args.anchors = in.anchors;
   args.classes = in.classes;
   args.box_image_stride = in.anchors * 4;
-  args.score_image_stride = in.anchors * in.classes;
-  args.score_row_stride = in.classes;
+  args.score_image_stride = in.anchors * in.columns;
+  args.score_row_stride = in.columns;
   args.score_threshold = threshold;
   args.settings = settings;
   const Detections<float, float> expected(in.images, settings.keep_top_k), got(in.images, settings.keep_top_k);

@@ -20,13 +20,15 @@ CUDA_CASE(scan_scores_that_all_are_candidates) {
   compare_multiclass_nms(in, 0.05, kSettings);
 }
 
-// Scores at the threshold are no candidates, in a block that has only scores of the image.
+// Scores at the threshold are no candidates, in a table so wide that a block reads no others with a class.
 CUDA_CASE(scan_scores_at_the_threshold) {
-  const ScoredBoxes in(1, 64, 64);
-  for (int64_t i = 0; i < in.scores.size(); ++i) {
-    in.scores[i] = i % 8 == 0 ? 0.75f : 0.5f;
+  constexpr int64_t kColumns = 2100, kClasses = 10;
+  const ScoredBoxes in(1, 2, kClasses, kColumns);
+  for (int64_t label = 0; label < kClasses; ++label) {
+    in.scores[label] = label % 3 == 0 ? 0.75f : 0.5f;
+    in.scores[kColumns + label] = label % 4 == 0 ? 0.75f : 0.5f;
   }
-  compare_multiclass_nms(in, 0.5, settings(SuppressionMethod::hard, kNoLimit, 1000, 600));
+  compare_multiclass_nms(in, 0.5, kSettings);
 }
 
 CUDA_CASE(scan_anchors_that_all_survive) {

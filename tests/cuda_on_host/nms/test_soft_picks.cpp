@@ -1,4 +1,4 @@
-// Which candidates the soft methods pick, where scores rise, become no number, or are many.
+// Which candidates the soft methods pick, where scores rise, become no number, or end.
 #include "scored_boxes.h"
 
 using namespace refinedet;
@@ -6,26 +6,26 @@ using namespace refinedet::harness;
 
 namespace {
 
-constexpr int64_t kNone = kNoLimit;
-
-SuppressionSettings linear(int64_t keep) {
-  SuppressionSettings s = settings(SuppressionMethod::linear, kNone, kNone, keep);
+// Without a least score. By the gaussian method nothing is left of the score of a box that overlaps a picked one.
+SuppressionSettings soft(SuppressionMethod method, int64_t keep) {
+  SuppressionSettings s = settings(method, kNoLimit, kNoLimit, keep);
+  s.sigma = 1e-3;
   s.min_score = 0;
   return s;
 }
 
 }  // namespace
 
-// All have the box of the last one, which is picked first; then the others' scores, below zero, rise to its own. One
-// pick more, and a row before it would take its place: by a warp, by a block, and by a block a part at a time.
+// All boxes overlap that of the last one, which is picked first; then the others' scores, below zero, rise to its own.
+// One pick more, and a row before it would take its place: by a warp, by a block, and by a block a part at a time.
 CUDA_CASE(soft_picks_end_with_the_limit) {
   for (const int64_t anchors : {3, 100, 1100}) {
     const ScoredBoxes in(1, anchors, 1);
     for (int64_t row = 0; row < anchors; ++row) {
-      in.put_box(row, {0, 0, 1, 1});
+      in.put_box(row, {0, 0, 1, 1 + 1e-4f * static_cast<float>(row)});
       in.scores[row] = row == anchors - 1 ? 0.0f : -1.0f;
     }
-    compare_multiclass_nms(in, -2.0, linear(1));
+    compare_multiclass_nms(in, -2.0, soft(SuppressionMethod::gaussian, 1));
   }
 }
 
@@ -38,21 +38,7 @@ CUDA_CASE(soft_picks_without_a_number) {
     in.put_box(row, {0, 0, 1, 1});
     in.scores[row] = INFINITY;
   }
-  compare_multiclass_nms(in, 0.5, linear(5));
-}
-
-// More picks than a block has threads, before the last candidates take part: those meet all picks then. The best 1,024
-// are picked undisturbed; the next 1,024 share a box, so that the first of them leaves the others behind the last ones.
-CUDA_CASE(soft_picks_of_more_than_a_block) {
-  constexpr int64_t kAnchors = 2100, kBlock = 1024;
-  const ScoredBoxes in(1, kAnchors, 1);
-  for (int64_t row = 0; row < kAnchors; ++row) {
-    in.scores[row] = static_cast<float>(kAnchors - row);
-    if (row >= kBlock && row < 2 * kBlock) {
-      in.put_box(row, {-2, 0, -1, 1});
-    }
-  }
-  compare_multiclass_nms(in, 0.5, linear(kBlock + 6));
+  compare_multiclass_nms(in, 0.5, soft(SuppressionMethod::linear, 5));
 }
 
 // Shared memory that is full of what looks like scores, and like the begin of one more class: nothing behind the last
@@ -61,5 +47,5 @@ CUDA_CASE(soft_picks_end_with_the_last_candidate) {
   coh::options().fill = 0x40;
   const ScoredBoxes in(1, 100, 1);
   std::fill(in.scores.begin(), in.scores.end(), 1.0f);
-  compare_multiclass_nms(in, 0.5, linear(3));
+  compare_multiclass_nms(in, 0.5, soft(SuppressionMethod::linear, 3));
 }
