@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import parse as parse_benchmarks
+from benchmarks.study.__main__ import STUDIES
 from refinedet.cli.parser import COMMANDS, build_parser, option_names
 
 from .pages import PAGES, ROOT, Block, blocks
@@ -39,9 +40,11 @@ def check_refinedet(words: list[str]) -> None:
     assert [option for option in options if option not in known and names.find(option) is None] == []
 
 
-def check_script(script: str, words: list[str]) -> None:
-    source = (ROOT / script).read_text(encoding="utf-8")
-    assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
+def check_script(script: str, words: list[str], *shared: str) -> None:
+    """shared: other files that give it options."""
+    source = "".join((ROOT / file).read_text(encoding="utf-8") for file in (script, *shared))
+    options = [word for word in words if word.startswith("--") and word != "--help"]
+    assert [word for word in options if f'"{word}"' not in source] == []
 
 
 def check_module(module: str, words: list[str]) -> None:
@@ -49,6 +52,10 @@ def check_module(module: str, words: list[str]) -> None:
         check_refinedet(words)
     elif module == "benchmarks":
         parse_benchmarks(words)
+    elif module == "benchmarks.study" and not words[0].startswith("--"):
+        study, *options = words
+        assert study in STUDIES
+        check_script(f"benchmarks/study/{study}.py", options, "benchmarks/study/command.py")
     else:
         path = Path(*module.split("."))
         check_script(str(path / "__main__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")), words)

@@ -32,6 +32,8 @@ class SceneOptions:
 
     size: width and height of an image in pixels, one number for squares of that side, or (low,
     high) to draw both between. classes: which of SHAPE_CLASSES, label i being classes[i - 1].
+    frequency: how often each of the classes comes among as many objects as these numbers sum up
+    to, so that (9, 1) makes the second rare; empty: all alike.
     textures: which of TEXTURES occur on objects. objects: (low, high) number in an image. empty:
     share of images without objects. object_size: (low, high) longer side of an object's box
     before anything hides it, drawn with equal weight to every octave, at most 0.9 of the smallest
@@ -45,6 +47,7 @@ class SceneOptions:
 
     size: int | tuple[int, int] = (256, 320)
     classes: Sequence[str] = SHAPE_CLASSES
+    frequency: Sequence[int] = ()
     textures: Sequence[str] = TEXTURES
     objects: tuple[int, int] = (2, 7)
     empty: float = 0.05
@@ -64,6 +67,10 @@ class SceneOptions:
             given = list(getattr(self, name))
             if not given or len(set(given)) != len(given) or not set(given) <= set(known):
                 raise ValueError(f"{name}: expected distinct names out of {list(known)}, got {given}")
+        if self.frequency and (len(self.frequency) != len(self.classes) or min(self.frequency) < 1):
+            raise ValueError(
+                f"frequency: expected a number from 1 up for each of {len(self.classes)} classes, got {self.frequency}"
+            )
         if not 1 <= self.objects[0] <= self.objects[1]:
             raise ValueError(f"objects: expected 1 <= low <= high, got {self.objects}")
         if not 8 <= self.object_size[0] <= self.object_size[1]:
@@ -84,6 +91,12 @@ class SceneOptions:
     def size_range(self) -> tuple[int, int]:
         """(low, high) of an image's sides."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def round(self) -> list[int]:
+        """The labels of a round of objects, in which every class comes as often as `frequency` says."""
+        counts = self.frequency or [1] * len(self.classes)
+        return [label for label, count in enumerate(counts, 1) for _ in range(count)]
 
 
 @dataclass(frozen=True)
@@ -185,8 +198,8 @@ def _render_split(
         wanted = int(plan.integers(options.objects[0], options.objects[1] + 1))
         if plan.uniform() < options.empty:
             wanted = 0
-        while len(deck) < wanted:  # whole rounds of all classes, shuffled, keep the classes even
-            deck.extend((plan.permutation(len(options.classes)) + 1).tolist())
+        while len(deck) < wanted:  # whole rounds, shuffled, keep the classes at their shares
+            deck.extend(plan.permutation(options.round).tolist())
         labels, deck = deck[:wanted], deck[wanted:]
         rng = np.random.default_rng([seed, _SPLITS.index(split), number])
         image, boxes, kept, areas = render_scene(rng, labels, options)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from ..backbones.base import Backbone
-from ..blocks import cbr
-from ..checks import check_choice, check_integer, check_std
+from ..blocks import MOMENTUM, cbr
+from ..checks import check_choice, check_integer, check_range, check_std
 from ..heads import BoxHeads, FeatureGuidedRefinement, flatten_maps
 from ..heads.feature_guided import OFFSET_SOURCES
 from ..init import init_default, init_kaiming, init_normal
 from ..losses import LossConfig
 from ..necks import FeatureEnrichment
+from ..necks.enrichment import GUIDE_INITS
 from ..nms_config import NMSConfig
 from ..outputs import HeadOutputs, single_stage_outputs
 from .base import Detector
@@ -47,13 +48,17 @@ class EFGRNetConfig(DetectorConfig):
             False is the paper's equation 2.
         objectness: multiply the second stage's features by the ARM's objectness (equation 1).
         fgrm_channels, fgrm_dilations: of the second stage's convolutions.
+        guide_init: what the enrichment multiplies the maps by at first: "random", of both signs, as in the released
+            code, or "one", so that a trained backbone's features pass as they are and few iterations suffice.
+        norm_momentum: share of a batch in the running statistics of the batch norms outside the backbone. The released
+            code's 0.01 remembers some 100 iterations: too long for a short training.
         head_init: "torch" leaves the heads' convolutions at PyTorch's default, as the released code does unawares;
             "kaiming" is what it does to all others. Biases are zero.
         head_std: if given, standard deviation of the heads' first weights instead; see `RefineDetConfig`.
         peer_compat: the released code's training rules: matching "argmax", filtering "peers", empty_batch_negatives 45.
     """
 
-    FREE: ClassVar[tuple[str, ...]] = ("head_init", "head_std", "peer_compat")
+    FREE: ClassVar[tuple[str, ...]] = ("guide_init", "norm_momentum", "head_init", "head_std", "peer_compat")
 
     anchor_sizes: tuple[float, ...] = (30, 64, 128, 256)
     clip_anchors: bool = True
@@ -66,6 +71,8 @@ class EFGRNetConfig(DetectorConfig):
     objectness: bool = True
     fgrm_channels: int = 256
     fgrm_dilations: tuple[int, ...] = (5, 4, 3, 2)
+    guide_init: str = "random"
+    norm_momentum: float = MOMENTUM
     head_init: str = "torch"
     head_std: float | None = None
     peer_compat: bool = False
@@ -79,6 +86,8 @@ class EFGRNetConfig(DetectorConfig):
             object.__setattr__(self, "loss", dataclasses.replace(self.loss, **PEER_RULES))
         super().__post_init__()
         check_choice(self.offset_source, "offset_source", OFFSET_SOURCES)
+        check_choice(self.guide_init, "guide_init", GUIDE_INITS)
+        check_range(self.norm_momentum, "norm_momentum", 0.0, 1.0)
         check_choice(self.head_init, "head_init", HEAD_INITS)
         check_integer(self.fgrm_channels, "fgrm_channels", 1)
         for name in ("mscf_dilations", "fgrm_dilations"):
@@ -182,6 +191,7 @@ class EFGRNet(Detector):
                 relu_first=form.relu_first,
                 residual_blocks=form.residual_blocks,
                 dilations=config.mscf_dilations,
+                guide_init=config.guide_init,
             )
         self.arm: BoxHeads | None = None
         self.fgrm = nn.ModuleList()
@@ -204,6 +214,9 @@ class EFGRNet(Detector):
         for heads in (self.arm, self.odm):
             if heads is not None:
                 self._init_heads(heads)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.BatchNorm2d) and not name.startswith("backbone."):
+                module.momentum = config.norm_momentum
 
     def _init_heads(self, heads: BoxHeads) -> None:
         for conv in (heads.cls, heads.loc):

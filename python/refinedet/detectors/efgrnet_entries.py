@@ -39,12 +39,16 @@ class ResNetEFGRNetConfig(EFGRNetConfig):
 
 
 PAPER = EFGRNetConfig()
-# as RefineDet's small models: smaller objects than the paper's, two squares a cell
+# as RefineDet's small models: smaller objects than the paper's, two squares a cell; and for short trainings all parts
+# that multiply or move features leave them as they are at first (see docs/studies)
 SMALL = EFGRNetConfig(
     anchor_sizes=(24, 48, 96, 192),
     anchor_max_sizes=(48, 96, 192, 384),
     clip_anchors=False,
     fgrm_channels=64,
+    offset_act=False,
+    guide_init="one",
+    norm_momentum=0.1,
     head_std=0.01,
 )
 

@@ -95,9 +95,9 @@ def from_padded(
 
     detections: boxes (B, K, 4), scores (B, K), labels (B, K), count (B,), tensors or arrays; rows
     from `count` on are padding and are left out. original_sizes: B pairs (width, height) in pixels.
-    clip: limits boxes to [0, width] x [0, height], as the protocol of the RefineDet paper does
-    before it evaluates. A box wholly outside becomes a box without area; it is kept, as a false
-    positive.
+    clip: limits boxes to [0, width] x [0, height] before they are evaluated. (RefineDet's test code
+    limits them to width - 1 and height - 1, which takes a pixel from objects at the border.) A box
+    wholly outside becomes a box without area; it is kept, as a false positive.
     """
     boxes = as_array(detections.boxes, np.float64)
     scores = as_array(detections.scores, np.float64)

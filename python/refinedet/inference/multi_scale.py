@@ -25,8 +25,8 @@ VOTINGS = ("box", "soft")
 class Pass:
     """One size that the image is resized to, and which boxes of it count.
 
-    long, short: sides in pixels, multiples of 64; the long one lies along the image's longer side. A square where
-    both are the same.
+    long, short: sides in pixels, multiples of 64; the long one lies along the image's longer side, and upright where
+    the image is square. A square where both are the same.
     below: only boxes whose shorter side is less than this, in pixels of the image: what magnification is for.
     above: only boxes whose longer side is more than this.
     """
@@ -38,7 +38,7 @@ class Pass:
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the network's input for an image of that size."""
-        return (self.long, self.short) if width >= height else (self.short, self.long)
+        return (self.long, self.short) if width > height else (self.short, self.long)
 
     def keeps(self, boxes: np.ndarray) -> np.ndarray:
         """(N,) bool; sides count with one pixel more, as in the original code."""

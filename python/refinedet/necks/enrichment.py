@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..blocks import ResidualBottleneck, cbr
+from ..checks import check_choice
 from ..init import init_kaiming
 from .mscf import MultiScaleContext
+
+GUIDE_INITS = ("random", "one")
 
 
 class ObjectnessModule(nn.Module):
@@ -49,7 +52,8 @@ class FeatureEnrichment(nn.Module):
 
     channels: of the sources, and of the results. fused_channels: of the objectness module's maps; None: as channels.
     relu_first: see `ObjectnessModule`. residual_blocks: per level the number of bottlenecks before the 1x1
-    convolution that widens the map. dilations: MSCF's branches.
+    convolution that widens the map. dilations: MSCF's branches. guide_init: what the maps are multiplied by at first,
+    "random" numbers of both signs or "one".
 
     forward(images, sources) returns a map of the same shape for every source.
     """
@@ -62,8 +66,10 @@ class FeatureEnrichment(nn.Module):
         relu_first: Sequence[bool] | None = None,
         residual_blocks: Sequence[int] | None = None,
         dilations: Sequence[int] = (1, 2, 4),
+        guide_init: str = "random",
     ) -> None:
         super().__init__()
+        check_choice(guide_init, "guide_init", GUIDE_INITS)
         fused = tuple(fused_channels or channels)
         relu_first = relu_first or (False,) * len(channels)
         self.mscf = MultiScaleContext(channels[0], dilations)
@@ -73,6 +79,11 @@ class FeatureEnrichment(nn.Module):
             for narrow, width, blocks in zip(fused, channels, residual_blocks or (0,) * len(channels), strict=True)
         )
         init_kaiming(self)
+        if guide_init == "one":
+            for guide in (self.mscf.fuse, *self.objectness.down):
+                norm = guide[1]
+                nn.init.zeros_(norm.weight)
+                nn.init.ones_(norm.bias)
 
     def forward(self, images: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
         maps = self.objectness(sources, self.mscf(images))

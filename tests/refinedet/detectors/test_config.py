@@ -125,7 +125,13 @@ def test_options_are_free_or_belong_to_the_weights():
     expected = {"input_size", "theta", "nms", *rules}
     assert DetectorConfig.free_options() == expected
     assert RefineDetConfig.free_options() == expected | {"neck_std", "head_std"}
-    assert EFGRNetConfig.free_options() == expected | {"head_init", "head_std", "peer_compat"}
+    assert EFGRNetConfig.free_options() == expected | {
+        "guide_init",
+        "norm_momentum",
+        "head_init",
+        "head_std",
+        "peer_compat",
+    }
     for name in list_models():
         entry = model_entry(name)
         assert entry.config.free_options() <= set(entry.options)

@@ -50,9 +50,10 @@ def test_scales_flips_and_filters_of_the_original():
     np.testing.assert_allclose(found.boxes[0], [100, 40, 300, 240], atol=4)
 
 
-def test_tall_images_turn_the_rectangle():
+@pytest.mark.parametrize("height", [640, 384], ids=["tall", "square"])
+def test_tall_and_square_images_turn_the_rectangle(height):
     finder = Finder()
-    multi_scale_detections(finder, image(width=384, height=640), MultiScale((Pass(320, 192),), flip=False))
+    multi_scale_detections(finder, image(width=384, height=height), MultiScale((Pass(320, 192),), flip=False))
     assert finder.seen == [(320, 192)]
 
 

@@ -87,3 +87,19 @@ def test_wrong_arguments_are_named():
         MultiScaleContext(40)
     with pytest.raises(ValueError, match="sources: expected 2 maps, got 1"):
         ObjectnessModule((8, 8), (8, 8), (False, False))([torch.zeros(1, 8, 2, 2)], torch.zeros(1, 8, 2, 2))
+
+
+def test_guides_that_start_at_one_leave_the_maps_to_the_fusing_convolutions():
+    torch.manual_seed(0)
+    images, sources = torch.randn(2, 3, 64, 64), [torch.randn(2, 16, 8, 8), torch.randn(2, 32, 4, 4)]
+    for guide_init, same in (("one", True), ("random", False)):
+        enrichment = FeatureEnrichment((16, 32), guide_init=guide_init)  # in training mode
+        alone = [fuse(x) for fuse, x in zip(enrichment.objectness.fuse, sources, strict=True)]
+        found = enrichment(images, sources)
+        assert [torch.equal(a, b) for a, b in zip(found, alone, strict=True)] == [same, same]
+    with pytest.raises(ValueError, match="guide_init: expected"):
+        FeatureEnrichment((16, 32), guide_init="two")
+    # and they learn
+    enrichment = FeatureEnrichment((16, 32), guide_init="one")
+    sum(x.square().sum() for x in enrichment(images, sources)).backward()
+    assert enrichment.mscf.fuse[1].weight.grad.abs().max() > 0

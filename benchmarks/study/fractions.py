@@ -1,0 +1,87 @@
+"""Study 3: accuracy over the number of training images, from ImageNet's weights and from scratch.
+
+    python -m benchmarks.study fractions --data path/to/bccd
+
+RefineDetLite, the model of `refinedet train --data.root DIR`, on a fourth, a half, three fourths and all of BCCD's 205
+training photographs, measured on its 72 of the test part. Every training has the same number of steps, so that less
+data is seen more often. Which photographs a part has is drawn by the seed; a larger part has those of the smaller.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import ablations
+from .command import add_run_options, carry_out
+from .runs import Run
+
+FRACTIONS = (25, 50, 75, 100)  # percent
+STARTS = {"pretrained": "efficientnet_lite0", "scratch": None}
+ITERATIONS = 400
+KEY = "refinedetlite"  # of ablations.RUNS
+
+
+def names_of(names: Sequence[str], percent: int, seed: int) -> list[str]:
+    """So many of the names, drawn by the seed; more percent add to fewer."""
+    shuffled = sorted(names)
+    random.Random(seed).shuffle(shuffled)
+    return sorted(shuffled[: max(1, round(len(shuffled) * percent / 100))])
+
+
+def link_parts(data: Path, folder: Path, seeds: Sequence[int]) -> Path:
+    """A data set in VOC layout whose lists are the parts, by links to the images and annotations of `data`."""
+    lists = folder / "ImageSets/Main"
+    lists.mkdir(parents=True, exist_ok=True)
+    source = data / "ImageSets/Main"
+    names = (source / "train.txt").read_text(encoding="utf-8").split()
+    (lists / "test.txt").write_text((source / "test.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    for seed in seeds:
+        for percent in FRACTIONS:
+            chosen = names_of(names, percent, seed)
+            (lists / f"{list_name(percent, seed)}.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    for part in ("Annotations", "JPEGImages"):
+        link = folder / part
+        if not link.is_symlink():
+            link.symlink_to((data / part).resolve())
+    return folder
+
+
+def list_name(percent: int, seed: int) -> str:
+    return f"train{percent}_{seed}"
+
+
+def config_of(start: str, percent: int, root: Path, seed: int, iterations: int) -> dict[str, Any]:
+    """As the ablations train the same detector, on a part of the images, and with all of the backbone."""
+    config = ablations.config_of(KEY, "bccd", root, seed, iterations)
+    # both suppress softly, as the recipe does, and learn the whole backbone, which from scratch has to be
+    config["model"]["options"]["nms"] = "coco"
+    config["model"]["backbone_weights"] = STARTS[start]
+    config["train"]["freeze"] = None
+    config["data"]["train"] = {"split": list_name(percent, seed)}
+    return config
+
+
+def planned(root: Path, seeds: Sequence[int], iterations: int) -> list[Run]:
+    return [
+        Run(start, f"{percent}", seed, config_of(start, percent, root, seed, iterations))
+        for seed in seeds
+        for start in STARTS
+        for percent in FRACTIONS
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.study fractions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="BCCD, in VOC layout")
+    add_run_options(parser, "fractions", ITERATIONS)
+    options = parser.parse_args(arguments)
+    root = link_parts(options.data, options.folder / "data", options.seeds).resolve()
+    return carry_out("fractions", planned(root, options.seeds, options.iterations), options)

@@ -1,0 +1,67 @@
+"""The table and the plot of accuracy over the amount of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from refinedet.analysis.style import LINE_COLORS
+from refinedet.figures import clean, new_figure
+
+from ..table import markdown
+from .fractions import FRACTIONS, STARTS
+from .statistics import Estimate, mean_of
+
+Runs = Sequence[dict[str, Any]]
+IMAGES = 205
+TITLES = {"pretrained": "from ImageNet's weights", "scratch": "from scratch"}
+
+
+def images_of(percent: int) -> int:
+    return round(IMAGES * percent / 100)
+
+
+def estimate(runs: Runs, start: str, percent: int, metric: str = "AP") -> Estimate | None:
+    found = [run["metrics"][""][metric] for run in runs if (run["data"], run["row"]) == (start, str(percent))]
+    return mean_of(found) if found else None
+
+
+def table(runs: Runs) -> list[str]:
+    rows = []
+    for percent in FRACTIONS:
+        cells = [f"{images_of(percent)} ({percent}%)"]
+        for start in STARTS:
+            for metric in ("AP", "AP50"):
+                found = estimate(runs, start, percent, metric)
+                cells.append(str(found) if found else "not run")
+        rows.append(cells)
+    head = ["photographs", *(f"{TITLES[start]}: {metric}" for start in STARTS for metric in ("AP", "AP50"))]
+    return markdown(head, rows)
+
+
+def blocks(runs: Runs) -> dict[str, Callable[[], Sequence[str]]]:
+    return {"fractions": lambda: table(runs)}
+
+
+def draw(runs: Runs, path: Path) -> None:
+    figure = new_figure(6.4, 3.8)
+    axes = figure.subplots()
+    clean(axes)
+    for start, color in zip(STARTS, LINE_COLORS, strict=False):
+        found = [(images_of(p), e) for p in FRACTIONS if (e := estimate(runs, start, p)) is not None]
+        axes.errorbar(
+            [images for images, _ in found],
+            [e.value for _, e in found],
+            yerr=[e.half or 0.0 for _, e in found],
+            fmt="o-",
+            color=color,
+            capsize=3,
+            label=TITLES[start],
+        )
+    axes.set_xlim(0, IMAGES + 10)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("training photographs")
+    axes.set_ylabel("AP on the 72 of the test part")
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path)

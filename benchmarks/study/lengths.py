@@ -1,0 +1,46 @@
+"""Study 1, continued: whether a second stage needs a longer training to pay.
+
+    python -m benchmarks.study lengths
+
+The full RefineDet, EFGRNet and PADet and the single stage that their ablations end with, on the rendered scenes,
+trained four times as long as the ablations are. Beside those it shows which of the two gains from length.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import ablations
+from .command import add_run_options, carry_out
+from .runs import Run
+from .scenes import hard_scenes
+
+ITERATIONS = 4 * ablations.ITERATIONS
+DATA = "scenes"
+# the full model's training, and that of the single stage
+PAIRS = {
+    "RefineDet": ("refinedet", "refinedet-no_tcb"),
+    "EFGRNet": ("efgrnet", "efgrnet-ssd"),
+    "PADet": ("padet", "padet-baseline"),
+}
+
+
+def planned(root: Path, seeds: Sequence[int], iterations: int) -> list[Run]:
+    keys = [key for pair in PAIRS.values() for key in pair]
+    return [
+        Run(DATA, key, seed, ablations.config_of(key, DATA, root, seed, iterations)) for seed in seeds for key in keys
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.study lengths",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run_options(parser, "lengths", ITERATIONS)
+    options = parser.parse_args(arguments)
+    root = hard_scenes(options.folder.parent / "scenes").resolve()
+    return carry_out("lengths", planned(root, options.seeds, options.iterations), options)

@@ -1,0 +1,162 @@
+"""Trainings of a study: which there are, which are done, and the rest in processes of one thread each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refinedet import model_entry
+
+ROOT = Path(__file__).parents[2]
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training with one seed.
+
+    data, row: what it belongs to in the tables. config: as in the YAML files of `refinedet train`, with
+    train.seed. suppressions: NMS presets under which the same weights are measured besides.
+    """
+
+    data: str
+    row: str
+    seed: int
+    config: Mapping[str, Any] = field(hash=False)
+    suppressions: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Its folder below that of the study."""
+        return f"{self.data}/{self.row}/seed{self.seed}"
+
+    def as_json(self) -> dict[str, Any]:
+        """All that a result depends on but the code: the model's defaults, too."""
+        defaults = str(model_entry(self.config["model"]["name"]).config)
+        return {"config": dict(self.config), "defaults": defaults, "suppressions": list(self.suppressions)}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """All of it, or nothing where the process ends meanwhile."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def known_result(run: Run, folder: Path) -> dict[str, Any] | None:
+    """What an earlier call found, if it trained the same."""
+    file = folder / run.place / "result.json"
+    if not file.exists():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    wanted = json.loads(json.dumps(run.as_json()))
+    return found if found["run"] == wanted else None
+
+
+def perform(
+    runs: Sequence[Run],
+    folder: Path,
+    *,
+    jobs: int,
+    minutes: float | None,
+    done: Callable[[Run, dict[str, Any]], None],
+) -> list[Run]:
+    """Trains what has no result yet, `jobs` at a time, in the order given; `done` hears of each as it ends.
+
+    Returns those that failed, whose log.txt says why. After `minutes` no more is begun. SIGINT and SIGTERM end what
+    runs, each with a checkpoint from which the next call goes on, and raise KeyboardInterrupt.
+    """
+    end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    children: set[subprocess.Popen[bytes]] = set()
+    lock, stopped = threading.Lock(), threading.Event()
+    failed: list[Run] = []
+
+    def train(run: Run) -> None:
+        if stopped.is_set() or time.monotonic() > end:
+            return
+        place, begun = folder / run.place, time.monotonic()
+        _prepare(run, place)
+        with open(place / "log.txt", "ab") as log:
+            with lock:
+                if stopped.is_set():
+                    return
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "benchmarks.study.worker", str(place.resolve())],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=_environment(),
+                    start_new_session=True,  # Ctrl-C is for this process, which passes it on
+                )
+                children.add(child)
+            status = child.wait()
+        with lock:
+            children.discard(child)
+            if stopped.is_set():
+                return
+            result = known_result(run, folder) if status == 0 else None
+            print(f"{time.monotonic() - begun:6.0f} s  {run.place}  {_outcome(result, place)}", flush=True)
+            if result is None:
+                failed.append(run)
+            else:
+                shutil.rmtree(place / "run")  # its weights and checkpoints, 60 MB
+                done(run, result)
+
+    waiting = [run for run in runs if known_result(run, folder) is None]
+    previous = signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        with ThreadPoolExecutor(jobs) as pool:
+            futures = [pool.submit(train, run) for run in waiting]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                with lock:
+                    stopped.set()
+                    for child in children:
+                        child.terminate()
+                raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return failed
+
+
+def _as_interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _environment() -> dict[str, str]:
+    paths = [str(ROOT), str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "passive",
+    }
+
+
+def _prepare(run: Run, place: Path) -> None:
+    """A folder for the run, in which an interrupted one of the same configuration goes on."""
+    file, wanted = place / "run.json", json.loads(json.dumps(run.as_json()))
+    same = file.exists() and json.loads(file.read_text(encoding="utf-8")) == wanted
+    if not same or not (place / "run/checkpoints/last.ckpt").exists():
+        shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(file, wanted)
+
+
+def _outcome(result: dict[str, Any] | None, place: Path) -> str:
+    if result is not None:
+        return f"AP {100 * result['metrics']['']['AP']:.1f}"
+    lines = (place / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"FAILED: {lines[-1] if lines else 'no output'} ({place / 'log.txt'})"
