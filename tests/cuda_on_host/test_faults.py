@@ -101,6 +101,12 @@ def test_what_is_listed_as_harmless_and_not_found_is_an_error() -> None:
         plant("x/sum.cu", KERNEL, (), [harmless._replace(what="mask")])
 
 
+def test_a_harmless_one_of_several_lines_that_are_alike_is_told_by_the_next_line() -> None:
+    twice = "  __syncthreads();\n  a();\n  __syncthreads();\n  b();\n"
+    harmless = Harmless("x/sum.cu", "__syncthreads();\n  b();", "__syncthreads", "nobody waits")
+    assert [fault.harmless for fault in plant("x/sum.cu", twice, (), [harmless])] == ["", "nobody waits"]
+
+
 def test_a_fault_listed_for_no_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "BY_HAND", [Damage("boxes/gone.h", "a", "b", "c")])
     with pytest.raises(StaleFaultError, match=r"boxes/gone\.h: no such file"):

@@ -15,7 +15,7 @@ class Damage(NamedTuple):
 
 
 class Harmless(NamedTuple):
-    """What the patterns find in lines with `line` in them, of which they say something that begins with `what`."""
+    """What the patterns find in lines in which `line` begins, of which they say something that begins with `what`."""
 
     file: str
     line: str
@@ -45,12 +45,6 @@ BY_HAND = [
     ),
     Damage("features/deconv_product.cu", "chunks >= Tile::kStages &&", "", "chunks kept that are fewer than stages"),
     Damage("features/deconv_product.cu", "column == 0 || load_tile", "load_tile", "the next row's input not loaded"),
-    Damage(
-        "features/deconv_product.cu",
-        "dim3(static_cast<unsigned>(blocks)), dim3(Tile",
-        "dim3(static_cast<unsigned>(tiles)), dim3(Tile",
-        "a block for every tile",
-    ),
     Damage("features/deconv_product.cu", "i < Tile::kStages - 1;", "i < Tile::kStages;", "a chunk too many ahead"),
     Damage(
         "features/deconv_product.cu",
@@ -121,12 +115,6 @@ BY_HAND = [
         "objects without an anchor keep a key",
     ),
     Damage("matching/match_alike.h", "i % kSize + before", "i % kSize", "the sorted tiles not merged"),
-    Damage(
-        "matching/match_alike.h",
-        "start = first_object / kSearchThreads * kSearchThreads",
-        "start = 0",
-        "members sought from the first object on",
-    ),
     Damage("matching/match_search.h", "key > best[j].third && ", "", "keys below the third best kept"),
     Damage("matching/match_search.h", "min2(found, Reserve::kSize)", "found", "a reserve longer than its room"),
     Damage(
@@ -139,12 +127,6 @@ BY_HAND = [
     Damage("nms/settle_large.h", "min2(kept, begin + kKeptPiece)", "kept", "a piece of kept boxes too long"),
     Damage(
         "nms/settle_large.h", "first + piece % columns * kNmsThreads", "first", "rows tested by their first piece only"
-    ),
-    Damage(
-        "nms/settle_large.h",
-        "        dealt += pieces;\n".replace("        ", "    "),
-        "",
-        "all groups dealt from block 0 on",
     ),
     Damage("nms/settle_large.h", "          state.kept_after(turn)[number] = now;\n", "", "what was kept is forgotten"),
     Damage("nms/settle_large.h", "piece < pieces;", "piece < pieces - 1;", "the last piece of work missing"),
@@ -180,8 +162,67 @@ BY_HAND = [
 ]
 
 HARMLESS = [
+    # primitives
     Harmless("primitives/block.h", "for (int step = 1;", "one step", "no lane of a warp has one so far below it"),
+    Harmless("primitives/block_sort.h", "if (step >= kWarp)", "guard", "shared memory serves within a warp, too"),
+    Harmless("primitives/sorted_tiles.h", "if (gap > kWarp ||", "guard", "a block's barrier is a warp's, too"),
+    # nms
     Harmless("nms/batched_nms.cu", "for (slot_bits = 1;", "one step", "the hash table is larger than it need be"),
+    Harmless("nms/batched_nms.cu", "if (memory.slot_bits > 0)", "guard", "a sort by no bits, which nobody reads"),
+    Harmless("nms/batched_nms.cu", "if (n > plan.alone)", "guard", "no group is large: the launches end at once"),
+    Harmless("nms/detect.cu", "first < columns;", "one step", "zeros are added behind the last class"),
+    Harmless("nms/detect.cu", "first < scan.columns;", "one step", "a round without classes"),
+    Harmless("nms/detect.cu", "if (list.room < args.anchors", "guard", "the list holds all: nobody reads the softmax"),
+    Harmless(
+        "nms/greedy_nms.h", "kept < limit;", "one step", "what is kept beyond the limit is worse than what goes out"
+    ),
+    Harmless(
+        "nms/large_classes.cu", "__syncthreads();", "__syncthreads", "a thread reads the words that it writes next"
+    ),
+    Harmless("nms/settle_large.h", "if (kept > 0)", "guard", "tests against no boxes"),
+    Harmless("nms/settle_large.h", "turn < turns;", "one step", "a launch that finds no boxes"),
+    Harmless("nms/suppress_block.h", "turn * kWarp < n;", "one step", "a turn without candidates"),
+    Harmless("nms/suppress_classes.cu", "c < job.classes;", "one step", "a round without classes"),
+    Harmless("nms/suppress_classes.cu", "first < picked;", "one step", "a round without picks"),
+    Harmless(
+        "nms/suppress_classes.cu",
+        "__syncthreads();\n  return picked;",
+        "__syncthreads",
+        "take_kept has a barrier before they are read",
+    ),
+    Harmless("nms/suppress_classes.cu", "if (job.top_k_per_class < job.anchors)", "guard", "no class has more"),
+    Harmless("nms/suppress_classes.cu", "if (job.top_k < groups.room)", "guard", "all are found to be among the best"),
+    Harmless("nms/suppress_images.cu", "if (found > limit)", "guard", "all are selected"),
+    Harmless("nms/suppress_images.cu", "if (job.anchors * job.classes >", "guard", "the blocks more end at once"),
+    # matching
+    Harmless("matching/force_match.cu", "if (groups < 0 &&", "guard", "groups are looked for in every round"),
+    Harmless("matching/force_match.cu", "i < searches; i += kSearchTogether", "one step", "a search for no object"),
+    Harmless("matching/match_alike.h", "first < g && (", "one step", "an object is like itself"),
+    Harmless("matching/match_alike.h", "if (alike.sizes[g] >= kLeast", "guard", "a single object can be a group, too"),
+    Harmless(
+        "matching/match_alike.h", "start < count; start += kSearchThreads)", "one step", "a round without objects"
+    ),
+    Harmless("matching/match_alike.h", "first < count; first += kSize", "one step", "a tile without words"),
+    Harmless("matching/match_alike.h", "start < count; start += kSearchThreads /", "one step", "a round without words"),
+    Harmless("matching/match_anchors.cu", "row < last;", "one step", "a round without objects"),
+    Harmless("matching/match_search.h", "start < anchors.count;", "one step", "a round without anchors"),
+    Harmless(
+        "matching/match_search.h", "k < found &&", "one step", "a rank beyond the last is none, as the last one is"
+    ),
+    Harmless("matching/match_search.h", "if (any ||", "guard", "the object proposes in vain, and goes on after that"),
+    # losses
+    Harmless("losses/mine_hard_negatives.cu", "start < count;", "one step", "a round without anchors"),
+    Harmless("losses/mine_hard_negatives.cu", "start < end;", "one step", "a round without anchors"),
+    Harmless("losses/mine_hard_negatives.cu", "if (d > 0)", "guard", "the first digit is counted anew"),
+    Harmless(
+        "losses/mine_hard_negatives.cu", "d < Digits<R>::kCount;", "one step", "tie_kernel finds the same digit again"
+    ),
+    Harmless("losses/mined_cross_entropy.cu", "if (i < total)", "guard", "a warp's losses end in the array's padding"),
+    Harmless("losses/row_tile.h", "first < columns_;", "one step", "a part without columns"),
+    # features
     Harmless("features/deconv_product.cu", "if (large >= multi", "guard", "large tiles are only slow for small maps"),
     Harmless("features/deconv_product.cu", "if (load_tile < last)", "guard", "chunks come in that nobody multiplies"),
+    Harmless("features/deform_align.cu", "image < shape_.batch;", "one step", "a step without images"),
+    Harmless("features/deform_grads.cu", "begin < count;", "one step", "a round without samples"),
+    Harmless("features/pixel_planes.cu", "GPU_SHARED(", "shared array", "does not compile: functions ask for its size"),
 ]

@@ -41,10 +41,10 @@ def plant(
         StaleFaultError: the text of a listed fault does not stand once in its file, or a harmless one is not found.
     """
     harmless = [entry for entry in harmless if entry.file == file]
-    lines, faults, met = text.split("\n"), [], set()
+    faults, met = [], set()
     for begin, end, instead, what in damages(text):
-        number = text.count("\n", 0, begin)
-        known = [entry for entry in harmless if entry.line in lines[number] and what.startswith(entry.what)]
+        number, first, last = text.count("\n", 0, begin), text.rfind("\n", 0, begin) + 1, text.index("\n", begin)
+        known = [e for e in harmless if first <= text.find(e.line, first) < last and what.startswith(e.what)]
         met.update(known)
         damaged = text[:begin] + instead + text[end:]
         if "not_atomic::" in instead:

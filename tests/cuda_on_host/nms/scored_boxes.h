@@ -1,0 +1,60 @@
+// For tests of multiclass_nms that choose each box and score themselves.
+#pragma once
+
+#include "detections.h"
+#include "ops/multiclass_nms.h"
+
+namespace refinedet::harness {
+
+struct ScoredBoxes {
+  int64_t images, anchors, classes, columns;
+  Array<float> boxes;   // (images, anchors, 4), each apart from all others of its image
+  Array<float> scores;  // (images, anchors, columns), the classes first; all of them 0
+
+  ScoredBoxes(int64_t images, int64_t anchors, int64_t classes) : ScoredBoxes(images, anchors, classes, classes) {}
+  ScoredBoxes(int64_t images, int64_t anchors, int64_t classes, int64_t columns)
+      : images(images),
+        anchors(anchors),
+        classes(classes),
+        columns(columns),
+        boxes(images * anchors * 4),
+        scores(images * anchors * columns) {
+    for (int64_t row = 0; row < images * anchors; ++row) {
+      const auto x = static_cast<float>(2 * (row % anchors));
+      put_box(row, {x, 0, x + 1, 1});
+    }
+    std::fill(scores.begin(), scores.end(), 0.0f);
+  }
+  void put_box(int64_t row, const Box<float>& box) const { memcpy(boxes.data() + 4 * row, &box, sizeof box); }
+};
+
+// Scores above `threshold` are candidates.
+inline void compare_multiclass_nms(const ScoredBoxes& in, double threshold, const SuppressionSettings& settings) {
+  MulticlassNmsArgs args{};
+  args.box_dtype = args.score_dtype = DType::f32;
+  args.boxes = in.boxes.data();
+  args.scores = in.scores.data();
+  args.images = in.images;
+  args.anchors = in.anchors;
+  args.classes = in.classes;
+  args.box_image_stride = in.anchors * 4;
+  args.score_image_stride = in.anchors * in.columns;
+  args.score_row_stride = in.columns;
+  args.score_threshold = threshold;
+  args.settings = settings;
+  const Detections<float, float> expected(in.images, settings.keep_top_k), got(in.images, settings.keep_top_k);
+  const auto out = [&](const Detections<float, float>& to) {
+    args.out_boxes = to.boxes.data();
+    args.out_scores = to.scores.data();
+    args.out_labels = to.labels.data();
+    args.out_counts = to.counts.data();
+  };
+  out(expected);
+  cpu::multiclass_nms(args, one_thread());
+  out(got);
+  const Array<char> workspace(cuda::multiclass_nms_workspace(args));
+  cuda::multiclass_nms(args, workspace.data(), nullptr);
+  expect_same("multiclass_nms", got, expected);
+}
+
+}  // namespace refinedet::harness
