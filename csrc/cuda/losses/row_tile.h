@@ -2,6 +2,7 @@
 // lanes read neighbouring elements from memory and yet each goes through a row of its own, in the row's order.
 #pragma once
 
+#include "core/dtype.h"
 #include "cuda/primitives/block.h"
 
 namespace refinedet::cuda {

@@ -47,9 +47,8 @@ __global__ void __launch_bounds__(kTileThreads) sort_class_tiles_kernel(ClassGro
     }
     sort_tile(tile);
     for (int i = thread; i < size; i += kTileThreads) {
-      groups.large.tiles[begin + i] = tile[i];
+      groups.large.tiles[begin + i] = tile[i];  // which this thread writes next, without a barrier
     }
-    __syncthreads();
   });
 }
 

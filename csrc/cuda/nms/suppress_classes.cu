@@ -99,11 +99,12 @@ __global__ void __launch_bounds__(kMostThreads, 1) limit_images_kernel(Suppressi
 // Soft suppression of n sorted items of any number: moves the picked ones to the front, best first, keyed by the scores
 // they had then, and returns their number. Only those whose first score is above the present best of the others, or
 // was above an earlier one, take part in a pick: as scores only fall, none of the others can be it. (But a score below
-// zero rises.)
+// zero rises.) The caller's barrier is before it reads the items.
 template <class BoxOf>
 __device__ __forceinline__ int64_t suppress_many(BlockMemory& memory, uint64_t* items, int64_t n,
                                                  const CandidateKeys& keys, const BoxOf& box_of,
                                                  const SoftRules& rules) {
+  constexpr int kTogether = 128;  // picks between two barriers, at most as many as there are threads
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   uint64_t mine = kNoCandidate;  // the best item of this thread, and
   int64_t mine_at = 0;           // where it stands
@@ -118,8 +119,8 @@ __device__ __forceinline__ int64_t suppress_many(BlockMemory& memory, uint64_t* 
     uint64_t key = i < n ? items[i] : kNoCandidate;
     const Box<float> box = i < n ? box_of(keys.row(key)) : Box<float>{0, 0, 0, 0};
     const float box_area = area(box);
-    for (int64_t first = 0; first < picked; first += threads) {
-      const int some = static_cast<int>(min2<int64_t>(threads, picked - first));
+    for (int64_t first = 0; first < picked; first += kTogether) {
+      const int some = static_cast<int>(min2<int64_t>(kTogether, picked - first));
       if (thread < some) {
         memory.boxes[thread] = box_of(keys.row(items[first + thread]));
         memory.area[thread] = area(memory.boxes[thread]);
@@ -163,7 +164,6 @@ __device__ __forceinline__ int64_t suppress_many(BlockMemory& memory, uint64_t* 
       }
     }
   }
-  __syncthreads();
   return picked;
 }
 

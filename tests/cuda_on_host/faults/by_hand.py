@@ -176,20 +176,11 @@ HARMLESS = [
     Harmless(
         "nms/greedy_nms.h", "kept < limit;", "one step", "what is kept beyond the limit is worse than what goes out"
     ),
-    Harmless(
-        "nms/large_classes.cu", "__syncthreads();", "__syncthreads", "a thread reads the words that it writes next"
-    ),
     Harmless("nms/settle_large.h", "if (kept > 0)", "guard", "tests against no boxes"),
     Harmless("nms/settle_large.h", "turn < turns;", "one step", "a launch that finds no boxes"),
     Harmless("nms/suppress_block.h", "turn * kWarp < n;", "one step", "a turn without candidates"),
     Harmless("nms/suppress_classes.cu", "c < job.classes;", "one step", "a round without classes"),
     Harmless("nms/suppress_classes.cu", "first < picked;", "one step", "a round without picks"),
-    Harmless(
-        "nms/suppress_classes.cu",
-        "__syncthreads();\n  return picked;",
-        "__syncthreads",
-        "take_kept has a barrier before they are read",
-    ),
     Harmless("nms/suppress_classes.cu", "if (job.top_k_per_class < job.anchors)", "guard", "no class has more"),
     Harmless("nms/suppress_classes.cu", "if (job.top_k < groups.room)", "guard", "all are found to be among the best"),
     Harmless("nms/suppress_images.cu", "if (found > limit)", "guard", "all are selected"),

@@ -41,6 +41,22 @@ CUDA_CASE(soft_picks_without_a_number) {
   compare_multiclass_nms(in, 0.5, soft(SuppressionMethod::linear, 5));
 }
 
+// More picks than are met together, before the last candidates take part: those meet all picks then, each once. The
+// best 129 are picked undisturbed; the next share a box, so that the first of them leaves the others behind the last
+// ones, one of which overlaps the third.
+CUDA_CASE(soft_picks_that_are_met_later) {
+  constexpr int64_t kAnchors = 1030, kBlock = 1024, kApart = 129;
+  const ScoredBoxes in(1, kAnchors, 1);
+  for (int64_t row = 0; row < kAnchors; ++row) {
+    in.scores[row] = static_cast<float>(kAnchors - row);
+    if (row >= kApart && row < kBlock) {
+      in.put_box(row, {-2, 0, -1, 1});
+    }
+  }
+  in.put_box(kBlock, {4.25f, 0, 5.25f, 1});
+  compare_multiclass_nms(in, 0.5, soft(SuppressionMethod::linear, kApart + 7));
+}
+
 // Shared memory that is full of what looks like scores, and like the begin of one more class: nothing behind the last
 // candidate is picked.
 CUDA_CASE(soft_picks_end_with_the_last_candidate) {

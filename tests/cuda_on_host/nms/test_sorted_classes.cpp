@@ -21,3 +21,8 @@ ScoredBoxes shuffled(int64_t images, int64_t anchors) {
 CUDA_CASE(sorted_classes_end_where_the_image_does) {
   compare_multiclass_nms(shuffled(1, 1300), 0.5, settings(SuppressionMethod::hard, kNoLimit, 1050, 1300));
 }
+
+// More tiles than there are blocks to sort them.
+CUDA_CASE(sorted_classes_of_many_images) {
+  compare_multiclass_nms(shuffled(7, 1030), 0.5, settings(SuppressionMethod::hard, kNoLimit, kNoLimit, 9));
+}
