@@ -190,11 +190,13 @@ class SoftImage {
     const SoftList<W> list{list_.x1 + at,   list_.y1 + at,    list_.x2 + at,  list_.y2 + at,
                            list_.area + at, list_.score + at, list_.item + at};
     Item* const items = items_ + first;
+    const W min_score = ceil_to<W>(settings.min_score);
     for (int64_t i = 0; i < n; ++i) {
       const uint32_t index = items[i].index;
-      list.set(i, load_box(from_->boxes + 4 * int64_t{from_->rows[index]}), from_->scores[index], index);
+      // one below zero must not rise to it
+      const W score = from_->scores[index] >= min_score ? from_->scores[index] : SoftList<W>::kNever;
+      list.set(i, load_box(from_->boxes + 4 * int64_t{from_->rows[index]}), score, index);
     }
-    const W min_score = ceil_to<W>(settings.min_score);
     if (settings.method == SuppressionMethod::linear) {
       const LinearDecay<W> decay{test.threshold};
       kept_[c] = static_cast<int32_t>(soft_nms(list, n, decay, min_score, settings.keep_top_k, items));

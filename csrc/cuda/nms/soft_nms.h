@@ -43,11 +43,12 @@ __device__ __forceinline__ bool can_be_picked(uint64_t score, const SoftRules& r
   return score != kNoScore && key_score<float>(static_cast<uint32_t>(score >> 32)) >= rules.min_score;
 }
 
-// `score` after the candidate at `best` was picked.
+// `score` after the candidate at `best` was picked; kNoScore for one below zero, which would rise to it.
 __device__ __forceinline__ uint64_t decayed(uint64_t score, const Box<float>& box, float area, const Box<float>& best,
                                             float best_area, const SoftRules& rules) {
-  const float x = key_score<float>(static_cast<uint32_t>(score >> 32)) * rules.decay(iou(best, best_area, box, area));
-  return x == x ? uint64_t{score_key(x)} << 32 | (score & 0xffffffffu) : kNoScore;
+  const float before = key_score<float>(static_cast<uint32_t>(score >> 32));
+  const float x = before * rules.decay(iou(best, best_area, box, area));
+  return before >= 0 && x == x ? uint64_t{score_key(x)} << 32 | (score & 0xffffffffu) : kNoScore;
 }
 
 __device__ __forceinline__ uint64_t warp_min(uint64_t x) {

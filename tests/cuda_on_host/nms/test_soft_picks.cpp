@@ -1,4 +1,4 @@
-// Which candidates the soft methods pick, where scores rise, become no number, or end.
+// Which candidates the soft methods pick, where scores are below zero, become no number, or end.
 #include "scored_boxes.h"
 
 using namespace refinedet;
@@ -16,16 +16,18 @@ SuppressionSettings soft(SuppressionMethod method, int64_t keep) {
 
 }  // namespace
 
-// All boxes overlap that of the last one, which is picked first; then the others' scores, below zero, rise to its own.
-// One pick more, and a row before it would take its place: by a warp, by a block, and by a block a part at a time.
-CUDA_CASE(soft_picks_end_with_the_limit) {
+// All boxes overlap that of the last one, which is picked first; the others' scores, below zero, do not rise to its own:
+// by a warp, by a block, and by a block a part at a time.
+CUDA_CASE(soft_picks_no_score_below_zero) {
   for (const int64_t anchors : {3, 100, 1100}) {
     const ScoredBoxes in(1, anchors, 1);
     for (int64_t row = 0; row < anchors; ++row) {
       in.put_box(row, {0, 0, 1, 1 + 1e-4f * static_cast<float>(row)});
       in.scores[row] = row == anchors - 1 ? 0.0f : -1.0f;
     }
-    compare_multiclass_nms(in, -2.0, soft(SuppressionMethod::gaussian, 1));
+    for (const SuppressionMethod method : {SuppressionMethod::linear, SuppressionMethod::gaussian}) {
+      compare_multiclass_nms(in, -2.0, soft(method, 5));
+    }
   }
 }
 

@@ -168,6 +168,18 @@ def test_linear_decay_by_hand(face, dtype):
 
 
 @pytest.mark.parametrize("method", ["linear", "gaussian"])
+@pytest.mark.parametrize("anchors", [3, 7, 8, 100, 1100])
+def test_a_score_below_zero_does_not_rise_to_it(face, anchors, method):
+    """Equal boxes, of which the last is picked: a decay of nothing makes minus one to minus zero."""
+    boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]]).repeat(1, anchors, 1)
+    scores = torch.full((1, anchors, 1), -1.0)
+    scores[0, -1] = 0.0
+    options = {"score_threshold": -2.0, "min_score": 0.0, "sigma": 1e-3, "top_k": 2000, "keep_top_k": 5}
+    got = face.multiclass_nms(boxes, scores, method=method, **options)
+    assert got.count.tolist() == [1]
+
+
+@pytest.mark.parametrize("method", ["linear", "gaussian"])
 def test_min_score_is_compared_in_double_precision(face, method):
     """0.01 is no float32: the one next to it lies below."""
     boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [2.0, 0.0, 3.0, 1.0]]])
