@@ -98,7 +98,7 @@ def count_verdicts(runs: Runs) -> list[str]:
             verdict(change(runs, data, table, row), paper_change(table, row)) for table in TABLES for row in table.rows
         ]
         rows.append([TITLES[data], *(str(found.count(kind)) for kind in ("as the paper", "open", "**contrary**"))])
-    return markdown(["data", "as the paper", "open: the interval has zero in it", "contrary"], rows)
+    return markdown(["data", "as the paper", "open: zero is in the interval, or one seed alone", "contrary"], rows)
 
 
 def blocks(runs: Runs) -> dict[str, Callable[[], Sequence[str]]]:

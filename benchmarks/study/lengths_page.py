@@ -13,20 +13,34 @@ from .statistics import difference, mean_of, pooled_variance
 Runs = Sequence[dict[str, Any]]
 
 
-def values(runs: Runs, key: str) -> list[float]:
-    return [run["metrics"][""]["AP"] for run in runs if (run["data"], run["row"]) == (DATA, key)]
+def values(runs: Runs, key: str, metric: str) -> list[float]:
+    return [run["metrics"][""][metric] for run in runs if (run["data"], run["row"]) == (DATA, key)]
 
 
 def table(short: Runs, long: Runs) -> list[str]:
     """short: of the ablations, long: of this study."""
+    keys = [key for pair in PAIRS.values() for key in pair]
     rows = []
     for name, pair in PAIRS.items():
         for iterations, runs in ((ablations.ITERATIONS, short), (ITERATIONS, long)):
-            full, single = (values(runs, key) for key in pair)
-            cells = [name, str(iterations), *(f"{mean_of(v).value:.1f}" if v else "not run" for v in (full, single))]
-            spread = pooled_variance([values(runs, key) for both in PAIRS.values() for key in both])
-            rows.append([*cells, difference(full, single, spread).signed if full and single else ""])
-    return markdown(["detector", "steps", "two stages: AP", "a single stage", "difference"], rows)
+            cells = [name, str(iterations)]
+            for metric in ("AP", "AP75"):
+                full, single = (values(runs, key, metric) for key in pair)
+                spread = pooled_variance([values(runs, key, metric) for key in keys])
+                cells += [f"{mean_of(v).value:.1f}" if v else "not run" for v in (full, single)]
+                cells.append(difference(full, single, spread).signed if full and single else "")
+            rows.append(cells)
+    head = [
+        "detector",
+        "steps",
+        "AP of two stages",
+        "of one",
+        "difference",
+        "AP75 of two stages",
+        "of one",
+        "difference",
+    ]
+    return markdown(head, rows)
 
 
 def blocks(short: Runs, long: Runs) -> dict[str, Callable[[], Sequence[str]]]:
