@@ -15,6 +15,7 @@ from .statistics import Estimate, mean_of
 
 Runs = Sequence[dict[str, Any]]
 IMAGES = 205
+PICTURE = "![AP over the number of photographs](fractions.png)"
 TITLES = {"pretrained": "from ImageNet's weights", "scratch": "from scratch"}
 
 
@@ -41,7 +42,7 @@ def table(runs: Runs) -> list[str]:
 
 
 def blocks(runs: Runs) -> dict[str, Callable[[], Sequence[str]]]:
-    return {"fractions": lambda: table(runs)}
+    return {"fractions": lambda: table(runs), "fractions_picture": lambda: [PICTURE if runs else "Not run yet."]}
 
 
 def draw(runs: Runs, path: Path) -> None:
