@@ -98,8 +98,8 @@ __global__ void __launch_bounds__(kMostThreads, 1) limit_images_kernel(Suppressi
 
 // Soft suppression of n sorted items of any number: moves the picked ones to the front, best first, keyed by the scores
 // they had then, and returns their number. Only those whose first score is above the present best of the others, or
-// was above an earlier one, take part in a pick: as scores only fall, none of the others can be it. The caller's barrier
-// is before it reads the items.
+// was above an earlier one, take part in a pick: as scores only fall, none of the others can be it. The caller's
+// barrier is before it reads the items.
 template <class BoxOf>
 __device__ __forceinline__ int64_t suppress_many(BlockMemory& memory, uint64_t* items, int64_t n,
                                                  const CandidateKeys& keys, const BoxOf& box_of,

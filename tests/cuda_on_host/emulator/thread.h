@@ -69,8 +69,8 @@ using WarpFunction = void (*)(void* const* lanes);
 enum class State : uint8_t { fresh, ready, running, waiting, returned };
 
 #if defined(COH_TSAN)
-// What fences make of atomics, which by themselves order nothing: a fence before an atomic publishes what the thread did
-// and saw, a fence after an atomic shows what those published who were at its place before.
+// What fences make of atomics, which by themselves order nothing: a fence before an atomic publishes what the thread
+// did and saw, a fence after an atomic shows what those published who were at its place before.
 class Fences {
  public:
   COH_RUNTIME void fence() {

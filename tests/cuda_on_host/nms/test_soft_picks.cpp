@@ -16,8 +16,8 @@ SuppressionSettings soft(SuppressionMethod method, int64_t keep) {
 
 }  // namespace
 
-// All boxes overlap that of the last one, which is picked first; the others' scores, below zero, do not rise to its own:
-// by a warp, by a block, and by a block a part at a time.
+// All boxes overlap that of the last one, which is picked first; the others' scores, below zero, do not rise to its
+// own: by a warp, by a block, and by a block a part at a time.
 CUDA_CASE(soft_picks_no_score_below_zero) {
   for (const int64_t anchors : {3, 100, 1100}) {
     const ScoredBoxes in(1, anchors, 1);
