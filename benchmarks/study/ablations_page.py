@@ -21,7 +21,7 @@ Runs = Sequence[dict[str, Any]]
 def values(runs: Runs, data: str, row: Row, metric: str = "AP") -> list[float]:
     """A metric of a row, one for each seed that was trained."""
     found = [run["metrics"][row.suppression][metric] for run in runs if (run["data"], run["row"]) == (data, row.run)]
-    return [value for value in found if value is not None and value >= 0]
+    return [value for value in found if value is not None]
 
 
 def spread(runs: Runs, data: str, table: Table) -> tuple[float, int]:

@@ -6,12 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +18,7 @@ from refinedet.pretrained import LITE0, weights_file
 from .peer_training.contestants import Contestant
 from .peer_training.task import HISTORY, Task
 from .peer_training.timing import SPEED
+from .processes import Processes, last_line
 from .runs import METRICS, ROOT, write_json
 
 CLASSES = ["Platelets", "RBC", "WBC"]  # of BCCD
@@ -58,8 +54,7 @@ class Peers:
         self.images = (data / "JPEGImages").resolve()
         self.parts = write_parts(data, self.folder / "data")
         self.digest = hashlib.sha256(b"".join(file.read_bytes() for file in self.parts.values())).hexdigest()[:16]
-        self._children: set[subprocess.Popen[bytes]] = set()
-        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self.processes = Processes()
 
     def settings(self, plan: Plan) -> dict[str, Any]:
         """What a result must have been made with to stand for the plan."""
@@ -131,46 +126,8 @@ class Peers:
     def _run(self, plan: Plan, what: str) -> None:
         module, place = plan.contestant.module, self.folder / plan.place
         command = [self.pythons[module], "-m", f"{__package__}.peer_training.{module}", what, str(place / TASK)]
-        with open(place / LOG, "ab") as log:
-            with self._lock:
-                if self._stopped.is_set():
-                    raise KeyboardInterrupt
-                child = subprocess.Popen(
-                    command,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=_environment(module, self.folder),
-                    cwd=ROOT,
-                    start_new_session=True,  # Ctrl-C is for this process, which passes it on
-                )
-                self._children.add(child)
-            status = child.wait()
-            with self._lock:
-                self._children.discard(child)
-        if self._stopped.is_set():
-            raise KeyboardInterrupt
-        if status != 0:
-            lines = (place / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise Failed(f"{lines[-1].strip() if lines else 'no output'} ({place / LOG})")
-
-    def stop(self) -> None:
-        """Ends what runs, and lets nothing begin."""
-        with self._lock:
-            self._stopped.set()
-            for child in self._children:
-                child.terminate()
-
-    def in_parallel(self, plans: Sequence[Plan], jobs: int, work: Callable[[Plan], None]) -> None:
-        """`work` for each of the plans, in their order, `jobs` at a time; SIGINT and SIGTERM end them all and raise
-        KeyboardInterrupt."""
-        with _sigterm_interrupts(), ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(work, plan) for plan in plans]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                self.stop()
-                raise
+        if self.processes.run(command, place / LOG, _environment(module, self.folder), ROOT) != 0:
+            raise Failed(last_line(place / LOG))
 
 
 def write_parts(data: Path, folder: Path) -> dict[str, Path]:
@@ -204,15 +161,3 @@ def _environment(module: str, folder: Path) -> dict[str, str]:
         "YOLO_AUTOINSTALL": "false",
         "YOLO_CONFIG_DIR": str(folder),
     }
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

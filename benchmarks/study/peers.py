@@ -98,9 +98,9 @@ def main(arguments: list[str]) -> int:
         option = {"vision": "--torchvision-python", "yolo": "--ultralytics-python"}[name]
         print(f"peers: without {option}, what it trains is skipped; earlier rows stay", flush=True)
     try:
-        peers.in_parallel(plans, options.jobs, train)
+        peers.processes.in_parallel(plans, options.jobs, train)
         if not options.no_times:
-            peers.in_parallel([plan for plan in plans if plan.seed == options.seeds[0]], 1, measure)
+            peers.processes.in_parallel([plan for plan in plans if plan.seed == options.seeds[0]], 1, measure)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", flush=True)
         return 130

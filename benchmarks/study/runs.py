@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from refinedet import model_entry
 
+from .processes import Processes, last_line
+
 ROOT = Path(__file__).parents[2]
+LOG = "log.txt"
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
@@ -78,61 +78,31 @@ def perform(
     runs, each with a checkpoint from which the next call goes on, and raise KeyboardInterrupt.
     """
     end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    children: set[subprocess.Popen[bytes]] = set()
-    lock, stopped = threading.Lock(), threading.Event()
+    processes, lock = Processes(), threading.Lock()
     failed: list[Run] = []
 
     def train(run: Run) -> None:
-        if stopped.is_set() or time.monotonic() > end:
+        begun, place = time.monotonic(), folder / run.place
+        if begun > end:
             return
-        place, begun = folder / run.place, time.monotonic()
         _prepare(run, place)
-        with open(place / "log.txt", "ab") as log:
-            with lock:
-                if stopped.is_set():
-                    return
-                child = subprocess.Popen(
-                    [sys.executable, "-m", "benchmarks.study.worker", str(place.resolve())],
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=_environment(),
-                    start_new_session=True,  # Ctrl-C is for this process, which passes it on
-                )
-                children.add(child)
-            status = child.wait()
+        command = [sys.executable, "-m", "benchmarks.study.worker", str(place.resolve())]
+        status = processes.run(command, place / LOG, _environment(), ROOT)
+        result = known_result(run, folder) if status == 0 else None
         with lock:
-            children.discard(child)
-            if stopped.is_set():
-                return
-            result = known_result(run, folder) if status == 0 else None
-            print(f"{time.monotonic() - begun:6.0f} s  {run.place}  {_outcome(result, place)}", flush=True)
+            outcome = (
+                f"FAILED: {last_line(place / LOG)}" if result is None else f"AP {100 * result['metrics']['']['AP']:.1f}"
+            )
+            print(f"{time.monotonic() - begun:6.0f} s  {run.place}  {outcome}", flush=True)
+            # weights and checkpoints, 60 MB: what failed begins anew
+            shutil.rmtree(place / "run", ignore_errors=result is None)
             if result is None:
                 failed.append(run)
             else:
-                shutil.rmtree(place / "run")  # its weights and checkpoints, 60 MB
                 done(run, result)
 
-    waiting = [run for run in runs if known_result(run, folder) is None]
-    previous = signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
-        with ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(train, run) for run in waiting]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                with lock:
-                    stopped.set()
-                    for child in children:
-                        child.terminate()
-                raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    processes.in_parallel([run for run in runs if known_result(run, folder) is None], jobs, train)
     return failed
-
-
-def _as_interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _environment() -> dict[str, str]:
@@ -153,10 +123,3 @@ def _prepare(run: Run, place: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True, exist_ok=True)
     write_json(file, wanted)
-
-
-def _outcome(result: dict[str, Any] | None, place: Path) -> str:
-    if result is not None:
-        return f"AP {100 * result['metrics']['']['AP']:.1f}"
-    lines = (place / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"FAILED: {lines[-1] if lines else 'no output'} ({place / 'log.txt'})"
