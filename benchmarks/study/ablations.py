@@ -9,7 +9,6 @@ help. The options are those of `python/refinedet/configs/ablations/`; the size i
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from .command import add_run_options, carry_out
+from .command import add_run_options, carry_out, study_parser
 from .runs import Run
 from .scenes import hard_scenes
 
@@ -289,11 +288,7 @@ def planned(roots: dict[str, Path], seeds: Sequence[int], iterations: int) -> li
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.study ablations",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = study_parser("ablations", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="BCCD, in VOC layout")
     add_run_options(parser, "ablations", ITERATIONS)
     options = parser.parse_args(arguments)

@@ -14,6 +14,15 @@ from .runs import ROOT, Run, known_result, perform, write_json
 RESULTS = ROOT / "docs/studies/results"
 
 
+def study_parser(study: str, description: str | None) -> argparse.ArgumentParser:
+    """For `python -m benchmarks.study STUDY`, whose --help prints the description as it is."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.study {study}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def add_run_options(parser: argparse.ArgumentParser, study: str, iterations: int) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     parser.add_argument("--only", nargs="+", metavar="TEXT", help="trainings in whose DATA/ROW one of these is")

@@ -9,14 +9,13 @@ data is seen more often. Which photographs a part has is drawn by the seed; a la
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import ablations
-from .command import add_run_options, carry_out
+from .command import add_run_options, carry_out, study_parser
 from .runs import Run
 
 FRACTIONS = (25, 50, 75, 100)  # percent
@@ -75,11 +74,7 @@ def planned(root: Path, seeds: Sequence[int], iterations: int) -> list[Run]:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.study fractions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = study_parser("fractions", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="BCCD, in VOC layout")
     add_run_options(parser, "fractions", ITERATIONS)
     options = parser.parse_args(arguments)

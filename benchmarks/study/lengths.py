@@ -8,12 +8,11 @@ trained four times as long as the ablations are. Beside those it shows which of 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import ablations
-from .command import add_run_options, carry_out
+from .command import add_run_options, carry_out, study_parser
 from .runs import Run
 from .scenes import hard_scenes
 
@@ -35,11 +34,7 @@ def planned(root: Path, seeds: Sequence[int], iterations: int) -> list[Run]:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.study lengths",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = study_parser("lengths", __doc__)
     add_run_options(parser, "lengths", ITERATIONS)
     options = parser.parse_args(arguments)
     root = hard_scenes(options.folder.parent / "scenes").resolve()

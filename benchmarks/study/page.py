@@ -8,7 +8,6 @@ and `<!-- end -->` is replaced, the rest is left as it is.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 from ..table import markdown
 from . import ablations_page, fractions_page, judge, lengths_page, peers_page
-from .command import RESULTS
+from .command import RESULTS, study_parser
 from .peer_results import PeerResults
 
 STUDIES = ("ablations", "lengths", "fractions")
@@ -58,11 +57,7 @@ def filled(text: str, makers: dict[str, Callable[[], Sequence[str]]]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.study page",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = study_parser("page", __doc__)
     parser.parse_args(arguments)
     makers = blocks(RESULTS)
     for file in sorted(DOCS.glob("*.md")):

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .command import RESULTS
+from .command import RESULTS, study_parser
 from .peer_results import PeerResults
 from .peer_runs import Failed, Peers, Plan
 from .peer_training.contestants import CONTESTANTS
@@ -27,13 +27,9 @@ from .runs import ROOT
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.study peers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = study_parser("peers", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="BCCD, in VOC layout")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of a core, for every training (6)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of a core, for every training (5)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[c.name for c in CONTESTANTS], help="contestants")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, on a core each (2)")
