@@ -71,3 +71,22 @@ CUDA_CASE(match_more_rivals_than_a_reserve_has_anchors) {
   const Array<float> boxes = rivals(random, 200, 0.01f), anchors = rivals(random, 300, 0.2f);
   compare(1, 200, boxes, anchors, '\xfb');
 }
+
+// Forty objects have one box, and the forty-first holds an anchor that overlaps theirs as much: they come before it and
+// take that anchor, so the last of the anchors that they had chosen is left over. The boxes are squares of side 1 whose
+// left edges are written here in 256ths, so that all overlaps are exact.
+CUDA_CASE(match_equal_boxes_that_take_the_anchor_of_a_later_object) {
+  const auto squares = [](int64_t count, auto left_at) {
+    Array<float> rows(4 * count);
+    for (int64_t i = 0; i < count; ++i) {
+      const float left = static_cast<float>(left_at(i)) / 256.0f;
+      rows[4 * i] = left, rows[4 * i + 1] = 0.0f, rows[4 * i + 2] = left + 1.0f, rows[4 * i + 3] = 1.0f;
+    }
+    return rows;
+  };
+  const Array<float> anchors = squares(51, [](int64_t i) { return i - 40; });
+  const Array<float> boxes = squares(41, [](int64_t i) { return i < 40 ? 0 : 20; });
+  for (const char fill : {'\xfb', '\0'}) {
+    compare(1, 41, boxes, anchors, fill);
+  }
+}

@@ -25,6 +25,26 @@ void expect_same(const char* what, const D& got, const D& expected) {
   expect_close((name + ", boxes").c_str(), got.boxes, expected.boxes);
 }
 
+// Compares what the CPU's kernel and the CUDA kernels write for the inputs and settings of `args`.
+template <class TBox, class TScore, class Args>
+void compare_detections(const char* what, Args args, int64_t images, void (*on_cpu)(const Args&, const ParallelFor&),
+                        int64_t (*workspace_of)(const Args&), void (*on_cuda)(const Args&, void*, cuda::Stream)) {
+  const int64_t keep_top_k = args.settings.keep_top_k;
+  const Detections<TBox, TScore> expected(images, keep_top_k), got(images, keep_top_k);
+  const auto write_to = [&](const Detections<TBox, TScore>& to) {
+    args.out_boxes = to.boxes.data();
+    args.out_scores = to.scores.data();
+    args.out_labels = to.labels.data();
+    args.out_counts = to.counts.data();
+  };
+  write_to(expected);
+  on_cpu(args, one_thread());
+  write_to(got);
+  const Array<char> workspace(workspace_of(args));
+  on_cuda(args, workspace.data(), nullptr);
+  expect_same(what, got, expected);
+}
+
 // top_k_per_class, top_k, keep_top_k
 inline SuppressionSettings settings(SuppressionMethod method, int64_t per_class, int64_t top_k, int64_t keep) {
   return {0.45, per_class, top_k, keep, method, 0.5, 0.001};

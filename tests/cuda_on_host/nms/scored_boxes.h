@@ -42,19 +42,8 @@ inline void compare_multiclass_nms(const ScoredBoxes& in, double threshold, cons
   args.score_row_stride = in.columns;
   args.score_threshold = threshold;
   args.settings = settings;
-  const Detections<float, float> expected(in.images, settings.keep_top_k), got(in.images, settings.keep_top_k);
-  const auto out = [&](const Detections<float, float>& to) {
-    args.out_boxes = to.boxes.data();
-    args.out_scores = to.scores.data();
-    args.out_labels = to.labels.data();
-    args.out_counts = to.counts.data();
-  };
-  out(expected);
-  cpu::multiclass_nms(args, one_thread());
-  out(got);
-  const Array<char> workspace(cuda::multiclass_nms_workspace(args));
-  cuda::multiclass_nms(args, workspace.data(), nullptr);
-  expect_same("multiclass_nms", got, expected);
+  compare_detections<float, float>("multiclass_nms", args, in.images, cpu::multiclass_nms,
+                                   cuda::multiclass_nms_workspace, cuda::multiclass_nms);
 }
 
 }  // namespace refinedet::harness

@@ -44,19 +44,7 @@ void check(int64_t batch, int64_t anchors, int64_t classes, const SuppressionSet
   args.height = 0.8;
   args.score_threshold = threshold;
   args.settings = s;
-  const Detections<float, float> expected(batch, s.keep_top_k), got(batch, s.keep_top_k);
-  const auto out = [&](const Detections<float, float>& to) {
-    args.out_boxes = to.boxes.data();
-    args.out_scores = to.scores.data();
-    args.out_labels = to.labels.data();
-    args.out_counts = to.counts.data();
-  };
-  out(expected);
-  cpu::detect(args, one_thread());
-  out(got);
-  const Array<char> workspace(cuda::detect_workspace(args));
-  cuda::detect(args, workspace.data(), nullptr);
-  expect_same("detect", got, expected);
+  compare_detections<float, float>("detect", args, batch, cpu::detect, cuda::detect_workspace, cuda::detect);
 }
 
 }  // namespace

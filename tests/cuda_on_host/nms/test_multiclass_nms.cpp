@@ -34,19 +34,8 @@ void check(int64_t images, int64_t anchors, int64_t classes, const SuppressionSe
   args.score_row_stride = columns;
   args.score_threshold = threshold;
   args.settings = s;
-  const Detections<TBox, TScore> expected(images, s.keep_top_k), got(images, s.keep_top_k);
-  const auto out = [&](const Detections<TBox, TScore>& to) {
-    args.out_boxes = to.boxes.data();
-    args.out_scores = to.scores.data();
-    args.out_labels = to.labels.data();
-    args.out_counts = to.counts.data();
-  };
-  out(expected);
-  cpu::multiclass_nms(args, one_thread());
-  out(got);
-  const Array<char> workspace(cuda::multiclass_nms_workspace(args));
-  cuda::multiclass_nms(args, workspace.data(), nullptr);
-  expect_same("multiclass_nms", got, expected);
+  compare_detections<TBox, TScore>("multiclass_nms", args, images, cpu::multiclass_nms, cuda::multiclass_nms_workspace,
+                                   cuda::multiclass_nms);
 }
 
 }  // namespace
