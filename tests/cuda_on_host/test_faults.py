@@ -39,7 +39,7 @@ void sum(Stream stream) { launch("sum", sum_kernel, dim3(1), dim3(kThreads), siz
 
 @pytest.fixture
 def fault() -> Fault:
-    return Fault("boxes/map_rows.h", 3, "a barrier removed", "the damaged text")
+    return Fault("boxes/map_rows.h", 3, "a guard dropped", "the damaged text")
 
 
 # ---------------------------------------------------------------- the list
@@ -227,9 +227,20 @@ def test_a_fault_that_nothing_notices_has_been_before_all_tests(tmp_path: Path, 
     verdict = Trials(workshop, Record(tmp_path / "known"), everything=False).judge(fault, run=True)
     assert verdict.kind == str(verdict) == "unnoticed"
     assert tried(workshop) == [
-        f"{test} {build}" for test in ("near", "far") for build in ("plain", "address", "thread")
+        *(f"{test} {build}" for test in ("near", "far") for build in ("plain", "address")),
+        "near thread",
+        "far thread",
     ]
     assert len([damaged for *_, damaged in workshop.ran if not damaged]) == 6  # each undamaged, too
+
+
+@pytest.mark.parametrize("what", ["__syncthreads removed", "atomicAdd made plain"])
+def test_a_lost_order_of_threads_comes_before_the_address_build_last(tmp_path: Path, what: str) -> None:
+    workshop = FakeWorkshop({("test_far", "thread"): "race"})
+    fault = Fault("boxes/map_rows.h", 3, what, "the damaged text")
+    verdict = Trials(workshop, Record(tmp_path / "known"), everything=False).judge(fault, run=True)
+    assert str(verdict) == "thread: race (test_far)"
+    assert tried(workshop) == ["near plain", "near thread", "far plain", "far thread"]
 
 
 def test_what_is_known_is_not_run_again(tmp_path: Path, fault: Fault) -> None:
@@ -252,7 +263,7 @@ def test_a_test_that_fails_undamaged_ends_the_run(tmp_path: Path, fault: Fault) 
 
 def test_a_harmless_fault_is_not_tried(tmp_path: Path) -> None:
     workshop = FakeWorkshop({})
-    harmless = Fault("boxes/map_rows.h", 3, "a guard dropped", "text", "the loop ends there")
+    harmless = Fault("boxes/map_rows.h", 3, "another guard dropped", "text", "the loop ends there")
     verdict = Trials(workshop, Record(tmp_path / "known"), everything=False).judge(harmless, run=True)
     assert (verdict.kind, str(verdict), workshop.ran) == ("harmless", "harmless: the loop ends there", [])
 

@@ -2,8 +2,9 @@
 
 Plants one fault at a time in a copy of csrc/cuda (a barrier removed, an atomic made plain, a guard dropped, a bound or
 a shared array off by one, a mask halved, and what is listed by hand), compiles what holds it, and runs the tests that
-reach it, nearest first, in the plain build of the emulator, with AddressSanitizer and with ThreadSanitizer, until one
-notices. What is known from earlier runs of the same sources is not run again. Fails if a fault goes unnoticed.
+reach it, nearest first, in the plain build of the emulator and with AddressSanitizer or ThreadSanitizer, until one
+notices; the other sanitizer comes last. What is known from earlier runs of the same sources is not run again. Fails if
+a fault goes unnoticed.
 
     make faults                                                       # all of them, about an hour on two cores
     python -m tests.cuda_on_host.faults --only nms/ --minutes 10

@@ -34,8 +34,8 @@ def page(verdicts: list[Verdict], day: str) -> str:
         "",
         f"Written by `make faults` on {day}, with the sources of that day. {summary(verdicts)}",
         "",
-        "Builds are tried in the order plain, address, thread, test by test, until one notices. The plain build runs a",
-        "test under six schedules.",
+        "Test by test the plain build, which runs it under six schedules, and the address build are tried, then the",
+        "thread build, until one notices; the thread build before the address build where an order of threads is lost.",
     ]
     for file in dict.fromkeys(verdict.fault.file for verdict in verdicts):
         of_file = [verdict for verdict in verdicts if verdict.fault.file == file]

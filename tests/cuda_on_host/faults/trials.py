@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -37,6 +38,11 @@ class Verdict:
         return f"harmless: {self.fault.harmless}" if self.fault.harmless else self.kind
 
 
+def orders_threads(fault: Fault) -> bool:
+    """Whether the fault changes when threads see what others do, not where anybody reads or writes."""
+    return fault.what.endswith((" removed", " made plain"))
+
+
 class Trials:
     """Several threads may try faults at a time.
 
@@ -55,23 +61,33 @@ class Trials:
         outcomes: dict[tuple[str, str], str] = {}
         if fault.harmless:
             return Verdict(fault, outcomes, complete=True)
+        told: Path | None = None  # the test that has noticed
         with tempfile.TemporaryDirectory() as folder:
-            for test in self.workshop.nearest_first(fault):
-                for build in BUILDS:
-                    key = self.workshop.key(test, build, fault)
-                    noticed = self.record.get(key)
-                    if noticed is None and not run:
-                        return Verdict(fault, outcomes, complete=False)
-                    if noticed is None:
-                        self.expect_to_pass(test, build)
-                        noticed = self.workshop.run(test, build, Path(folder), fault)
-                        self.record.add(key, noticed)
-                    outcomes[test.stem, build.name] = noticed
-                    if noticed == DOES_NOT_COMPILE or (noticed and not self.everything):
-                        return Verdict(fault, outcomes, complete=True)
-                if any(outcomes.values()):
+            for test, build in self.attempts(fault):
+                if told not in (None, test):
+                    continue
+                key = self.workshop.key(test, build, fault)
+                noticed = self.record.get(key)
+                if noticed is None and not run:
+                    return Verdict(fault, outcomes, complete=False)
+                if noticed is None:
+                    self.expect_to_pass(test, build)
+                    noticed = self.workshop.run(test, build, Path(folder), fault)
+                    self.record.add(key, noticed)
+                outcomes[test.stem, build.name] = noticed
+                if noticed == DOES_NOT_COMPILE or (noticed and not self.everything):
                     break
+                if noticed:
+                    told = test
         return Verdict(fault, outcomes, complete=True)
+
+    def attempts(self, fault: Fault) -> Iterator[tuple[Path, Build]]:
+        """The tests that reach a fault, nearest first, and the build that is least likely to notice it last of all."""
+        tests = self.workshop.nearest_first(fault)
+        plain, address, thread = BUILDS
+        likely, last = (thread, address) if orders_threads(fault) else (address, thread)
+        yield from ((test, build) for test in tests for build in (plain, likely))
+        yield from ((test, last) for test in tests)
 
     def expect_to_pass(self, test: Path, build: Build) -> None:
         """A test that fails undamaged would notice anything."""
