@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("outputs", nargs="?", help="an .npz file; made up otherwise")
     parser.add_argument("--method", default="hard", choices=("hard", "linear", "gaussian"))
     parser.add_argument("--score_threshold", type=float, default=0.3)
+    parser.add_argument("--show", type=int, default=10, help="how many detections of an image to print")
     options = parser.parse_args()
     outputs = np.load(options.outputs) if options.outputs else made_up_outputs()
     anchors, deltas, scores = (outputs[name] for name in ("anchors", "deltas", "scores"))
@@ -50,7 +51,7 @@ def main() -> None:
     )
     elapsed = 1000 * (time.perf_counter() - start)
     for image, count in enumerate(found.count):
-        for row in range(count):
+        for row in range(min(count, options.show)):
             box = " ".join(f"{x:6.1f}" for x in found.boxes[image, row])
             print(f"image {image}  class {found.labels[image, row]:2}  score {found.scores[image, row]:.3f}  box {box}")
     print(f"{found.count.sum()} detections of {scores.shape[1]:,} anchors in {elapsed:.2f} ms")

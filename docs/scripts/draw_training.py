@@ -1,5 +1,6 @@
 """Draws the pictures of the pages on training, which say how the two models were trained:
-docs/training/analysis/*.png, docs/training/explain_objectness.jpg and docs/training/explain_objects.jpg.
+docs/training/analysis/*.png, docs/training/analysis/mistakes.jpg, docs/training/explain_objectness.jpg and
+docs/training/explain_objects.jpg.
 
 python docs/scripts/draw_training.py runs/bccd runs/efgrnet/best.safetensors bccd/JPEGImages/BloodImage_00007.jpg
 """
@@ -44,6 +45,7 @@ def main() -> None:
         command("explain", options.photo, "--weights", options.aligned, "--output", work / "points")
         for picture in sorted((PAGES / "analysis").glob("*.png")):
             shutil.copy(work / "analysis" / picture.name, picture)
+        write_jpeg(work / "analysis/mistakes.jpg", PAGES / "analysis/mistakes.jpg", scale=0.73)
         write_jpeg(work / "scores/objectness.png", PAGES / "explain_objectness.jpg", scale=1.0)
         write_jpeg(work / "points/objects.png", PAGES / "explain_objects.jpg", scale=0.8)
 

@@ -144,7 +144,7 @@ def analyse(
         device: where to run the model, such as cpu or cuda.
         input_size: side in pixels that images are resized to for the model; its own by default.
     """
-    from .engine.analyse import PICTURES, analyse_files
+    from .engine.analyse import RESULTS, analyse_files
     from .folders import free_folder
 
     folder = free_folder("runs/analyse") if output is None else Path(output).expanduser()
@@ -158,8 +158,8 @@ def analyse(
         device=device,
         input_size=input_size,
     )
-    pictures = [*PICTURES, *([] if weights is None else ["anchors.png"])]
-    print(f"{summary}\n\nwritten to {folder}/: summary.txt, analysis.json, {', '.join(pictures)}")
+    written = [name for name in RESULTS if (folder / name).exists()]
+    print(f"{summary}\n\nwritten to {folder}/: {', '.join(written)}")
 
 
 def predict(

@@ -58,19 +58,41 @@ def draw_detections(
         order = np.argsort(scores, kind="stable")
         order = order[scores[order] >= min_score]
 
+    texts = [""] * len(boxes)
+    if show_labels:
+        names = [str(label) if class_names is None else class_names[label - 1] for label in labels]
+        texts = names if scores is None else [f"{n} {s:.2f}" for n, s in zip(names, scores, strict=True)]
+    return draw_boxes(
+        image_bgr,
+        boxes[order],
+        [class_color(label) for label in labels[order].tolist()],
+        [texts[i] for i in order],
+        line_width=line_width,
+        font_scale=font_scale,
+    )
+
+
+def draw_boxes(
+    image_bgr: np.ndarray,
+    boxes: np.ndarray,
+    colors: Sequence[Color],
+    texts: Sequence[str],
+    *,
+    line_width: int | None = None,
+    font_scale: float | None = None,
+) -> np.ndarray:
+    """A copy of the image with boxes (N, 4) in its pixels, each with a BGR color and a text, which may be empty; the
+    last on top. Line width (pixels) and font scale follow the image's size unless given."""
     canvas = np.ascontiguousarray(image_bgr).copy()
     short, long = sorted(canvas.shape[:2])
     # 1 pixel on thumbnails, 2 at 500, 4 at 1500; the mean of both sides, for panoramas
     width = max(1, round((short + long) / 700)) if line_width is None else line_width
     scale = float(np.clip((short + long) / 2200, 0.34, 2.0)) if font_scale is None else font_scale
-    for i in order:
-        color = class_color(int(labels[i]))
-        _draw_frame(canvas, boxes[i], color, width)
-    if show_labels:
-        for i in order:  # after all boxes, so that no line crosses a text
-            name = class_names[labels[i] - 1] if class_names is not None else str(labels[i])
-            text = name if scores is None else f"{name} {scores[i]:.2f}"
-            _draw_label(canvas, text, boxes[i], class_color(int(labels[i])), scale, width)
+    for box, color in zip(boxes, colors, strict=True):
+        _draw_frame(canvas, box, color, width)
+    for box, color, text in zip(boxes, colors, texts, strict=True):  # after all boxes, so that no line crosses a text
+        if text:
+            _draw_label(canvas, text, box, color, scale, width)
     return canvas
 
 

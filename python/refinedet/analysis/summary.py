@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ..text_table import align
@@ -28,6 +29,7 @@ def summarize(content: Mapping[str, Any]) -> str:
     lines += _sensitivity(content["sensitivity"])
     if "anchors" in content:
         lines += _anchors(content["anchors"])
+    lines += _mistakes(content["mistakes"])
     return "\n".join(lines)
 
 
@@ -81,6 +83,20 @@ def _confusions(confusion: Mapping[str, Any]) -> list[str]:
     rows = [["taken for another class", "as", "times"]]
     rows += [[there, detected, f"{count:,}"] for count, there, detected in found[: MOST // 2]]
     return ["", *align(rows, left=2)]
+
+
+def _mistakes(mistakes: Mapping[str, Any]) -> list[str]:
+    images = mistakes["images"]
+    if not images:
+        return []
+    rows = [[f"most mistakes at a score of {mistakes['threshold']:.3f}", "missed", "wrong"]]
+    for one in images[: MOST // 2]:
+        name = Path(one["file"]).name if "file" in one else str(one["image_id"])
+        rows.append([name, f"{one['missed']:,}", f"{one['wrong']:,}"])
+    lines = ["", *align(rows)]
+    if len(images) > MOST // 2:
+        lines.append(f"{MOST // 2} of {len(images):,} images with mistakes; analysis.json has all")
+    return lines
 
 
 def _sensitivity(sensitivity: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,17 @@ from typing import Any
 
 import torch
 
-from ..analysis import accuracy, anchors, coco_curves, confusion, error_costs, false_positives, scores, sensitivity
+from ..analysis import (
+    accuracy,
+    anchors,
+    coco_curves,
+    confusion,
+    error_costs,
+    false_positives,
+    mistakes,
+    scores,
+    sensitivity,
+)
 from ..analysis.groups import find_groups
 from ..analysis.matching import Scene
 from ..analysis.summary import summarize
@@ -37,7 +47,7 @@ PICTURES = (
     "scores.png",
     "accuracy.png",
 )
-RESULTS = ("summary.txt", "analysis.json", *PICTURES, "anchors.png")
+RESULTS = ("summary.txt", "analysis.json", *PICTURES, "mistakes.jpg", "anchors.png")
 USUAL_THRESHOLD = 0.5
 """Of the confusion matrix where no threshold gives a correct detection."""
 
@@ -50,15 +60,17 @@ def analyse(
     groups: Mapping[str, Sequence[str]] | None = None,
     supercategories: Mapping[str, str] | None = None,
     study: anchors.AnchorStudy | None = None,
+    dataset: DetectionDataset | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> str:
     """Looks at the detections of a data set from all sides, and returns what there is to say; writes that and more to a
     folder.
 
     detections: records of images of the ground truth, each at most once; images without one have none. groups,
-    supercategories: of the classes, as for `find_groups`. study: what `study_anchors` found. extra: further entries
-    of `analysis.json`. output: a folder that gets `summary.txt`, `analysis.json`, a picture for each analysis and, with
-    `study`, `anchors.png`, none of which may be there already.
+    supercategories: of the classes, as for `find_groups`. study: what `study_anchors` found. dataset: the images of the
+    ground truth, in its order, for a picture of those with most mistakes. extra: further entries of `analysis.json`.
+    output: a folder that gets `summary.txt`, `analysis.json`, a picture for each analysis and, with `dataset` and
+    `study`, `mistakes.jpg` (unless there are none) and `anchors.png`, none of which may be there already.
 
     Raises ValueError for files that are there already, for groups and for detections that do not fit, before anything
     is written.
@@ -74,6 +86,7 @@ def analyse(
     curves, pooled = scores.score_curves(scene), scores.pooled_curve(scene)
     threshold = USUAL_THRESHOLD if pooled.best is None else pooled.best.threshold
     confused = confusion.confusion_matrix(scene, threshold)
+    wrong = mistakes.find_mistakes(scene, threshold)
     table = accuracy.accuracy(truth, detections)
     steps = coco_curves.coco_curves(truth, detections, sides)
 
@@ -88,6 +101,7 @@ def analyse(
         "error_costs": error_costs.as_json(costs, names),
         "scores": scores.as_json(curves, pooled),
         "confusion": confusion.as_json(confused),
+        "mistakes": mistakes.as_json(wrong, scene, threshold, dataset),
         "false_positives": false_positives.as_json(trends),
         "sensitivity": sensitivity.as_json(sensitive, sides, names),
         "coco_curves": coco_curves.as_json(steps, sides),
@@ -106,6 +120,8 @@ def analyse(
     confusion.plot_confusion(confused, folder / "confusion.png")
     scores.plot_scores(curves, pooled, folder / "scores.png")
     accuracy.plot_accuracy(table, folder / "accuracy.png")
+    if dataset is not None:
+        mistakes.write_mistakes(wrong, scene, dataset, folder / "mistakes.jpg")
     if study is not None:
         anchors.plot_anchors(study, folder / "anchors.png")
     (folder / "summary.txt").write_text(summary + "\n", encoding="utf-8")
@@ -190,6 +206,7 @@ def analyse_files(
         groups=groups,
         supercategories=dataset.supercategories,
         study=study,
+        dataset=dataset,
         extra={
             "source": os.fspath(source),
             "weights": None if weights is None else os.path.abspath(weights),

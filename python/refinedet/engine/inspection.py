@@ -161,7 +161,7 @@ def _anchor_lines(choice: Choice, better: list[Choice]) -> list[str]:
     if not better:
         verdict = "the anchors cover the boxes" if choice.worst >= 0.9 else "no other model covers them better"
         return [*lines, verdict]
-    lines.append("better covered, for the worst size of boxes, by:")
+    lines.append("better covered, for the worst size of boxes, by (which of them is more accurate, a training shows):")
     for other in better:
         options = f" --model.options '{{\"input_size\": {other.input_size}}}'" if other.model == choice.model else ""
         lines.append(f"  --model.name {other.model}{options}: {other.worst:.0%} instead of {choice.worst:.0%}")

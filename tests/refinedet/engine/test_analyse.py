@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
+import cv2
 import pytest
 import yaml
 
@@ -63,12 +65,39 @@ def test_detections_that_are_all_correct(
     assert main(["analyse", detections, f"--output={output}", groups, *data]) == 0
     text = capsys.readouterr().out
     assert "what errors cost" in text and "anchors of an image" not in text and "anchors.png" not in text
-    assert {file.name for file in output.iterdir()} == set(RESULTS) - {"anchors.png"}
+    assert {file.name for file in output.iterdir()} == set(RESULTS) - {"anchors.png", "mistakes.jpg"}
     assert (output / "summary.txt").read_text() in text
     content = json.loads((output / "analysis.json").read_text())
     assert content["error_costs"]["AP50"] == 1.0 and set(content["error_costs"]["counts"].values()) == {0}
     assert content["groups"]["members"]["round"] == ["disc", "ring"] and content["split"] == "test"
     assert content["scores"]["all"]["best"]["f1"] == 1.0 and content["confusion"]["threshold"] == 0.9
+    assert content["mistakes"] == {"threshold": 0.9, "images": []} and "most mistakes" not in text
+
+
+def test_the_images_with_most_mistakes_are_drawn(
+    perfect: Path, rendered: Path, data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of three images one loses all its detections, and another gets one of nothing."""
+    truth = json.loads((rendered / "annotations/test.json").read_text())
+    names = {image["id"]: image["file_name"] for image in truth["images"]}
+    found = json.loads((perfect / "detections.json").read_text())
+    (most, missed), (wrong, _), *_ = Counter(one["image_id"] for one in found).most_common()
+    found = [one for one in found if one["image_id"] != most]
+    found.append({"image_id": wrong, "category_id": 1, "bbox": [0, 0, 2, 2], "score": 0.95})
+    (perfect / "detections.json").write_text(json.dumps(found))
+    output = tmp_path / "out"
+    assert main(["analyse", f"--detections={perfect / 'detections.json'}", f"--output={output}", *data]) == 0
+    text = capsys.readouterr().out
+    assert "most mistakes at a score of 0.900" in text and "mistakes.jpg" in text
+    images = json.loads((output / "analysis.json").read_text())["mistakes"]["images"]
+    assert [(Path(one["file"]).name, one["missed"], one["wrong"]) for one in images] == [
+        (Path(names[most]).name, missed, 0),
+        (Path(names[wrong]).name, 0, 1),
+    ]
+    picture = cv2.imread(str(output / "mistakes.jpg"))
+    yellow = (picture[..., 0] < 60) & (picture[..., 1] > 180) & (picture[..., 2] > 220)
+    red = (picture[..., 0] < 90) & (picture[..., 1] < 90) & (picture[..., 2] > 190)
+    assert yellow.sum() > 200 and red.sum() > 20
 
 
 def test_the_folder_of_an_evaluation_says_the_rest(
