@@ -1,9 +1,10 @@
-"""Study 1, continued: whether a second stage needs a longer training to pay.
+"""Study 1, continued: what needs a longer training to pay.
 
     python -m benchmarks.study lengths
 
-The full RefineDet, EFGRNet and PADet and the single stage that their ablations end with, on the rendered scenes,
-trained four times as long as the ablations are. Beside those it shows which of the two gains from length.
+On the rendered scenes, trained four times as long as the ablations are: the full RefineDet, EFGRNet and PADet and the
+single stage that their ablations end with; RefineDetLite with GIoU and with smooth L1. Beside the ablations it shows
+which of the two gains from length.
 """
 
 from __future__ import annotations
@@ -18,18 +19,27 @@ from .scenes import hard_scenes
 
 ITERATIONS = 4 * ablations.ITERATIONS
 DATA = "scenes"
-# the full model's training, and that of the single stage
+# a training with the mechanism, and one without
 PAIRS = {
-    "RefineDet": ("refinedet", "refinedet-no_tcb"),
-    "EFGRNet": ("efgrnet", "efgrnet-ssd"),
-    "PADet": ("padet", "padet-baseline"),
+    "RefineDet: two stages": ("refinedet", "refinedet-no_tcb"),
+    "EFGRNet: two stages": ("efgrnet", "efgrnet-ssd"),
+    "PADet: two stages": ("padet", "padet-baseline"),
+    "RefineDetLite: GIoU": ("refinedetlite-giou", "refinedetlite"),  # both with soft-NMS
 }
 
 
 def planned(root: Path, seeds: Sequence[int], iterations: int) -> list[Run]:
     keys = [key for pair in PAIRS.values() for key in pair]
     return [
-        Run(DATA, key, seed, ablations.config_of(key, DATA, root, seed, iterations)) for seed in seeds for key in keys
+        Run(
+            DATA,
+            key,
+            seed,
+            ablations.config_of(key, DATA, root, seed, iterations),
+            ablations.SUPPRESSIONS.get(key, ()),
+        )
+        for seed in seeds
+        for key in keys
     ]
 
 
