@@ -17,6 +17,17 @@ Array<float> rivals(Random& random, int64_t count, float spread) {
   return rows;
 }
 
+// Squares of side 1 with their left edges at left_at(i), in 256ths.
+template <class F>
+Array<float> squares(int64_t count, const F& left_at) {
+  Array<float> rows(4 * count);
+  for (int64_t i = 0; i < count; ++i) {
+    const float left = static_cast<float>(left_at(i)) / 256.0f;
+    rows[4 * i] = left, rows[4 * i + 1] = 0.0f, rows[4 * i + 2] = left + 1.0f, rows[4 * i + 3] = 1.0f;
+  }
+  return rows;
+}
+
 // `images` of `objects` each. The workspace is full of `fill`.
 void compare(int64_t images, int64_t objects, const Array<float>& boxes, const Array<float>& anchors, char fill) {
   const int64_t anchor_count = anchors.size() / 4, size = images * anchor_count;
@@ -72,21 +83,28 @@ CUDA_CASE(match_more_rivals_than_a_reserve_has_anchors) {
   compare(1, 200, boxes, anchors, '\xfb');
 }
 
-// Forty objects have one box, and the forty-first holds an anchor that overlaps theirs as much: they come before it and
-// take that anchor, so the last of the anchors that they had chosen is left over. The boxes are squares of side 1 whose
-// left edges are written here in 256ths, so that all overlaps are exact.
-CUDA_CASE(match_equal_boxes_that_take_the_anchor_of_a_later_object) {
-  const auto squares = [](int64_t count, auto left_at) {
-    Array<float> rows(4 * count);
-    for (int64_t i = 0; i < count; ++i) {
-      const float left = static_cast<float>(left_at(i)) / 256.0f;
-      rows[4 * i] = left, rows[4 * i + 1] = 0.0f, rows[4 * i + 2] = left + 1.0f, rows[4 * i + 3] = 1.0f;
-    }
-    return rows;
-  };
+// Forty objects have one box, and one more holds an anchor that overlaps theirs as much. If they come before it, they
+// take that anchor, and the last of those that they had chosen is left over; if it comes first, it keeps the anchor,
+// and they need that last one. All overlaps are exact.
+CUDA_CASE(match_equal_boxes_and_an_equal_overlap) {
   const Array<float> anchors = squares(51, [](int64_t i) { return i - 40; });
-  const Array<float> boxes = squares(41, [](int64_t i) { return i < 40 ? 0 : 20; });
-  for (const char fill : {'\xfb', '\0'}) {
-    compare(1, 41, boxes, anchors, fill);
+  for (const int64_t other : {40, 0}) {
+    const Array<float> boxes = squares(41, [&](int64_t i) { return i == other ? 20 : 0; });
+    for (const char fill : {'\xfb', '\0'}) {
+      compare(1, 41, boxes, anchors, fill);
+    }
   }
+}
+
+// Every other one of the best anchors of a dozen objects falls to one thread of the search's 512, the better ones
+// first. It keeps two of them, so that the list of the best anchors may not go on below its third.
+CUDA_CASE(match_rivals_whose_best_anchors_meet_in_a_thread) {
+  const Array<float> boxes = squares(12, [](int64_t) { return 0; });
+  const Array<float> anchors = squares(8 * 512, [](int64_t i) -> int64_t {
+    if (i % 512 == 0) {
+      return i < 6 * 512 ? i / 256 : 30 + i / 512;
+    }
+    return i < 7 ? 2 * i - 1 : 1000;
+  });
+  compare(1, 12, boxes, anchors, '\xfb');
 }
