@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
+from typing import Any
 
+from ..backbones.backbone_file import same_option
 from ..data.dataset import DetectionDataset
 from ..fine_tuning import file_spec
 from ..losses import LossConfig, class_weights_from_counts, count_labels
@@ -31,6 +34,21 @@ def with_class_weights(config: RunConfig, train_set: DetectionDataset) -> RunCon
         logger.info("class weight %.3f: %s, %d boxes", weight, name, count)
     changed = {**config.model.options, "class_weights": [round(weight, 6) for weight in weights]}
     return dataclasses.replace(config, model=dataclasses.replace(config.model, options=changed))
+
+
+def check_class_weights(config: RunConfig, run: Mapping[str, Any], train_set: DetectionDataset) -> None:
+    """ValueError unless the training set gives the class weights of a run that is resumed with "data" again.
+
+    run: as `describe_run` gives it, of the run, which has numbers.
+    """
+    options = run["model"]["options"]
+    model = dataclasses.replace(config.model, options={**options, "class_weights": "data"}, weights=None)
+    now = with_class_weights(dataclasses.replace(config, model=model), train_set).model.options["class_weights"]
+    if not same_option(options["class_weights"], now):
+        raise ValueError(
+            f"model.options.class_weights: expected {options['class_weights']}, as the run that is resumed has it, got "
+            f"{now} from the data"
+        )
 
 
 def _loss(config: RunConfig) -> LossConfig:

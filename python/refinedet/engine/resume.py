@@ -147,15 +147,25 @@ def read_checkpoint(path: str, command: str = "train") -> Resumed:
 
 
 def check_model(run: dict[str, Any], wanted: str | None, changes: Mapping[str, Any]) -> None:
-    """ValueError if another model than the run's is wanted, by name or by changes to its options."""
+    """ValueError if another model than the run's is wanted, by name or by changes to its options.
+
+    Class weights from the data have become numbers in the run; whether they are those of the data, the data says.
+    """
     name, options = run["model"]["name"], run["model"]["options"]
     if wanted not in (None, name):
         raise ValueError(f"model.name: expected {name}, as the run that is resumed has it, got {wanted}")
     for key, value in changes.items():
+        if counts_classes(changes) and key == "class_weights" and isinstance(options.get(key), list | tuple):
+            continue
         if key not in options or not same_option(options[key], value):
             raise ValueError(
                 f"model.options.{key}: expected {options.get(key)!r}, as the run that is resumed has it, got {value!r}"
             )
+
+
+def counts_classes(options: Mapping[str, Any]) -> bool:
+    """Whether a model's options ask for class weights from the data."""
+    return options.get("class_weights") == "data"
 
 
 def check_resumable(run: dict[str, Any], now: dict[str, Any]) -> list[str]:

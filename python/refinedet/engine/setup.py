@@ -17,7 +17,7 @@ from ..registry import create_model
 from ..weights import outline
 from .checkpoints import describe_run
 from .checks import check_batch_size
-from .class_weights import with_class_weights
+from .class_weights import check_class_weights, with_class_weights
 from .config import RunConfig
 from .data import DetectionData
 from .gradient_checkpointing import checkpoint_activations
@@ -55,8 +55,10 @@ class Setup:
         return self.module.model
 
 
-def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
-    """Open the data and build the model. resumed: the checkpoint of the run that goes on.
+def set_up(config: RunConfig, resumed: Resumed | None = None, *, count_classes: bool = False) -> Setup:
+    """Open the data and build the model.
+
+    resumed: the checkpoint of the run that goes on. count_classes: whether its class weights must be those of the data.
 
     ValueError for what does not hold together, or has changed since in a way that a run cannot go on with.
     """
@@ -74,6 +76,8 @@ def set_up(config: RunConfig, resumed: Resumed | None = None) -> Setup:
     else:  # without the weights that the run began with
         spec = resumed.run["model"]
         classes = len(resumed.run["class_names"]) + 1
+        if count_classes:
+            check_class_weights(config, resumed.run, train_set)
         resumed.check_weights(outline(spec["name"], classes, spec["options"], source=str(resumed.file)))
         model = create_model(spec["name"], len(names) + 1, **spec["options"]).train()
     check_batch_size(model, share, settings.frozen)

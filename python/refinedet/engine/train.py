@@ -22,7 +22,7 @@ from .checks import check_run
 from .config import RunConfig
 from .ema import WeightAverage
 from .progress import Progress
-from .resume import Resumed, check_model, read_checkpoint
+from .resume import Resumed, check_model, counts_classes, read_checkpoint
 from .run_folder import bring_best, check_output, claimed, is_main_process, run_folder
 from .setup import Setup, set_up
 from .splits import write_holdout
@@ -71,6 +71,7 @@ def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: 
     check_run(config)
     config = with_precision(config)
     resumed: Resumed | None = None
+    count_classes = counts_classes(config.model.options)
     if config.train.resume is not None:
         resumed = read_checkpoint(config.train.resume)
         check_model(resumed.run, config.model.name, config.model.options)
@@ -81,7 +82,7 @@ def train(config: RunConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: 
     check_output(config.output, checkpoint)
     with ExitStack() as stack:
         stack.enter_context(quiet())
-        setup = set_up(config, resumed)
+        setup = set_up(config, resumed, count_classes=count_classes)
         output = run_folder(config.output, checkpoint, "runs/train")
         if is_main_process():
             stack.enter_context(claimed(output))

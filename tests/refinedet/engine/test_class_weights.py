@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -68,3 +69,34 @@ def test_a_run_with_all_strategies_keeps_its_weights_in_the_model_file(config, r
     assert model.criterion.balance.log_variance.any()  # it was trained
     options = yaml.safe_load((result.output / "config.yaml").read_text())["model"]["options"]
     assert options["class_weights"] == pytest.approx(weights, abs=1e-5)
+
+
+def test_a_run_goes_on_by_the_command_that_began_it(config, rendered, tmp_path):
+    """Its class weights are numbers by then, and "data" stands for the same ones; for others it is refused."""
+    begun = with_options(config, **PLUSPLUS)
+    train(begun)
+    again = replace(begun, train=replace(begun.train, resume=begun.output), output=str(tmp_path / "again"))
+    result = train(again)
+    options = yaml.safe_load((result.output / "config.yaml").read_text())["model"]["options"]
+    assert options["class_weights"] == pytest.approx(class_weights_from_counts(counts_in(rendered)), abs=1e-5)
+
+    data = tmp_path / "data"
+    shutil.copytree(rendered, data)
+    file = data / "annotations/train.json"
+    content = json.loads(file.read_text())
+    content["annotations"] += [{**content["annotations"][0], "id": 10_000 + i} for i in range(20)]
+    file.write_text(json.dumps(content))
+    changed = replace(again, data=replace(again.data, root=str(data)), output=str(tmp_path / "changed"))
+    with pytest.raises(ValueError, match=r"model\.options\.class_weights: expected .* got .* from the data"):
+        train(changed)
+    assert not (tmp_path / "changed").exists()
+
+
+def test_numbers_that_were_given_are_not_those_of_the_data(config, tmp_path):
+    begun = with_options(config, class_weights=[1.0, 2.0, 1.0, 2.0, 1.0, 2.0])
+    train(begun)
+    again = replace(begun, train=replace(begun.train, resume=begun.output), output=str(tmp_path / "again"))
+    with pytest.raises(ValueError, match=r"expected .*1\.0, 2\.0.* got .* from the data"):
+        train(with_options(again, class_weights="data"))
+    with pytest.raises(ValueError, match=r"model\.options\.class_weights: expected .*, got None"):
+        train(with_options(again, class_weights=None))
