@@ -23,10 +23,12 @@ def study_parser(study: str, description: str | None) -> argparse.ArgumentParser
     )
 
 
-def add_run_options(parser: argparse.ArgumentParser, study: str, iterations: int) -> None:
+def add_run_options(
+    parser: argparse.ArgumentParser, study: str, iterations: int, of_what: str = "of every training"
+) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     parser.add_argument("--only", nargs="+", metavar="TEXT", help="trainings in whose DATA/ROW one of these is")
-    parser.add_argument("--iterations", type=int, default=iterations, help=f"of every training ({iterations})")
+    parser.add_argument("--iterations", type=int, default=iterations, help=f"{of_what} ({iterations})")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, on a thread each (2)")
     parser.add_argument("--minutes", type=float, help="begin no training after so many")
     parser.add_argument("--list", action="store_true", help="name the trainings, and which are done, and end")

@@ -7,32 +7,34 @@ from typing import Any
 
 from ..table import markdown
 from . import ablations
-from .lengths import DATA, ITERATIONS, PAIRS
+from .lengths import DATA, PAIRS, label
 from .statistics import difference, mean_of, pooled_variance
 
 Runs = Sequence[dict[str, Any]]
 
 
-def values(runs: Runs, key: str, metric: str) -> list[float]:
+def values(runs: Runs, data: str, key: str, metric: str) -> list[float]:
     """Of every seed; as soft-NMS leaves it where that was measured besides."""
-    found = [run["metrics"] for run in runs if (run["data"], run["row"]) == (DATA, key)]
+    found = [run["metrics"] for run in runs if (run["data"], run["row"]) == (data, key)]
     return [metrics.get("coco", metrics[""])[metric] for metrics in found]
 
 
 def table(short: Runs, long: Runs) -> list[str]:
     """short: of the ablations, long: of this study."""
     rows = []
-    for name, pair in PAIRS.items():
-        for iterations, runs in ((ablations.ITERATIONS, short), (ITERATIONS, long)):
-            cells = [name, str(iterations)]
+    for pair in PAIRS:
+        for times in (1, *pair.times):
+            cells = [pair.name, str(times * ablations.ITERATIONS)]
+            runs, data = (short, DATA) if times == 1 else (long, label(times))
             for metric in ("AP", "AP75"):
-                with_it, without = (values(runs, key, metric) for key in pair)
+                with_it, without = (values(runs, data, key, metric) for key in (pair.with_it, pair.without))
                 cells += [f"{mean_of(v).value:.1f}" if v else "not run" for v in (with_it, without)]
                 spread = pooled_variance([with_it, without])
                 cells.append(difference(with_it, without, spread).signed if with_it and without else "")
-            rows.append(cells)
+                seeds = min(len(with_it), len(without))
+            rows.append([*cells, str(seeds)])
     metrics = [[f"{metric} with it", "without", "difference"] for metric in ("AP", "AP75")]
-    return markdown(["what is added", "steps", *metrics[0], *metrics[1]], rows)
+    return markdown(["what is added", "steps", *metrics[0], *metrics[1], "seeds"], rows)
 
 
 def blocks(short: Runs, long: Runs) -> dict[str, Callable[[], Sequence[str]]]:
