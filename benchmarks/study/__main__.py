@@ -2,10 +2,10 @@
 
     python -m benchmarks.study STUDY [--help]
 
-ablations: what every part of a detector brings, beside its paper. lengths: what needs a longer training to pay. peers:
-other people's detectors on the same data in the same time. fractions: accuracy over the number of training images.
-judge: the original code's rules by test vectors. page: the tables and plots of docs/studies, from the results that are
-there.
+ablations: what every part of a detector brings, beside its paper. lengths: whether a second stage needs a longer
+training to pay. peers: other people's detectors on the same data in the same time. fractions: accuracy over the number
+of training images. judge: the original code's rules by test vectors. page: the tables and plots of docs/studies, from
+the results that are there.
 """
 
 from __future__ import annotations

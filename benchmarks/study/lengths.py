@@ -1,10 +1,10 @@
-"""Study 1, continued: what needs a longer training to pay.
+"""Study 1, continued: whether a second stage needs a longer training to pay.
 
     python -m benchmarks.study lengths
 
 On the rendered scenes, trained four times as long as the ablations are: the full RefineDet, EFGRNet and PADet and the
-single stage that their ablations end with; RefineDetLite with GIoU and with smooth L1. RefineDet's eight times as long,
-too. Beside the ablations it shows which of the two gains from length.
+single stage that their ablations end with. RefineDet's eight times as long, too. Beside the ablations it shows which of
+the two gains from length.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ PAIRS = (
     Pair("RefineDet: two stages", "refinedet", "refinedet-no_tcb", (4, 8)),
     Pair("EFGRNet: two stages", "efgrnet", "efgrnet-ssd"),
     Pair("PADet: two stages", "padet", "padet-baseline"),
-    Pair("RefineDetLite: GIoU", "refinedetlite-giou", "refinedetlite"),  # both with soft-NMS
 )
 
 
@@ -55,7 +54,6 @@ def planned(root: Path, seeds: Sequence[int], iterations: int) -> list[Run]:
             key,
             seed,
             ablations.config_of(key, DATA, root, seed, times * iterations),
-            ablations.SUPPRESSIONS.get(key, ()),
         )
         for seed in seeds
         for pair in PAIRS

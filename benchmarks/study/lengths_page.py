@@ -14,9 +14,7 @@ Runs = Sequence[dict[str, Any]]
 
 
 def values(runs: Runs, data: str, key: str, metric: str) -> list[float]:
-    """Of every seed; as soft-NMS leaves it where that was measured besides."""
-    found = [run["metrics"] for run in runs if (run["data"], run["row"]) == (data, key)]
-    return [metrics.get("coco", metrics[""])[metric] for metrics in found]
+    return [run["metrics"][""][metric] for run in runs if (run["data"], run["row"]) == (data, key)]
 
 
 def table(short: Runs, long: Runs) -> list[str]:

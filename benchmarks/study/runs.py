@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -42,9 +43,11 @@ class Run:
         return f"{self.data}/{self.row}/seed{self.seed}"
 
     def as_json(self) -> dict[str, Any]:
-        """All that a result depends on but the code: the model's defaults, too."""
-        defaults = str(model_entry(self.config["model"]["name"]).config)
-        return {"config": dict(self.config), "defaults": defaults, "suppressions": list(self.suppressions)}
+        """All that a result depends on but the code, as JSON has it: the model's defaults, too."""
+        defaults = dataclasses.asdict(model_entry(self.config["model"]["name"]).config)
+        content = {"config": dict(self.config), "defaults": defaults, "suppressions": list(self.suppressions)}
+        made: dict[str, Any] = json.loads(json.dumps(content))
+        return made
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -54,14 +57,25 @@ def write_json(path: Path, value: Any) -> None:
     partial.replace(path)
 
 
+def same_training(known: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether two runs, as JSON, train the same. A default that a version did not have yet stood where it does now."""
+    others = ("config", "suppressions")
+    return all(known[name] == wanted[name] for name in others) and _agree(known["defaults"], wanted["defaults"])
+
+
+def _agree(known: Any, wanted: Any) -> bool:
+    if isinstance(known, dict) and isinstance(wanted, dict):
+        return all(name in wanted and _agree(value, wanted[name]) for name, value in known.items())
+    return bool(known == wanted)
+
+
 def known_result(run: Run, folder: Path) -> dict[str, Any] | None:
     """What an earlier call found, if it trained the same."""
     file = folder / run.place / "result.json"
     if not file.exists():
         return None
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(run.as_json()))
-    return found if found["run"] == wanted else None
+    return found if same_training(found["run"], run.as_json()) else None
 
 
 def perform(
@@ -117,8 +131,8 @@ def _environment() -> dict[str, str]:
 
 def _prepare(run: Run, place: Path) -> None:
     """A folder for the run, in which an interrupted one of the same configuration goes on."""
-    file, wanted = place / "run.json", json.loads(json.dumps(run.as_json()))
-    same = file.exists() and json.loads(file.read_text(encoding="utf-8")) == wanted
+    file, wanted = place / "run.json", run.as_json()
+    same = file.exists() and same_training(json.loads(file.read_text(encoding="utf-8")), wanted)
     if not same or not (place / "run/checkpoints/last.ckpt").exists():
         shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True, exist_ok=True)

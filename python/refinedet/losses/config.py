@@ -38,6 +38,8 @@ class LossConfig:
         min_negatives: hard negatives that an image gets at least, also without positives.
         empty_batch_negatives: hard negatives of each image of a batch that has no positive at all (EFGRNet: 45).
         box_loss: "smooth_l1" of the encoded boxes, or "giou", 1 - GIoU of the decoded ones, in both stages.
+        box_loss_weight: what the box terms of both stages are multiplied by. GIoU moves boxes some ten times less than
+            smooth L1 of their encoded offsets, which the variances enlarge, and trains slower at 1.
         cls_loss: "cross_entropy" of positives and mined negatives, or "focal": no mining, all negatives, in both
             stages.
         focal_gamma, focal_alpha: of the focal loss; alpha None weighs objects and background alike.
@@ -64,6 +66,7 @@ class LossConfig:
     min_negatives: int = 0
     empty_batch_negatives: int = 0
     box_loss: str = "smooth_l1"
+    box_loss_weight: float = 1.0
     cls_loss: str = "cross_entropy"
     focal_gamma: float = 2.0
     focal_alpha: float | None = 0.25
@@ -93,6 +96,7 @@ class LossConfig:
         check_integer(self.min_negatives, "min_negatives", 0)
         check_integer(self.empty_batch_negatives, "empty_batch_negatives", 0)
         check_choice(self.box_loss, "box_loss", BOX_LOSSES)
+        check_range(self.box_loss_weight, "box_loss_weight", 0, 1e6)
         check_choice(self.cls_loss, "cls_loss", CLASS_LOSSES)
         check_range(self.focal_gamma, "focal_gamma", 0, 100)
         if self.focal_alpha is not None:

@@ -220,15 +220,17 @@ class MultiBoxLoss(nn.Module):
     def _distance(
         self, deltas: Tensor, references: Tensor, matches: rx.Matches, candidates: Candidates, gt_boxes: Tensor
     ) -> Tensor:
-        """The box loss of the positives, summed."""
+        """The box loss of the positives, summed and weighted."""
+        weight = self.config.box_loss_weight
         if self.config.box_loss == "giou":
             decoded = rx.decode_boxes(deltas, references, self.variances)
             distance = giou_loss(decoded, _assigned(gt_boxes, matches, deltas.dtype))
-            return torch.where(candidates.positive, distance, 0.0).sum()
+            return weight * torch.where(candidates.positive, distance, 0.0).sum()
         boxes = matches.gt_index
         if candidates.mining_labels is not matches.labels:  # the filter turned some positives into negatives
             boxes = torch.where(candidates.positive, boxes, -1)
-        return rx.smooth_l1_box_loss(deltas, references, gt_boxes.to(deltas.dtype), boxes, self.variances).sum()
+        loss = rx.smooth_l1_box_loss(deltas, references, gt_boxes.to(deltas.dtype), boxes, self.variances)
+        return weight * loss.sum()
 
     def _negatives(self, cross_entropy: Tensor, candidates: Candidates, ratio: float | str) -> Tensor:
         """Which anchors train as background, (B, A) bool."""

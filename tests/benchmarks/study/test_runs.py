@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.study.command import add_result
-from benchmarks.study.runs import METRICS, ROOT, Run, known_result, perform
+from benchmarks.study.runs import METRICS, ROOT, Run, known_result, perform, same_training
 from refinedet.data.synthetic import render_dataset
 
 
@@ -60,6 +60,16 @@ def test_a_run_is_done_once_and_known_by_what_it_trains(data, tmp_path, capsys):
         ("small", 1, round(1000 * result["step_seconds"], 1)),
     ]
     assert entries[0]["metrics"][""]["AP"] == round(100 * result["metrics"][""]["AP"], 2)
+
+
+def test_an_option_that_is_new_since_makes_no_other_training(data: Path) -> None:
+    now = run_of(data).as_json()
+    before = json.loads(json.dumps(now))
+    del before["defaults"]["loss"]["box_loss_weight"]
+    assert same_training(before, now) and not same_training(now, before)
+    before["defaults"]["loss"]["matching"] = "argmax"
+    assert not same_training(before, now)
+    assert not same_training({**now, "suppressions": []}, now)
 
 
 def test_a_run_that_fails_is_named_and_does_not_stop_the_others(data, tmp_path, capsys):

@@ -183,6 +183,21 @@ def test_overlaps_are_constants():
     assert grads[2].any() and not grads[0].any() and not grads[1].any() and not grads[3].any()
 
 
+@pytest.mark.parametrize("box_loss", ["smooth_l1", "giou"])
+@pytest.mark.parametrize("balance", ["fixed", "uncertainty"])
+def test_box_terms_weigh_what_is_asked(box_loss: str, balance: str) -> None:
+    outputs, truth = make_outputs(2), make_truth((3, 2))
+    plain, heavy = (
+        loss(box_loss=box_loss, task_balance=balance, box_loss_weight=weight)(outputs, *truth) for weight in (1.0, 10.0)
+    )
+    for stage in ("arm", "odm"):
+        torch.testing.assert_close(heavy[f"{stage}_loc"], 10 * plain[f"{stage}_loc"])
+        assert torch.equal(heavy[f"{stage}_cls"], plain[f"{stage}_cls"])
+    share = 0.5 if balance == "uncertainty" else 1.0  # of the box terms in equation 6
+    more = share * 9 * (plain["arm_loc"] + plain["odm_loc"])
+    torch.testing.assert_close(heavy["total"], plain["total"] + more)
+
+
 def test_giou_of_the_second_stage_leaves_the_first_alone():
     outputs, truth = make_outputs(2), make_truth((3, 2))
     losses = loss(box_loss="giou")(outputs, *truth)
@@ -274,6 +289,7 @@ def test_wrong_number_of_weights_is_named():
     ("options", "message"),
     [
         ({"box_loss": "iou"}, r"box_loss: expected one of \['smooth_l1', 'giou'\], got 'iou'"),
+        ({"box_loss_weight": -1}, "box_loss_weight: expected a number from 0 to 1000000.0, got -1"),
         ({"cls_loss": "bce"}, r"cls_loss: expected one of \['cross_entropy', 'focal'\], got 'bce'"),
         ({"focal_gamma": -1}, "focal_gamma: expected a number from 0 to 100, got -1"),
         ({"focal_alpha": 2}, "focal_alpha: expected a number from 0 to 1, got 2"),
