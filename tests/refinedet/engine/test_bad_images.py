@@ -111,7 +111,8 @@ def test_a_killed_worker_ends_the_run_with_one_line_and_a_whole_checkpoint(own: 
         *("--data.val.image_dir=test", "--data.val.annotation_file=annotations/test.json"),
         *("--data.batch_size=4", "--data.workers=1", "--model.name=refinedet192_small"),
         *('--model.options={"input_size": 64, "tcb_channels": 16}', "--train.epochs=500"),
-        *("--train.accelerator=cpu", "--train.devices=1", "--train.eval_every=500", f"--output={output}"),
+        *("--train.accelerator=cpu", "--train.devices=1", "--train.eval_every=500", "--train.save_minutes=0.01"),
+        f"--output={output}",
     ]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
