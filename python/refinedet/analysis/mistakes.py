@@ -30,10 +30,6 @@ class ImageMistakes:
     wrong: np.ndarray
     missed: np.ndarray
 
-    @property
-    def count(self) -> int:
-        return len(self.wrong) + len(self.missed)
-
 
 def find_mistakes(scene: Scene, threshold: float) -> list[ImageMistakes]:
     """Of every image that has any, those with most first, at an overlap of 0.5; of equally many in their order.
