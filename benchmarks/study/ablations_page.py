@@ -12,7 +12,7 @@ from refinedet.figures import INK, clean, new_figure
 from ..table import markdown
 from .ablations import DATA, SUPPRESSIONS, TABLES, Row, Table
 from .runs import METRICS
-from .statistics import Estimate, difference, mean_of, pooled_variance
+from .statistics import Estimate, difference, mean_of, pooled_variance, values_of
 
 TITLES = {"bccd": "BCCD", "scenes": "rendered scenes"}
 Runs = Sequence[dict[str, Any]]
@@ -20,8 +20,7 @@ Runs = Sequence[dict[str, Any]]
 
 def values(runs: Runs, data: str, row: Row, metric: str = "AP") -> list[float]:
     """A metric of a row, one for each seed that was trained."""
-    found = [run["metrics"][row.suppression][metric] for run in runs if (run["data"], run["row"]) == (data, row.run)]
-    return [value for value in found if value is not None]
+    return values_of(runs, data, row.run, metric, row.suppression)
 
 
 def spread(runs: Runs, data: str, table: Table) -> tuple[float, int]:

@@ -8,13 +8,9 @@ from typing import Any
 from ..table import markdown
 from . import ablations
 from .lengths import DATA, PAIRS, label
-from .statistics import difference, mean_of, pooled_variance
+from .statistics import difference, mean_of, pooled_variance, values_of
 
 Runs = Sequence[dict[str, Any]]
-
-
-def values(runs: Runs, data: str, key: str, metric: str) -> list[float]:
-    return [run["metrics"][""][metric] for run in runs if (run["data"], run["row"]) == (data, key)]
 
 
 def table(short: Runs, long: Runs) -> list[str]:
@@ -25,7 +21,7 @@ def table(short: Runs, long: Runs) -> list[str]:
             cells = [pair.name, str(times * ablations.ITERATIONS)]
             runs, data = (short, DATA) if times == 1 else (long, label(times))
             for metric in ("AP", "AP75"):
-                with_it, without = (values(runs, data, key, metric) for key in (pair.with_it, pair.without))
+                with_it, without = (values_of(runs, data, key, metric) for key in (pair.with_it, pair.without))
                 cells += [f"{mean_of(v).value:.1f}" if v else "not run" for v in (with_it, without)]
                 spread = pooled_variance([with_it, without])
                 cells.append(difference(with_it, without, spread).signed if with_it and without else "")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Student's t for two-sided 95%, by degrees of freedom: what scipy.stats.t.ppf(0.975, n) gives, of which it is all that
 # is needed here. Between two of them the smaller number of degrees counts.
@@ -12,6 +13,14 @@ _T95 = {
     1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 12: 2.179,
     14: 2.145, 16: 2.120, 18: 2.101, 20: 2.086, 25: 2.060, 30: 2.042, 40: 2.021, 60: 2.000, 120: 1.980,
 }  # fmt: skip
+
+
+def values_of(
+    runs: Sequence[Mapping[str, Any]], data: str, row: str, metric: str, suppression: str = ""
+) -> list[float]:
+    """A metric of a row in a file of results, one for each seed; without seeds that have none, as APl of no object."""
+    found = [run["metrics"][suppression][metric] for run in runs if (run["data"], run["row"]) == (data, row)]
+    return [value for value in found if value is not None]
 
 
 @dataclass(frozen=True)

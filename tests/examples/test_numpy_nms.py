@@ -25,8 +25,10 @@ def run(*arguments: object) -> str:
 
 def test_made_up_outputs():
     printed = run()
-    assert re.search(r"^\d+ detections of 8,732 anchors in [\d.]+ ms$", printed, re.M)
+    total = re.search(r"^(\d+) detections of 8,732 anchors in [\d.]+ ms$", printed, re.M)
+    assert total is not None and 12 <= int(total[1]) < 200
     assert printed.count("image 0") == 10
+    assert run("--show=1000").count("image 0") == int(total[1])
 
 
 def test_a_file_as_on_torch_tensors(tmp_path: Path):

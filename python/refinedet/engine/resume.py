@@ -155,7 +155,7 @@ def check_model(run: dict[str, Any], wanted: str | None, changes: Mapping[str, A
     if wanted not in (None, name):
         raise ValueError(f"model.name: expected {name}, as the run that is resumed has it, got {wanted}")
     for key, value in changes.items():
-        if counts_classes(changes) and key == "class_weights" and isinstance(options.get(key), list | tuple):
+        if key == "class_weights" and value == "data" and isinstance(options.get(key), list | tuple):
             continue
         if key not in options or not same_option(options[key], value):
             raise ValueError(

@@ -55,17 +55,5 @@ CUDA_CASE(scan_anchors_that_all_survive) {
   args.variances[2] = args.variances[3] = 0.2;
   args.score_threshold = 0.01;
   args.settings = kSettings;
-  const Detections<float, float> expected(1, kSettings.keep_top_k), got(1, kSettings.keep_top_k);
-  const auto out = [&](const Detections<float, float>& to) {
-    args.out_boxes = to.boxes.data();
-    args.out_scores = to.scores.data();
-    args.out_labels = to.labels.data();
-    args.out_counts = to.counts.data();
-  };
-  out(expected);
-  cpu::detect(args, one_thread());
-  out(got);
-  const Array<char> workspace(cuda::detect_workspace(args));
-  cuda::detect(args, workspace.data(), nullptr);
-  expect_same("detect", got, expected);
+  compare_detections<float, float>("detect", args, 1, cpu::detect, cuda::detect_workspace, cuda::detect);
 }

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import refinedet_ext as rx
 from refinedet.losses import giou_loss, paired_giou, paired_iou
 
 
@@ -85,3 +86,23 @@ def test_odd_boxes_give_finite_values_and_gradients(box):
 def test_two_empty_boxes_in_one_place_lose_one():
     point = boxes((0.4, 0.4, 0.4, 0.4))
     assert giou_loss(point, point).item() == 1
+
+
+@pytest.mark.parametrize(("distance", "overlap", "ratio"), [(0.05, 0.84, 3), (0.3, 0.39, 12)])
+def test_how_much_more_smooth_l1_of_encoded_boxes_moves_them(distance, overlap, ratio):
+    """What the docstring of `box_loss_weight` says; boxes whose places and sides are off by shares of the sides."""
+    generator = torch.Generator().manual_seed(0)
+    count = 4000
+    center, side = (torch.rand(count, 2, generator=generator) for _ in range(2))
+    side = 0.05 + 0.2 * side
+    moved, grown = (distance * torch.randn(count, 2, generator=generator) for _ in range(2))
+    anchors = torch.cat([center - side / 2, center + side / 2], 1)
+    gt_center, gt_side = center + side * moved, side * torch.exp(grown)
+    gt = torch.cat([gt_center - gt_side / 2, gt_center + gt_side / 2], 1)
+
+    deltas = torch.zeros(1, count, 4, requires_grad=True)
+    smooth = rx.smooth_l1_box_loss(deltas, anchors, gt, torch.arange(count)[None]).sum()
+    by_overlap = giou_loss(rx.decode_boxes(deltas, anchors)[0], gt).sum()
+    strong, weak = (torch.autograd.grad(loss, deltas)[0].norm(dim=-1).mean() for loss in (smooth, by_overlap))
+    assert float(paired_iou(anchors, gt).mean()) == pytest.approx(overlap, abs=0.01)
+    assert float(strong / weak) == pytest.approx(ratio, rel=0.1)
