@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Mapping, Sequence
+import builtins
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from .ground_truth import GroundTruth
 from .results import ImageDetections, from_coco_results
+
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
 
 # name, precision or recall, IoU threshold or None for the mean over 0.50:0.95, object size, position
 # in max_detections; {} in a name stands for that number
@@ -177,8 +180,7 @@ def run_pycocotools(
                     "iscrowd": 0,
                 }
             )
-    sink = contextlib.nullcontext() if verbose else contextlib.redirect_stdout(io.StringIO())
-    with sink:
+    with _pycocotools_prints(verbose):
         sides = []
         for annotations in (objects, found):
             side = COCO()
@@ -195,6 +197,25 @@ def run_pycocotools(
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
+
+
+@contextmanager
+def _pycocotools_prints(verbose: bool) -> Iterator[None]:
+    """Whether pycocotools prints in here. Of this thread alone: contextlib.redirect_stdout would take what the other
+    threads print, too, and where two of them evaluate, sys.stdout would stay redirected."""
+    from pycocotools import coco, cocoeval
+
+    coco.print = cocoeval.print = _print  # prints as before wherever it is not told to be silent
+    token = _silent.set(not verbose)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
+def _print(*values: Any, **options: Any) -> None:
+    if not _silent.get():
+        builtins.print(*values, **options)
 
 
 def _check_limits(limits: Sequence[int]) -> list[int]:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -134,6 +135,37 @@ def test_wrong_arguments_are_named():
         coco_evaluate(truth, [3])
     with pytest.raises(TypeError, match="got both"):
         coco_evaluate(truth, [record, *to_coco_results([record])])
+
+
+def test_what_other_threads_print_is_seen(monkeypatch, capsys):
+    from pycocotools.cocoeval import COCOeval
+
+    truth = make_truth([(1, 1, [0, 0, 40, 40])])
+    record = make_record(1, (1, 0.9, [0, 0, 40, 40]))
+    inside, go_on = threading.Barrier(3, timeout=60), threading.Barrier(3, timeout=60)
+    accumulate = COCOeval.accumulate
+
+    def wait_first(self):
+        inside.wait()
+        go_on.wait()
+        accumulate(self)
+
+    monkeypatch.setattr(COCOeval, "accumulate", wait_first)
+    threads = [
+        threading.Thread(target=coco_evaluate, args=(truth, [record]), kwargs={"verbose": verbose})
+        for verbose in (False, True)
+    ]
+    for thread in threads:
+        thread.start()
+    inside.wait()
+    print("in between")
+    go_on.wait()
+    for thread in threads:
+        thread.join()
+    print("after")
+    lines = capsys.readouterr().out.splitlines()
+    assert {"in between", "after"} <= set(lines)
+    assert lines.count("Running per image evaluation...") == 1
 
 
 @settings(max_examples=15, deadline=None)
