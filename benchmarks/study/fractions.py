@@ -1,25 +1,47 @@
-"""Study 3: accuracy over the number of training images, from ImageNet's weights and from scratch.
+"""Study 3: accuracy over the number of training images, from ImageNet's weights and from random ones.
 
     python -m benchmarks.study fractions --data path/to/bccd
 
 RefineDetLite, the model of `refinedet train --data.root DIR`, on a fourth, a half, three fourths and all of BCCD's 205
 training photographs, measured on its 72 of the test part. Every training has the same number of steps, so that less
-data is seen more often. Which photographs a part has is drawn by the seed; a larger part has those of the smaller.
+data is seen more often. Which photographs a part has is drawn by the seed; a larger part has those of the smaller. From
+random weights so few steps get nowhere with the recipe's augmentation, which is shown of all photographs alone; hence
+both starts without it, too.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import ablations
 from .command import add_run_options, carry_out, study_parser
+from .peer_training.contestants import FLIPS
 from .runs import Run
 
 FRACTIONS = (25, 50, 75, 100)  # percent
-STARTS = {"pretrained": "efficientnet_lite0", "scratch": None}
+
+
+@dataclass(frozen=True)
+class Way:
+    """Of training. title: in table and plot. weights: of the backbone. augment: options beside the recipe's. percents:
+    which parts are trained on."""
+
+    title: str
+    weights: str | None
+    augment: dict[str, float] = field(default_factory=dict, hash=False)
+    percents: tuple[int, ...] = FRACTIONS
+
+
+WAYS = {
+    "pretrained": Way("ImageNet's weights", "efficientnet_lite0"),
+    "pretrained_flips": Way("ImageNet's weights, flips alone", "efficientnet_lite0", FLIPS),
+    "scratch_flips": Way("random weights, flips alone", None, FLIPS),
+    "scratch": Way("random weights", None, percents=(100,)),
+}
 ITERATIONS = 400
 KEY = "refinedetlite"  # of ablations.RUNS
 
@@ -53,23 +75,24 @@ def list_name(percent: int, seed: int) -> str:
     return f"train{percent}_{seed}"
 
 
-def config_of(start: str, percent: int, root: Path, seed: int, iterations: int) -> dict[str, Any]:
+def config_of(way: Way, percent: int, root: Path, seed: int, iterations: int) -> dict[str, Any]:
     """As the ablations train the same detector, on a part of the images, and with all of the backbone."""
     config = ablations.config_of(KEY, "bccd", root, seed, iterations)
     # both suppress softly, as the recipe does, and learn the whole backbone, which from scratch has to be
     config["model"]["options"]["nms"] = "coco"
-    config["model"]["backbone_weights"] = STARTS[start]
-    config["train"]["freeze"] = None
+    config["model"]["backbone_weights"] = way.weights
+    config["train"].update(freeze=None, norm_momentum="auto")
+    config["data"]["augment"].update(way.augment)
     config["data"]["train"] = {"split": list_name(percent, seed)}
     return config
 
 
 def planned(root: Path, seeds: Sequence[int], iterations: int) -> list[Run]:
     return [
-        Run(start, f"{percent}", seed, config_of(start, percent, root, seed, iterations))
+        Run(name, f"{percent}", seed, config_of(way, percent, root, seed, iterations))
         for seed in seeds
-        for start in STARTS
-        for percent in FRACTIONS
+        for name, way in WAYS.items()
+        for percent in way.percents
     ]
 
 

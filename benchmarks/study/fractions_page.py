@@ -10,21 +10,20 @@ from refinedet.analysis.style import LINE_COLORS
 from refinedet.figures import clean, new_figure
 
 from ..table import markdown
-from .fractions import FRACTIONS, STARTS
+from .fractions import FRACTIONS, WAYS
 from .statistics import Estimate, mean_of
 
 Runs = Sequence[dict[str, Any]]
 IMAGES = 205
 PICTURE = "![AP over the number of photographs](fractions.png)"
-TITLES = {"pretrained": "from ImageNet's weights", "scratch": "from scratch"}
 
 
 def images_of(percent: int) -> int:
     return round(IMAGES * percent / 100)
 
 
-def estimate(runs: Runs, start: str, percent: int, metric: str = "AP") -> Estimate | None:
-    found = [run["metrics"][""][metric] for run in runs if (run["data"], run["row"]) == (start, str(percent))]
+def estimate(runs: Runs, way: str, percent: int) -> Estimate | None:
+    found = [run["metrics"][""]["AP"] for run in runs if (run["data"], run["row"]) == (way, str(percent))]
     return mean_of(found) if found else None
 
 
@@ -32,13 +31,11 @@ def table(runs: Runs) -> list[str]:
     rows = []
     for percent in FRACTIONS:
         cells = [f"{images_of(percent)} ({percent}%)"]
-        for start in STARTS:
-            for metric in ("AP", "AP50"):
-                found = estimate(runs, start, percent, metric)
-                cells.append(str(found) if found else "not run")
+        for name, way in WAYS.items():
+            found = estimate(runs, name, percent)
+            cells.append(str(found) if found else "not run" if percent in way.percents else "")
         rows.append(cells)
-    head = ["photographs", *(f"{TITLES[start]}: {metric}" for start in STARTS for metric in ("AP", "AP50"))]
-    return markdown(head, rows)
+    return markdown(["photographs", *(way.title for way in WAYS.values())], rows)
 
 
 def blocks(runs: Runs) -> dict[str, Callable[[], Sequence[str]]]:
@@ -49,8 +46,8 @@ def draw(runs: Runs, path: Path) -> None:
     figure = new_figure(6.4, 3.8)
     axes = figure.subplots()
     clean(axes)
-    for start, color in zip(STARTS, LINE_COLORS, strict=False):
-        found = [(images_of(p), e) for p in FRACTIONS if (e := estimate(runs, start, p)) is not None]
+    for (name, way), color in zip(WAYS.items(), LINE_COLORS, strict=False):
+        found = [(images_of(p), e) for p in way.percents if (e := estimate(runs, name, p)) is not None]
         axes.errorbar(
             [images for images, _ in found],
             [e.value for _, e in found],
@@ -58,7 +55,7 @@ def draw(runs: Runs, path: Path) -> None:
             fmt="o-",
             color=color,
             capsize=3,
-            label=TITLES[start],
+            label=way.title,
         )
     axes.set_xlim(0, IMAGES + 10)
     axes.set_ylim(bottom=0)

@@ -56,10 +56,13 @@ class Timekeeper(pl.Callback):
 def run_config(task: Task) -> RunConfig:
     """The package's recipe for one's own data, on one thread, without a validation on the way.
 
-    task.options: the model's name, and its `options` beside those of the recipe.
+    task.options: the model's name, its `options` beside those of the recipe, and `augment`, too.
     """
-    recipe = yaml.safe_load((resources.files("refinedet") / "configs" / RECIPE).read_text(encoding="utf-8"))
+    recipe: dict[str, Any] = yaml.safe_load(
+        (resources.files("refinedet") / "configs" / RECIPE).read_text(encoding="utf-8")
+    )
     model, data = recipe["model"], recipe["data"]
+    data["augment"].update(task.options.get("augment", {}))
     train, val = (SplitConfig(image_dir=task.images, annotation_file=file) for file in (task.train, task.val))
     return with_precision(
         RunConfig(

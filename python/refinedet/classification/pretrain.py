@@ -21,6 +21,7 @@ from ..engine.checks import check_machine, check_model_options
 from ..engine.data import BatchData
 from ..engine.ema import WeightAverage
 from ..engine.gradient_checkpointing import checkpoint_activations
+from ..engine.norms import set_norm_momentum, with_norm_momentum
 from ..engine.processes import find_processes, share_of_batch
 from ..engine.progress import Progress
 from ..engine.resume import Resumed, check_model, check_resumable, read_checkpoint
@@ -83,6 +84,8 @@ def pretrain(
         check_model(resumed.run, config.model.name, config.model.options)
         model = dataclasses.replace(config.model, **resumed.run["config"]["model"])
         config = dataclasses.replace(config, model=model)
+    settings = with_norm_momentum(config.train, random_weights=config.model.backbone_weights is None)
+    config = dataclasses.replace(config, train=settings)
     check_model_options(config.model.registered, config.model.options)
     checkpoint = None if resumed is None else resumed.file
     check_output(config.output, checkpoint)
@@ -215,6 +218,7 @@ def _module(
 ) -> ClassificationModule:
     settings = config.train
     model = Classifier(detector.backbone, classes, detector.normalization)
+    set_norm_momentum(model, settings.norm_momentum)
     if resumed is not None:
         resumed.check_weights(model)
     module = ClassificationModule(

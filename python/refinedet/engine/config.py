@@ -232,6 +232,9 @@ class TrainConfig:
         deterministic: only algorithms whose results repeat bit for bit; on a CPU they do anyway.
         freeze: name of a module, or several, whose parameters and batch-norm statistics stay as they are: backbone, or
             any part of it such as backbone.features.0.
+        norm_momentum: share of each batch in the running statistics of all batch norms; auto: 0.1 where the run begins
+            with random weights; null: as the networks were published. EfficientNet's and MobileNetV3's 0.01 remembers a
+            hundred steps: a run of a few hundred from random weights is then evaluated by what is long gone.
         resume: the checkpoints/last.ckpt of a run that was interrupted, or the run's folder.
         save_minutes: write that file so often; it is written before every evaluation anyway.
         loggers: besides the CSV file, which is always written: tensorboard, wandb, mlflow.
@@ -256,6 +259,7 @@ class TrainConfig:
     gradient_checkpointing: bool = False
     deterministic: bool = False
     freeze: str | list[str] | None = None
+    norm_momentum: float | Literal["auto"] | None = None
     resume: str | None = None
     save_minutes: float = 10.0
     loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=lambda: ["tensorboard"])
@@ -277,6 +281,11 @@ class TrainConfig:
             check_choice(logger, "train.loggers", LOGGERS)
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"train.ema: expected a number between 0 and 1, or null, got {self.ema}")
+        momentum = self.norm_momentum
+        if momentum not in (None, "auto") and not (isinstance(momentum, int | float) and 0 < momentum <= 1):
+            raise ValueError(
+                f"train.norm_momentum: expected a number above 0 and up to 1, auto or null, got {momentum!r}"
+            )
         for name in ("clip_norm", "max_minutes", "save_minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:

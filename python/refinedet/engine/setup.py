@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .config import RunConfig
 from .data import DetectionData
 from .gradient_checkpointing import checkpoint_activations
 from .module import DetectionModule
+from .norms import set_norm_momentum, with_norm_momentum
 from .overlaps import warn_of_overlaps
 from .processes import find_processes, share_of_batch
 from .resume import Resumed, check_resumable
@@ -62,7 +64,9 @@ def set_up(config: RunConfig, resumed: Resumed | None = None, *, count_classes: 
 
     ValueError for what does not hold together, or has changed since in a way that a run cannot go on with.
     """
-    settings = config.train
+    random_weights = config.model.weights is None and config.model.backbone_weights is None
+    settings = with_norm_momentum(config.train, random_weights=random_weights)
+    config = dataclasses.replace(config, train=settings)
     processes = find_processes(settings).total
     share = share_of_batch(config.data.batch_size, processes)
     train_set, val_set = open_training(config.data)
@@ -80,6 +84,7 @@ def set_up(config: RunConfig, resumed: Resumed | None = None, *, count_classes: 
             check_class_weights(config, resumed.run, train_set)
         resumed.check_weights(outline(spec["name"], classes, spec["options"], source=str(resumed.file)))
         model = create_model(spec["name"], len(names) + 1, **spec["options"]).train()
+    set_norm_momentum(model, settings.norm_momentum)
     check_batch_size(model, share, settings.frozen)
     assert model.spec is not None  # both ways of building a model leave it
     run = describe_run(config, model.spec, names, images=len(train_set), processes=processes)

@@ -8,6 +8,7 @@ from benchmarks.study.worker import config_of as run_config
 from refinedet import create_model, model_entry
 from refinedet.data import COCODetection
 from refinedet.data.synthetic import render_dataset
+from refinedet.pretrained import LITE0
 
 
 @pytest.mark.parametrize("key", RUNS)
@@ -74,6 +75,15 @@ def test_larger_parts_have_the_photographs_of_the_smaller(tmp_path):
         linked = fractions.link_parts(data, tmp_path / "parts", [3])
     assert len((linked / "ImageSets/Main/train25_3.txt").read_text().split()) == 2
     assert (linked / "JPEGImages").resolve() == (data / "JPEGImages").resolve()
+
+
+def test_every_way_to_train_on_a_part(tmp_path):
+    runs = fractions.planned(tmp_path, [0, 1], 400)
+    assert len(runs) == len({run.place for run in runs}) == 2 * (4 + 4 + 4 + 1)
+    made = {run.place: run_config(run.config, tmp_path) for run in runs}  # refuses what is no option
+    assert [made[f"{name}/100/seed0"].model.backbone_weights for name in fractions.WAYS] == [LITE0, LITE0, None, None]
+    crops = [made[f"{name}/100/seed0"].data.augment.get("crop_probability") for name in fractions.WAYS]
+    assert crops == [None, 0.0, 0.0, None]
 
 
 def test_frequency_of_classes(tmp_path):

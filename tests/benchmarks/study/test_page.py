@@ -71,7 +71,7 @@ def test_what_stands_between_the_marks_is_replaced():
 def test_plots_of_a_part_of_the_results(tmp_path):
     ablations_page.draw(runs_of(refinedet=[40, 42], refinedet_no_tcb=[50]), tmp_path / "a.png")
     fractions = [
-        {"data": "scratch", "row": "25", "seed": seed, "metrics": {"": {"AP": 5.0 + seed, "AP50": 9.0}}}
+        {"data": "scratch_flips", "row": "25", "seed": seed, "metrics": {"": {"AP": 5.0 + seed, "AP50": 9.0}}}
         for seed in (0, 1)
     ]
     fractions_page.draw(fractions, tmp_path / "f.png")

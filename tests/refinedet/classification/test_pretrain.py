@@ -12,6 +12,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
 import torch
 import yaml
@@ -51,6 +52,20 @@ def test_a_trained_backbone_goes_into_a_detector(config: PretrainConfig, capsys:
         pretrain(config)
     assert main(["train", "--config", "own_data", "--train.resume", str(result.output)]) == 1
     assert "expected a run of refinedet train" in capsys.readouterr().err
+
+
+def test_batch_norms_of_random_weights_forget_faster(config: PretrainConfig) -> None:
+    found: set[float | None] = set()
+
+    class Look(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            found.update(m.momentum for m in pl_module.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+    model = BackboneConfig("refinedetlite320_efficientnet_lite0")
+    settings = replace(config.train, epochs=1, norm_momentum="auto")
+    result = pretrain(replace(config, model=model, train=settings), callbacks=[Look()])
+    assert found == {0.1}
+    assert yaml.safe_load((result.output / "config.yaml").read_text())["train"]["norm_momentum"] == 0.1
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
