@@ -62,14 +62,14 @@ class Standing:
         """Seen, counted as often as they were."""
         return mean_of([run["points"][-1]["images"] for run in self.runs]).value
 
-    def curve(self) -> tuple[list[float], list[Estimate]]:
-        """Minutes and AP on the way: those of the first run, and between the points of the others."""
+    def curves(self) -> tuple[list[float], np.ndarray]:
+        """Minutes on the way, those of the first run; and AP then (runs, minutes), between the points of the others."""
         minutes, *_ = ([point["minutes"] for point in run["points"]] for run in self.runs)
         curves = [
             np.interp(minutes, [point["minutes"] for point in run["points"]], [point["AP"] for point in run["points"]])
             for run in self.runs
         ]
-        return minutes, [mean_of(values) for values in np.stack(curves, 1).tolist()]
+        return minutes, np.stack(curves)
 
 
 def standings(results: Mapping[str, Any]) -> list[Standing]:
@@ -176,19 +176,15 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
 
 
 def draw_curves(results: Mapping[str, Any], path: Path) -> None:
-    """AP over the minutes of training, with bands of 95% where there are several seeds."""
+    """AP over the minutes of training: means, and bands from the worst seed to the best."""
     figure = new_figure(8.5, 5.6)
     axes = figure.add_subplot()
     for one in standings(results):
         c = one.contestant
-        minutes, curve = one.curve()
-        values = [estimate.value for estimate in curve]
+        minutes, curves = one.curves()
         style = "-" if c.start == "ImageNet" else "--"
-        axes.plot(minutes, values, style, marker="o", markersize=3, color=COLORS[c.name], label=_label(c))
-        if all(estimate.half is not None for estimate in curve):
-            halves = [estimate.half or 0.0 for estimate in curve]
-            low, high = ([v + sign * h for v, h in zip(values, halves, strict=True)] for sign in (-1, 1))
-            axes.fill_between(minutes, low, high, color=COLORS[c.name], alpha=0.12, linewidth=0)
+        axes.plot(minutes, curves.mean(0), style, marker="o", markersize=3, color=COLORS[c.name], label=_label(c))
+        axes.fill_between(minutes, curves.min(0), curves.max(0), color=COLORS[c.name], alpha=0.15, linewidth=0)
     clean(axes)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
@@ -199,20 +195,20 @@ def draw_curves(results: Mapping[str, Any], path: Path) -> None:
 
 
 def draw_times(results: Mapping[str, Any], path: Path) -> None:
-    """AP over processor time an image, by the fastest runtime in float32."""
+    """AP over processor time an image, by the fastest runtime in float32: means, and from the worst seed to the best."""
     figure = new_figure(8.5, 5.6)
     axes = figure.add_subplot()
     least, most = math.inf, 0.0
     for one in standings(results):
-        c, ap = one.contestant, _ap(one)
+        c, found = one.contestant, [run["points"][-1]["AP"] for run in one.runs]
         if one.times is None:
             continue
-        _, ms = best_time(one.times)
+        (_, ms), mean = best_time(one.times), _ap(one).value
         least, most = min(least, ms), max(most, ms)
         axes.errorbar(
             ms,
-            ap.value,
-            yerr=ap.half,
+            mean,
+            yerr=[[mean - min(found)], [max(found) - mean]],
             fmt="o",
             markersize=7,
             color=COLORS[c.name],

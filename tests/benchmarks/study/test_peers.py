@@ -233,10 +233,10 @@ def test_recipes_with_what_they_were_trained_with():
     assert cells[2][3:] == ["", ""]
 
 
-def test_curves_are_means_over_the_seeds():
-    minutes, curve = standings(example())[0].curve()
+def test_curves_of_all_seeds_at_the_minutes_of_the_first():
+    minutes, curves = standings(example())[0].curves()
     assert minutes == [1, 2]
-    assert [estimate.value for estimate in curve] == [25.5, 51]
+    assert curves.mean(0).tolist() == [25.5, 51]
 
 
 def test_best_time():
