@@ -195,7 +195,7 @@ def draw_curves(results: Mapping[str, Any], path: Path) -> None:
 
 
 def draw_times(results: Mapping[str, Any], path: Path) -> None:
-    """AP over processor time an image, by the fastest runtime in float32: means, and from the worst seed to the best."""
+    """AP over processor time an image, by the fastest runtime in float32: mean, and from the worst seed to the best."""
     figure = new_figure(8.5, 5.6)
     axes = figure.add_subplot()
     least, most = math.inf, 0.0
