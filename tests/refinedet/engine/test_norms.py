@@ -43,8 +43,9 @@ def test_auto_leaves_pretrained_networks(config, tmp_path):
     assert momenta(setup) == {0.01, 0.1} and setup.config.train.norm_momentum is None
 
 
-def test_the_recipe_for_own_data_has_it():
-    _, options = parse(["train", "--config", "own_data", "--data.root", "x"])
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_the_recipes_for_ones_own_images_have_it(command):
+    _, options = parse([command, "--data.root", "x"])
     assert options["train"].norm_momentum == "auto"
 
 
