@@ -24,6 +24,7 @@ COLORS = {
     "refinedetlite_lite0": "#0072b2",
     "refinedet_lite0": "#56b4e9",
     "refinedetlite_random": "#0072b2",
+    "refinedet_small": "#000000",
     "ssdlite_lite0": "#d55e00",
     "ssdlite_lite0_our_recipe": "#e69f00",
     "ssdlite_mobilenetv3": "#d55e00",

@@ -55,6 +55,14 @@ CONTESTANTS = (
     _ours("refinedet_lite0", "RefineDet, Lite0", "refinedet320_efficientnet_lite0", "ImageNet"),
     # the recipe's augmentation is for networks that have seen something: see docs/studies/fractions.md
     _ours("refinedetlite_random", "RefineDetLite, Lite0", "refinedetlite320_efficientnet_lite0", "random", FLIPS),
+    Contestant(
+        "refinedet_small",
+        "RefineDet, small",
+        "ours",
+        "random",
+        "bccd_refinedet_small.yaml",
+        {"model": "refinedet320_small", "options": {"nms": "coco"}, "recipe": "bccd_refinedet_small.yaml"},
+    ),
     _vision("ssdlite_lite0", _LITE0, "ImageNet", "ssdlite_lite0", "ssdlite", f"{_SSDLITE} --amp"),
     _vision(
         "ssdlite_lite0_our_recipe", f"{_LITE0}, our recipe", "ImageNet", "ssdlite_lite0", "own_data", "own_data.yaml"

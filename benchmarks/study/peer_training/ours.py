@@ -54,24 +54,31 @@ class Timekeeper(pl.Callback):
 
 
 def run_config(task: Task) -> RunConfig:
-    """The package's recipe for one's own data, on one thread, without a validation on the way.
+    """A recipe of this package, that for one's own data if no other is named, on one thread, without a validation.
 
-    task.options: the model's name, its `options` beside those of the recipe, and `augment`, too.
+    task.options: the `recipe`, the model's name, its `options` beside those of the recipe, and `augment`, too.
     """
-    recipe: dict[str, Any] = yaml.safe_load(
-        (resources.files("refinedet") / "configs" / RECIPE).read_text(encoding="utf-8")
-    )
+    file = resources.files("refinedet") / "configs" / task.options.get("recipe", RECIPE)
+    recipe: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     model, data = recipe["model"], recipe["data"]
-    data["augment"].update(task.options.get("augment", {}))
+    augment = {**data.get("augment", {}), **task.options.get("augment", {})}
     train, val = (SplitConfig(image_dir=task.images, annotation_file=file) for file in (task.train, task.val))
     return with_precision(
         RunConfig(
             model=ModelConfig(
                 name=task.options["model"],
-                options={**model["options"], **task.options.get("options", {})},
+                options={**model.get("options", {}), **task.options.get("options", {})},
                 backbone_weights=task.weights,
             ),
-            data=DataConfig(**{**data, "format": "coco", "classes": "auto", "train": train, "val": val, "workers": 0}),
+            data=DataConfig(
+                format="coco",
+                train=train,
+                val=val,
+                batch_size=data["batch_size"],
+                augment=augment,
+                workers=0,
+                cache_images=data.get("cache_images", False),
+            ),
             optim=OptimConfig(**recipe["optim"]),
             train=TrainConfig(
                 **{**recipe["train"], "epochs": None, "accelerator": "cpu", "seed": task.seed, "loggers": []}
@@ -88,11 +95,11 @@ def run(task: Task) -> None:
         setup = set_up(config)
         clock = TrainingClock(task.seconds, task.points)
         setup.module.time_share = lambda: clock.share
-        assert config.train.ema is not None
+        average = [] if config.train.ema is None else [WeightAverage(config.train.ema)]
         trainer = build_trainer(
             dataclasses.replace(config.train, eval_every=10**9),
             folder,
-            callbacks=[WeightAverage(config.train.ema), Timekeeper(clock)],
+            callbacks=[*average, Timekeeper(clock)],
             loggers=build_loggers([], folder),
             steps=len(setup.train_set) // config.data.batch_size,
         )
