@@ -11,7 +11,7 @@ from refinedet.figures import clean, new_figure
 
 from ..table import markdown
 from .fractions import FRACTIONS, WAYS
-from .statistics import Estimate, mean_of
+from .statistics import Estimate, mean_of, values_of
 
 Runs = Sequence[dict[str, Any]]
 IMAGES = 205
@@ -23,7 +23,7 @@ def images_of(percent: int) -> int:
 
 
 def estimate(runs: Runs, way: str, percent: int) -> Estimate | None:
-    found = [run["metrics"][""]["AP"] for run in runs if (run["data"], run["row"]) == (way, str(percent))]
+    found = values_of(runs, way, str(percent), "AP")
     return mean_of(found) if found else None
 
 

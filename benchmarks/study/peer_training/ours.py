@@ -62,7 +62,11 @@ def run_config(task: Task) -> RunConfig:
     recipe: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     model, data = recipe["model"], recipe["data"]
     augment = {**data.get("augment", {}), **task.options.get("augment", {})}
-    train, val = (SplitConfig(image_dir=task.images, annotation_file=file) for file in (task.train, task.val))
+    parts = {"train": task.train, "val": task.val, "test": task.test}
+    equal: dict[str, Any] = {
+        name: SplitConfig(image_dir=task.images, annotation_file=part) for name, part in parts.items()
+    }
+    equal |= {"format": "coco", "classes": "auto", "workers": 0}
     return with_precision(
         RunConfig(
             model=ModelConfig(
@@ -70,15 +74,7 @@ def run_config(task: Task) -> RunConfig:
                 options={**model.get("options", {}), **task.options.get("options", {})},
                 backbone_weights=task.weights,
             ),
-            data=DataConfig(
-                format="coco",
-                train=train,
-                val=val,
-                batch_size=data["batch_size"],
-                augment=augment,
-                workers=0,
-                cache_images=data.get("cache_images", False),
-            ),
+            data=DataConfig(**{**data, **equal, "augment": augment}),
             optim=OptimConfig(**recipe["optim"]),
             train=TrainConfig(
                 **{**recipe["train"], "epochs": None, "accelerator": "cpu", "seed": task.seed, "loggers": []}

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from jsonargparse import ArgumentParser
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
-_VALUE = re.compile(r"(?:Got value|Given value): (.*)", re.S)
+_VALUE = re.compile(r"(?:Got value|Given value): ")  # of a union once for each of its types, and last what was given
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val='?(.*?)'?\)$", re.S)
 _WORDS: dict[Any, str] = {
     int: "an integer",
@@ -36,7 +36,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
     key = keys[-1]
     action = options.get(f"--{key}")
     hint = getattr(action, "_typehint", None) or getattr(action, "type", None)
-    values = _VALUE.findall(message)
+    _, *values = _VALUE.split(message)
     if hint is None or not values:
         return message
     value = values[-1].strip()

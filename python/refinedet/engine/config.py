@@ -282,7 +282,7 @@ class TrainConfig:
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"train.ema: expected a number between 0 and 1, or null, got {self.ema}")
         momentum = self.norm_momentum
-        if momentum not in (None, "auto") and not (isinstance(momentum, int | float) and 0 < momentum <= 1):
+        if momentum not in (None, "auto") and (isinstance(momentum, bool | str) or not 0 < momentum <= 1):
             raise ValueError(
                 f"train.norm_momentum: expected a number above 0 and up to 1, auto or null, got {momentum!r}"
             )

@@ -11,8 +11,11 @@ import pytest
 from benchmarks.study import peers
 from benchmarks.study.peer_results import PeerResults
 from benchmarks.study.peer_runs import Peers, Plan
+from benchmarks.study.peer_training import ours
 from benchmarks.study.peer_training.contestants import CONTESTANTS
+from benchmarks.study.peer_training.task import Task
 from benchmarks.study.peers_page import best_time, draw, pictures, recipe_table, standings, table, time_table
+from refinedet import create_model
 
 from ...refinedet.data.makers import make_voc, voc_object, voc_xml
 
@@ -236,7 +239,27 @@ def test_recipes_with_what_they_were_trained_with():
 def test_curves_of_all_seeds_at_the_minutes_of_the_first():
     minutes, curves = standings(example())[0].curves()
     assert minutes == [1, 2]
-    assert curves.mean(0).tolist() == [25.5, 51]
+    assert curves.tolist() == [[25, 50], [25.5, 51], [26, 52]]
+    later = example()  # a seed with points at other minutes
+    later["runs"][2]["points"][0].update(minutes=1.5, AP=30.0)
+    later["runs"][2]["points"].insert(0, {**later["runs"][2]["points"][0], "minutes": 0.5, "AP": 20.0})
+    assert standings(later)[0].curves()[1][1].tolist() == [25, 51]
+
+
+@pytest.mark.parametrize("contestant", [one for one in CONTESTANTS if one.module == "ours"], ids=lambda one: one.name)
+def test_runs_of_this_package_are_what_their_recipe_says(contestant, tmp_path):
+    files = {part: f"{part}.json" for part in ("train", "val", "test")}
+    task = Task(contestant=contestant.name, seed=3, seconds=60.0, points=[1.0], images="images", **files,
+                folder=str(tmp_path), weights=None, options=contestant.options)  # fmt: skip
+    config = ours.run_config(task)
+    assert (config.model.name, config.train.seed, config.data.workers) == (contestant.options["model"], 3, 0)
+    assert [part.annotation_file for part in (config.data.train, config.data.val, config.data.test)] == [
+        *files.values()
+    ]
+    assert config.data.batch_size == 16 and config.optim.optimizer == "adamw"
+    assert config.data.cache_images == ("small" in contestant.name)
+    assert config.data.augment.get("crop_probability") == (0.0 if "flips alone" in contestant.recipe else None)
+    assert create_model(config.model.registered, 4, **config.model.options).config.input_size == 320
 
 
 def test_best_time():

@@ -99,6 +99,8 @@ def test_two_lengths_are_refused(refused):
         (["train", "--optim.lr=abc"], "optim.lr: expected a number, got abc"),
         (["train", "--data.batch_size", "1.5"], "data.batch_size: expected an integer, got 1.5"),
         (["train", "--train.clip_norm", "x"], "train.clip_norm: expected a number or null, got x"),
+        (["train", "--train.clip_norm", "true"], "train.clip_norm: expected a number or null, got true"),
+        (["train", "--train.epochs", "true"], "train.epochs: expected an integer or auto or null, got true"),
         (["train", "--data.format", "vocc"], "data.format: expected one of auto, voc, coco, yolo, csv, got vocc"),
         (["train", "--optim.milestones", "[a]"], "optim.milestones: expected a list, each an integer, got a"),
         (["predict", "--score_threshold.RBC", "x", "a.jpg"], "score_threshold.RBC: expected a number, got x"),

@@ -10,7 +10,6 @@ import torch
 import refinedet
 from refinedet.cli.parser import parse
 from refinedet.engine.config import ModelConfig, TrainConfig
-from refinedet.engine.resume import read_checkpoint
 from refinedet.engine.setup import set_up
 from refinedet.engine.train import train
 
@@ -49,15 +48,23 @@ def test_the_recipes_for_ones_own_images_have_it(command):
     assert options["train"].norm_momentum == "auto"
 
 
-def test_a_run_that_goes_on_keeps_it(config):
-    result = train(with_momentum(config, LITE0, "auto"))
-    checkpoint = result.last.parent / "checkpoints/last.ckpt"
+@pytest.mark.parametrize(("weights", "expected"), [(False, {0.1}), (True, {0.01, 0.1})])
+def test_a_run_that_goes_on_keeps_it(config, tmp_path, monkeypatch, caplog, weights, expected):
+    """Though the one that goes on is given no weights: what the run began with decides, and nothing has changed."""
+    model = LITE0
+    if weights:
+        trunk = refinedet.create_model(LITE0.name, 7, **LITE0.options).backbone.state_dict()
+        torch.save(trunk, tmp_path / "trunk.pt")
+        model = replace(LITE0, backbone_weights=str(tmp_path / "trunk.pt"))
+    result = train(with_momentum(config, model, "auto"))
+    begun = []
+    monkeypatch.setattr("refinedet.engine.train.set_up", lambda *a, **k: begun.append(set_up(*a, **k)) or begun[0])
     again = with_momentum(config, LITE0, "auto")
-    again = replace(again, train=replace(again.train, resume=str(checkpoint)))
-    assert momenta(set_up(again, read_checkpoint(str(checkpoint)))) == {0.1}
+    train(replace(again, output=None, train=replace(again.train, resume=str(result.last.parent))))
+    assert momenta(begun[0]) == expected and "norm_momentum" not in caplog.text
 
 
-@pytest.mark.parametrize("value", [0.0, -0.1, 1.5, float("nan"), "none"])
+@pytest.mark.parametrize("value", [0.0, -0.1, 1.5, float("nan"), True, "none"])
 def test_bad_values(value):
     with pytest.raises(ValueError, match=r"train.norm_momentum: expected a number above 0 and up to 1"):
         TrainConfig(norm_momentum=value)
